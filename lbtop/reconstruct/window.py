@@ -1,0 +1,42 @@
+"""A stretch of observations with roles assigned: what ledgers fold.
+
+The reconstructor cuts the stream of rows into windows by sequence number, never by batch, so that any batching of the same
+input gives the same windows. Within a window roles are fixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import Interner, Rows
+
+NO_TARGET = 0xFFFF
+
+
+@dataclass(slots=True, eq=False)
+class ServiceWindow:
+    """The rows of one service in one window, in order of ``seq``.
+
+    ``back`` holds the last leg (balancer, or client where there is none, to target); ``front`` the first leg
+    (client to balancer) where it is in view. ``target[table]`` and ``health[table]`` run parallel to ``back[table]``: the dense
+    number of the row's target (its index in :attr:`ServiceFacts.targets`) and whether the row belongs to a health check.
+    """
+
+    back: dict[str, Rows]
+    front: dict[str, Rows]
+    target: dict[str, npt.NDArray[np.uint16]]
+    health: dict[str, npt.NDArray[np.bool_]]
+    strings: Interner
+    addresses: Interner
+    proxies: frozenset[int] = field(default=frozenset())   # address numbers of recognised proxies (balancers, CDN nodes)
+    first: bool = False
+
+
+class Ledger(Protocol):
+    """Folds windows into bounded state. ``copy.deepcopy`` of it must be cheap: arrays, few Python objects."""
+
+    def fold(self, window: ServiceWindow) -> None: ...
