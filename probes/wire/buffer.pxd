@@ -1,0 +1,59 @@
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    SCRATCH = 64            # offset of the scratch area: never a slot, never packet data
+    SCRATCH_SIZE = 8128
+    POOL = 8192             # offset of the first block of the slot pool
+    BLOCK = 65536
+    SLACK = 8
+
+cdef inline uint16_t swap16(uint16_t value) noexcept nogil:
+    return <uint16_t>((value >> 8) | (value << 8))
+
+cdef inline uint32_t swap32(uint32_t value) noexcept nogil:
+    return (<uint32_t>swap16(<uint16_t>value) << 16) | swap16(<uint16_t>(value >> 16))
+
+cdef inline uint64_t swap64(uint64_t value) noexcept nogil:
+    return (<uint64_t>swap32(<uint32_t>value) << 32) | swap32(<uint32_t>(value >> 32))
+
+# The value of an error (only an index error is possible) is one that data can have as well: Cython then asks PyErr_Occurred.
+cdef inline uint16_t be16(Buffer buffer, Py_ssize_t offset) except? 0xFFFE nogil:
+    return swap16(buffer.u16[offset])
+
+cdef inline uint32_t be24(Buffer buffer, Py_ssize_t offset) except? 0xFFFFFE nogil:
+    return (<uint32_t>buffer.u8[offset] << 16) | swap16(buffer.u16[offset + 1])
+
+cdef inline uint32_t be32(Buffer buffer, Py_ssize_t offset) except? 0xFFFFFFFE nogil:
+    return swap32(buffer.u32[offset])
+
+cdef inline uint64_t be64(Buffer buffer, Py_ssize_t offset) except? 0xFFFFFFFFFFFFFFFE nogil:
+    return swap64(buffer.u64[offset])
+
+
+cdef class Buffer:
+    cdef readonly object array
+    cdef uint8_t[::1] u8
+    cdef uint16_t[:] u16
+    cdef uint32_t[:] u32
+    cdef uint64_t[:] u64
+    cdef readonly Py_ssize_t area         # offset of the first read area
+    cdef readonly Py_ssize_t area_size
+    cdef readonly int areas
+    cdef readonly uint64_t refused        # slots asked for and not available
+    cdef readonly Py_ssize_t taken        # slots in use
+
+    cdef int blocks
+    cdef int fresh                        # blocks never used yet start here
+    cdef int empty                        # list of blocks that became empty again
+    cdef int partial[3]                   # per size class: list of blocks with a free slot
+    cdef uint32_t[::1] free_slots         # per block: bit set of its free slots
+    cdef uint8_t[::1] block_class
+    cdef int32_t[::1] next_block
+    cdef int32_t[::1] previous_block
+
+    cdef Py_ssize_t take(self, Py_ssize_t size) except -2 nogil
+    cdef int give(self, Py_ssize_t offset) except -1 nogil
+    cdef Py_ssize_t capacity(self, Py_ssize_t offset) except -1 nogil
+    cdef int copy(self, Py_ssize_t target, Py_ssize_t source, Py_ssize_t size) except -1 nogil
+    cdef int _link(self, int block, int size_class) except -1 nogil
+    cdef int _unlink(self, int block, int size_class) except -1 nogil

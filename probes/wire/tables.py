@@ -1,0 +1,170 @@
+"""Where decoded rows wait until a batch is handed over: one growing array of C structs per table."""
+
+import cython
+import numpy as np
+from cython.cimports.libc.string import memset
+
+from lbtop.model.observation import TABLES, Batch
+
+LIMIT = 1 << 15
+"""Rows in a batch, about: enough that the cost per batch does not matter, few enough that memory does not either."""
+_FIRST = 1024
+_NAMES = tuple(TABLES)
+
+
+class Tables:
+    """Growable rows of every table, their common sequence number, and the two interners."""
+
+    def __init__(self, strings, addresses, limit=LIMIT):
+        self.strings = strings
+        self.addresses = addresses
+        self.limit = limit
+        self.arrays = [np.zeros(_FIRST, dtype) for dtype in TABLES.values()]
+        for table in range(len(_NAMES)):
+            self._bind(table)
+
+    def flush(self, final=False):
+        """Every row since the last flush, as a Batch. The arrays are used again; the batch holds copies."""
+        tables = {}
+        for table, name in enumerate(_NAMES):
+            tables[name] = self.arrays[table][: self.used[table]].copy()
+            self.used[table] = 0
+        self.rows = 0
+        return Batch(tables, self.strings, self.addresses, final)
+
+    def take_back(self, table, since):
+        """Copies of the rows of the table with this number from row ``since`` on, which are withdrawn (a look, not an event)."""
+        found = self.arrays[table][since : self.used[table]].copy()
+        self.rows -= self.used[table] - since
+        self.seq -= self.used[table] - since
+        self.used[table] = since
+        return found
+
+    def waiting(self, table):
+        """Rows that wait in the table with this number (its place in TABLES)."""
+        return self.used[table]
+
+    def _grow(self, table):
+        old = self.arrays[table]
+        grown = np.zeros(2 * len(old), old.dtype)
+        grown[: len(old)] = old
+        self.arrays[table] = grown
+        self._bind(table)
+        return 0
+
+    def _bind(self, table):
+        # Assigning an array checks kind, size and offset of every field against the struct: a drift fails at once.
+        array = self.arrays[table]
+        if table == 0:
+            self.opened = array
+        elif table == 1:
+            self.handshakes = array
+        elif table == 2:
+            self.proxies = array
+        elif table == 3:
+            self.requests = array
+        elif table == 4:
+            self.cookies = array
+        elif table == 5:
+            self.responses = array
+        elif table == 6:
+            self.secrets = array
+        elif table == 7:
+            self.connections = array
+        return 0
+
+    def add_opened(self):
+        row: cython.Py_ssize_t = self.used[0]
+        if row == self.opened.shape[0]:
+            with cython.gil:
+                self._grow(0)
+        self.used[0] = row + 1
+        self.rows += 1
+        memset(cython.address(self.opened[row]), 0, cython.sizeof(OpenedRow))
+        self.opened[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_handshake(self):
+        row: cython.Py_ssize_t = self.used[1]
+        if row == self.handshakes.shape[0]:
+            with cython.gil:
+                self._grow(1)
+        self.used[1] = row + 1
+        self.rows += 1
+        memset(cython.address(self.handshakes[row]), 0, cython.sizeof(HandshakeRow))
+        self.handshakes[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_proxy(self):
+        row: cython.Py_ssize_t = self.used[2]
+        if row == self.proxies.shape[0]:
+            with cython.gil:
+                self._grow(2)
+        self.used[2] = row + 1
+        self.rows += 1
+        memset(cython.address(self.proxies[row]), 0, cython.sizeof(ProxyRow))
+        self.proxies[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_request(self):
+        row: cython.Py_ssize_t = self.used[3]
+        if row == self.requests.shape[0]:
+            with cython.gil:
+                self._grow(3)
+        self.used[3] = row + 1
+        self.rows += 1
+        memset(cython.address(self.requests[row]), 0, cython.sizeof(RequestRow))
+        self.requests[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_cookie(self):
+        row: cython.Py_ssize_t = self.used[4]
+        if row == self.cookies.shape[0]:
+            with cython.gil:
+                self._grow(4)
+        self.used[4] = row + 1
+        self.rows += 1
+        memset(cython.address(self.cookies[row]), 0, cython.sizeof(CookieRow))
+        self.cookies[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_response(self):
+        row: cython.Py_ssize_t = self.used[5]
+        if row == self.responses.shape[0]:
+            with cython.gil:
+                self._grow(5)
+        self.used[5] = row + 1
+        self.rows += 1
+        memset(cython.address(self.responses[row]), 0, cython.sizeof(ResponseRow))
+        self.responses[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_secret(self):
+        row: cython.Py_ssize_t = self.used[6]
+        if row == self.secrets.shape[0]:
+            with cython.gil:
+                self._grow(6)
+        self.used[6] = row + 1
+        self.rows += 1
+        memset(cython.address(self.secrets[row]), 0, cython.sizeof(SecretRow))
+        self.secrets[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_connection(self):
+        row: cython.Py_ssize_t = self.used[7]
+        if row == self.connections.shape[0]:
+            with cython.gil:
+                self._grow(7)
+        self.used[7] = row + 1
+        self.rows += 1
+        memset(cython.address(self.connections[row]), 0, cython.sizeof(ConnectionRow))
+        self.connections[row].seq = self.seq
+        self.seq += 1
+        return row
