@@ -1,0 +1,10 @@
+"""Placeholder: keeps nothing yet."""
+
+from __future__ import annotations
+
+from lbtop.reconstruct.window import ServiceWindow
+
+
+class StackLedger:
+    def fold(self, window: ServiceWindow) -> None:
+        """Folds one window."""

@@ -1,0 +1,124 @@
+"""Bounded counting: a sorted array of 64-bit keys with columns of numbers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Keys = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.int64]
+
+
+def pair(high: npt.NDArray[np.generic], low: npt.NDArray[np.generic]) -> Keys:
+    """Two 32-bit columns as one key."""
+    return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
+
+
+def grouped(keys: Keys) -> tuple[Keys, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Distinct keys in order, how to sort the rows by key (rows of one key stay in order), where each key's rows begin."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    return ordered[starts], order, starts
+
+
+class Tally:
+    """Counts and sums per key, at most ``cap`` keys; rows of further keys are only counted, in :attr:`overflow`.
+
+    Which keys are kept depends on the order of rows alone, never on how they were cut into windows: keys that do
+    not fit any more are refused in the order of their first appearance.
+    """
+
+    __slots__ = ("cap", "columns", "keys", "overflow", "sums")
+
+    def __init__(self, columns: int = 1, cap: int = 4096) -> None:
+        self.columns = columns
+        self.cap = cap
+        self.keys: Keys = np.zeros(0, np.uint64)
+        self.sums: Numbers = np.zeros((0, columns), np.int64)
+        self.overflow = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, keys: Keys, *columns: npt.NDArray[np.generic]) -> None:
+        """Adds one row per key: column 0 counts rows, the others sum ``columns``."""
+        if len(keys) == 0:
+            return
+        first = keys[0]
+        if (keys == first).all():                     # one balancer, one product: nothing to sort
+            totals = np.array([[len(keys), *(int(column.sum()) for column in columns)]], np.int64)
+            self._merge(np.array([first], np.uint64), totals, np.zeros(1, np.intp))
+            return
+        distinct, order, starts = grouped(keys)
+        totals = np.empty((len(distinct), 1 + len(columns)), np.int64)
+        totals[:, 0] = np.diff(np.append(starts, len(keys)))
+        for place, column in enumerate(columns, 1):
+            totals[:, place] = np.add.reduceat(column[order].astype(np.int64), starts)
+        self._merge(distinct, totals, order[starts])
+
+    def _merge(self, distinct: Keys, totals: Numbers, appeared: npt.NDArray[np.intp]) -> None:
+        places = np.searchsorted(self.keys, distinct)
+        known = np.zeros(len(distinct), np.bool_)
+        inside = places < len(self.keys)
+        known[inside] = self.keys[places[inside]] == distinct[inside]
+        self.sums[places[known]] += totals[known]
+        fresh = np.flatnonzero(~known)
+        room = self.cap - len(self.keys)
+        if len(fresh) > room:
+            earliest = fresh[np.argsort(appeared[fresh], kind="stable")]
+            self.overflow += int(totals[earliest[room:], 0].sum())
+            fresh = np.sort(earliest[:room])
+        if len(fresh):
+            self.keys = np.insert(self.keys, places[fresh], distinct[fresh])
+            self.sums = np.insert(self.sums, places[fresh], totals[fresh], axis=0)
+
+    @property
+    def counts(self) -> Numbers:
+        """Rows per key, in order of keys."""
+        return self.sums[:, 0]
+
+    @property
+    def total(self) -> int:
+        """All rows ever added."""
+        return int(self.counts.sum()) + self.overflow
+
+    def high(self) -> npt.NDArray[np.int64]:
+        """The high halves of keys made by :func:`pair`."""
+        return (self.keys >> np.uint64(32)).astype(np.int64)
+
+    def low(self) -> npt.NDArray[np.int64]:
+        """The low halves of keys made by :func:`pair`."""
+        return (self.keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+    def items(self) -> Iterator[tuple[int, list[int]]]:
+        """Keys with their numbers, in order of keys."""
+        yield from zip(self.keys.tolist(), self.sums.tolist(), strict=True)
+
+    def top(self, limit: int) -> list[tuple[int, int]]:
+        """The most frequent keys with their counts; equal ones in order of keys."""
+        order = np.argsort(-self.counts, kind="stable")[:limit]
+        return list(zip(self.keys[order].tolist(), self.counts[order].tolist(), strict=True))
+
+
+def bit_counts(flags: npt.NDArray[np.generic], bits: int = 32) -> Numbers:
+    """How many rows have each bit set."""
+    values = flags.astype(np.uint32)
+    common, counts = np.unique(values, return_counts=True)
+    totals = np.zeros(bits, np.int64)
+    for value, count in zip(common.tolist(), counts.tolist(), strict=True):
+        bit = 0
+        while value:
+            if value & 1 and bit < bits:
+                totals[bit] += count
+            value >>= 1
+            bit += 1
+    return totals
+
+
+def log_bin(durations_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Which of 64 bins, four per doubling from 1 µs (bin 0: shorter) to 65 ms and beyond (bin 63)."""
+    micros = np.maximum(durations_ns, 1000) / 1000.0
+    return np.minimum((np.log2(micros) * 4).astype(np.int64), 63)
