@@ -1,0 +1,423 @@
+"""The connection table: who opened what, what was delivered in order, how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lbtop.model.observation import ConnFlag, End, Orientation, Side
+from tests.reference.conversation import Conversation, prove
+from tests.reference.packets import ACK, FIN, RST, SYN, TCP, UDP, Packet, syn_options
+from tests.reference.rows import Recorder
+
+SECOND = 10**9
+DUPLICATE_NS = SECOND // 100
+LINGER_NS = 60 * SECOND                 # a closed connection still owns its five-tuple's late packets
+EXPIRY_NS = {TCP: 7200 * SECOND, UDP: 120 * SECOND}
+HELD_BYTES = 256 << 10                  # out of order and waiting for a hole to be filled
+
+Endpoint = tuple[bytes, int]
+
+
+@dataclass(slots=True)
+class Half:
+    """One direction of a connection."""
+
+    endpoint: Endpoint
+    packets: int = 0
+    bytes: int = 0
+    missing: int = 0
+    retransmits: int = 0
+    resets: int = 0
+    ttl: int = 0
+    isn: int | None = None
+    expected: int | None = None         # next sequence number, not wrapped
+    anchored: bool = False              # the start is certain: SYN or payload seen
+    fin_at: int | None = None           # sequence number of the FIN
+    acked: int | None = None            # highest acknowledgement of it by the other end
+    last_resent: bool = False
+    isn_repeated: bool = False
+    clock: int = 0                      # of the last byte delivered
+    waiting: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)  # seq -> wire length, bytes, time
+
+    def unwrap(self, seq: int) -> int:
+        if self.expected is None:
+            return seq
+        return self.expected + ((seq - self.expected + 0x80000000) % 0x100000000 - 0x80000000)
+
+
+@dataclass(slots=True)
+class Connection:
+    number: int
+    proto: int
+    client: Half
+    server: Half
+    opened_ns: int
+    interface: int
+    vlan: int
+    orientation: Orientation
+    conversation: Conversation
+    last_ns: int = 0
+    syn_ns: int = 0
+    synack_ns: int = 0
+    connect_ns: int = 0
+    ack_ns: int = 0
+    first_data_ns: int = 0
+    data_order: Side = Side.NONE
+    flags: ConnFlag = ConnFlag(0)
+    mss: int = 0
+    window: int = 0
+    tsval: int = 0
+    stack: bytes = b""
+    probes: int = 0
+    duplicates: int = 0
+    first_closer: Side = Side.NONE
+    reset: bool = False
+    forced_end: End | None = None
+    last_side: Side = Side.NONE
+    silence: int = 0                    # before the last packet
+    unanswered: dict[Side, int] = field(default_factory=dict)  # longest silence that this side broke without an answer yet
+    survived: int = 0
+    longest_silence: int = 0
+    idle_before_end: int | None = None
+    raced: bool = False
+
+    def half(self, side: Side) -> Half:
+        return self.client if side is Side.CLIENT else self.server
+
+    def swap(self, why: Orientation) -> None:
+        self.client, self.server = self.server, self.client
+        self.orientation = why
+        mirror = {Side.NONE: Side.NONE, Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
+        self.data_order, self.first_closer, self.last_side = (
+            mirror[self.data_order], mirror[self.first_closer], mirror[self.last_side])
+        self.unanswered = {mirror[side]: silence for side, silence in self.unanswered.items()}
+
+    @property
+    def end(self) -> End:
+        if self.forced_end is not None:
+            return self.forced_end
+        if self.reset:
+            return End.RST
+        fins = [half.fin_at is not None for half in (self.client, self.server)]
+        if all(fins) or any(fins) and self.one_direction:
+            return End.FIN
+        return End.OPEN
+
+    @property
+    def one_direction(self) -> bool:
+        return not (self.client.packets and self.server.packets)
+
+
+def server_fin_unacknowledged(server: Half, packet: Packet) -> bool:
+    return server.fin_at is not None and server.unwrap(packet.ack) <= server.fin_at
+
+
+class Table:
+    """Live connections by five-tuple, and everything that is known about listeners."""
+
+    def __init__(self, rows: Recorder, recognition: object) -> None:
+        self._rows = rows
+        self._recognition = recognition
+        self._live: dict[tuple[int, frozenset[Endpoint]], Connection] = {}
+        self._listeners: set[tuple[int, Endpoint]] = set()
+        self._copies: dict[tuple[object, ...], list[tuple[int, tuple[object, ...]]]] = {}
+        self._count = 0
+        self._swept = 0
+
+    def packet(self, packet: Packet) -> bool:
+        """False for a second copy of a packet already seen."""
+        self._sweep(packet.ts_ns)
+        source, destination = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
+        key = (packet.proto, frozenset((source, destination)))
+        connection = self._live.get(key)
+        if self._is_copy(packet):
+            if connection is not None:
+                connection.duplicates += 1
+            return False
+        if connection is not None and self._is_new(connection, packet, source):
+            if connection.end is End.OPEN:
+                connection.forced_end = End.REUSED
+            self._finish(key)
+            connection = None
+        if connection is None:
+            connection = self._live[key] = self._open(packet, source, destination)
+        self._fold(connection, packet, Side.CLIENT if connection.client.endpoint == source else Side.SERVER)
+        return True
+
+    def finish(self, ended_ns: int) -> None:
+        for key in list(self._live):
+            self._finish(key, ended_ns)
+
+    def _is_copy(self, packet: Packet) -> bool:
+        key = (packet.proto, packet.source, packet.destination, packet.source_port, packet.destination_port, packet.ip_id,
+               packet.seq, packet.ack, packet.flags, packet.length, packet.payload if packet.proto == UDP else b"")
+        place = (packet.interface, packet.vlan, packet.ttl, packet.link)
+        seen = [one for one in self._copies.get(key, []) if packet.ts_ns - one[0] <= DUPLICATE_NS]
+        copy = any(packet.ip_id or place != other for _, other in seen)
+        self._copies[key] = [*seen, (packet.ts_ns, place)]
+        return copy
+
+    @staticmethod
+    def _is_new(connection: Connection, packet: Packet, source: Endpoint) -> bool:
+        if packet.proto != TCP:
+            return False
+        closed = connection.end in (End.FIN, End.RST)
+        if packet.flags & (SYN | ACK) != SYN:
+            return closed and packet.ts_ns - connection.last_ns > LINGER_NS
+        half, other = connection.client, connection.server
+        if half.endpoint != source:
+            half, other = other, half
+            if other.isn is not None and not half.packets and not connection.first_data_ns:
+                return False                      # simultaneous open
+        return half.isn != packet.seq
+
+    def _open(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Connection:
+        client, server, why = source, destination, Orientation.SYN
+        if packet.flags & (SYN | ACK) == SYN | ACK:
+            client, server = destination, source
+        elif not packet.flags & SYN:
+            known = [(packet.proto, end) in self._listeners for end in (source, destination)]
+            if known[0] != known[1]:
+                why = Orientation.LISTENER
+                swap = known[0]
+            else:
+                why = Orientation.PORT if source[1] != destination[1] else Orientation.UNKNOWN
+                swap = source[1] < destination[1]
+            if swap:
+                client, server = server, client
+        self._count += 1
+        conversation = Conversation(self._rows, self._recognition, self._count, packet.proto)
+        return Connection(self._count, packet.proto, Half(client), Half(server), packet.ts_ns, packet.interface, packet.vlan, why,
+                          conversation, last_ns=packet.ts_ns)
+
+    def _fold(self, connection: Connection, packet: Packet, side: Side) -> None:
+        half = connection.half(side)
+        other = connection.server if half is connection.client else connection.client
+        earlier = (connection.last_side, connection.silence)
+        connection.silence = max(0, packet.ts_ns - connection.last_ns)
+        connection.last_ns = max(connection.last_ns, packet.ts_ns)
+        connection.last_side = side
+        half.packets += 1
+        half.ttl = half.ttl or packet.ttl
+        if packet.truncated:
+            connection.flags |= ConnFlag.TRUNCATED
+        if packet.flags & RST:
+            self._reset(connection, half, packet, side, earlier)
+        else:
+            self._silence(connection, side)
+            if packet.proto == UDP:
+                self._payload(connection, half, packet.payload, packet.length, packet.ts_ns)
+            else:
+                self._segment(connection, half, other, packet, side)
+        connection.longest_silence = max(connection.longest_silence, connection.silence)
+
+    @staticmethod
+    def _silence(connection: Connection, side: Side) -> None:
+        """A silence is survived when the end that did not break it is heard again."""
+        for breaker in list(connection.unanswered):
+            if breaker is not side:
+                connection.survived = max(connection.survived, connection.unanswered.pop(breaker))
+        connection.unanswered[side] = max(connection.unanswered.get(side, 0), connection.silence)
+
+    @staticmethod
+    def _reset(connection: Connection, half: Half, packet: Packet, side: Side, earlier: tuple[Side, int]) -> None:
+        half.resets += 1
+        connection.first_closer = connection.first_closer or side
+        if connection.reset or None not in (connection.client.fin_at, connection.server.fin_at):
+            return
+        connection.reset = True
+        last_side, silence = earlier
+        answers = last_side not in (side, Side.NONE)
+        if connection.idle_before_end is None:
+            connection.idle_before_end = silence if answers else connection.silence
+        if answers and silence >= SECOND and silence >= connection.longest_silence:
+            connection.flags |= ConnFlag.RST_AFTER_IDLE
+        if not packet.window and not packet.options:
+            connection.flags |= ConnFlag.RST_BARE
+        if side is Side.SERVER and connection.syn_ns and not connection.synack_ns:
+            connection.flags |= ConnFlag.REFUSED
+        if side is Side.SERVER and connection.raced:
+            connection.flags |= ConnFlag.KEEPALIVE_RACE
+
+    def _segment(self, connection: Connection, half: Half, other: Half, packet: Packet, side: Side) -> None:
+        if packet.flags & ACK:
+            acked = other.unwrap(packet.ack)
+            other.acked = acked if other.acked is None else max(other.acked, acked)
+        if packet.flags & SYN:
+            self._syn(connection, half, packet, side)
+        elif connection.synack_ns and not connection.ack_ns and side is Side.CLIENT and packet.flags & ACK:
+            connection.ack_ns = packet.ts_ns - connection.synack_ns
+        if not packet.window and not packet.flags & SYN:
+            connection.flags |= ConnFlag.ZERO_WINDOW
+        start = half.unwrap(packet.seq) + bool(packet.flags & SYN)
+        if half.expected is None or not half.anchored and start > half.expected:
+            half.expected = start
+        if not packet.flags & (SYN | FIN) and packet.length <= 1 and half.anchored and start == half.expected - 1:
+            connection.probes += 1
+            return
+        old = start + packet.length + bool(packet.flags & FIN) <= half.expected
+        if packet.length or packet.flags & (SYN | FIN):
+            repeated = half.isn_repeated if packet.flags & SYN else old or start in half.waiting
+            half.retransmits += repeated
+            half.last_resent = repeated
+        if packet.length:
+            if side is Side.CLIENT and connection.server.fin_at is not None and server_fin_unacknowledged(connection.server, packet):
+                connection.raced = True
+            half.anchored = True
+            self._arrived(connection, half, start, packet)
+        if packet.flags & FIN and half.fin_at is None:
+            half.fin_at = start + packet.length
+            if not connection.first_closer:
+                connection.first_closer = side
+                connection.idle_before_end = connection.silence
+            self._drain(connection, half, give_up=False)
+
+    @staticmethod
+    def _syn(connection: Connection, half: Half, packet: Packet, side: Side) -> None:
+        half.isn_repeated = half.isn == packet.seq
+        half.isn = packet.seq
+        half.anchored = True
+        half.expected = half.expected if half.isn_repeated else packet.seq + 1
+        if packet.flags & ACK:
+            connection.flags |= ConnFlag.SYNACK
+            if not connection.synack_ns:
+                connection.synack_ns = packet.ts_ns
+                if connection.syn_ns:
+                    connection.connect_ns = packet.ts_ns - connection.syn_ns
+            return
+        if side is Side.SERVER:
+            connection.flags |= ConnFlag.SIMULTANEOUS
+            return
+        connection.flags |= ConnFlag.SYN
+        connection.orientation = Orientation.SYN
+        if not connection.syn_ns:
+            options = syn_options(packet.options)
+            connection.syn_ns = packet.ts_ns
+            connection.mss, connection.window, connection.tsval = options.mss, packet.window, options.tsval
+            connection.stack = options.stack(packet.window)
+
+    def _arrived(self, connection: Connection, half: Half, start: int, packet: Packet) -> None:
+        assert half.expected is not None
+        length, payload = packet.length, packet.payload
+        if start < half.expected:                                # overlap: what was there first stays
+            payload = payload[half.expected - start:]
+            length -= half.expected - start
+            start = half.expected
+        if length <= 0:
+            return
+        if not connection.first_data_ns:
+            self._first_payload(connection, half, payload, packet.ts_ns)
+        if start == half.expected:
+            half.expected += length
+            self._payload(connection, half, payload, length, packet.ts_ns)
+        else:
+            known = half.waiting.get(start)
+            if known is None or known[0] < length:
+                half.waiting[start] = (length, payload, packet.ts_ns)
+        self._drain(connection, half, give_up=sum(one[0] for one in half.waiting.values()) > HELD_BYTES)
+
+    def _drain(self, connection: Connection, half: Half, give_up: bool) -> None:
+        """Delivers what has become in order; when giving up, holes are skipped and counted."""
+        while half.waiting:
+            start = min(half.waiting)
+            assert half.expected is not None
+            if start > half.expected:
+                if not give_up:
+                    return
+                hole = start - half.expected
+                half.missing += hole
+                half.expected = start
+                connection.conversation.skip(self._side(connection, half), hole, half.waiting[start][2])
+            length, payload, ts_ns = half.waiting.pop(start)
+            if start + length > half.expected:
+                cut = half.expected - start
+                half.expected = start + length
+                self._payload(connection, half, payload[cut:], length - cut, ts_ns)
+
+    @staticmethod
+    def _side(connection: Connection, half: Half) -> Side:
+        return Side.CLIENT if half is connection.client else Side.SERVER
+
+    def _payload(self, connection: Connection, half: Half, payload: bytes, length: int, ts_ns: int) -> None:
+        if not length:
+            return
+        if not connection.first_data_ns:
+            self._first_payload(connection, half, payload, ts_ns)
+        elif connection.orientation < Orientation.PAYLOAD:
+            self._orient(connection, half, payload)
+        half.bytes += length
+        half.clock = max(half.clock, ts_ns)
+        side = self._side(connection, half)
+        connection.conversation.deliver(side, payload, half.clock)
+        if length > len(payload):
+            connection.conversation.skip(side, length - len(payload), half.clock)
+
+    def _orient(self, connection: Connection, half: Half, payload: bytes) -> None:
+        proven = prove(payload, connection.proto)
+        if proven is not Side.NONE:
+            if proven is not self._side(connection, half):
+                connection.swap(Orientation.PAYLOAD)
+            connection.orientation = Orientation.PAYLOAD
+            self._bind(connection)
+
+    def _bind(self, connection: Connection) -> None:
+        number = self._rows.addresses.number
+        client, server = connection.client.endpoint, connection.server.endpoint
+        connection.conversation.ends = {"client": number(client[0]), "server": number(server[0]),
+                                        "client_port": client[1], "server_port": server[1]}
+        if connection.orientation >= Orientation.PAYLOAD:
+            self._listeners.add((connection.proto, server))
+
+    def _first_payload(self, connection: Connection, half: Half, payload: bytes, ts_ns: int) -> None:
+        connection.first_data_ns = ts_ns
+        if connection.orientation < Orientation.PAYLOAD:
+            self._orient(connection, half, payload)
+        self._bind(connection)
+        connection.data_order = self._side(connection, half)
+        self._rows.add("opened", at_ns=ts_ns, conn=connection.number, syn_ns=connection.syn_ns, **connection.conversation.ends,
+                       **self._stack(connection), proto=connection.proto, orientation=connection.orientation,
+                       interface=connection.interface)
+
+    def _stack(self, connection: Connection) -> dict[str, int]:
+        return {"isn_c": connection.client.isn or 0, "stack": self._rows.strings.number(connection.stack),
+                "mss": connection.mss, "window": connection.window, "ttl_c": connection.client.ttl, "ttl_s": connection.server.ttl}
+
+    def _sweep(self, now: int) -> None:
+        """Ends what has been silent for too long, looked at once a second of capture time."""
+        if now - self._swept < SECOND:
+            return
+        self._swept = now
+        self._copies = {key: seen for key, seen in self._copies.items() if now - seen[-1][0] <= DUPLICATE_NS}
+        for key, connection in list(self._live.items()):
+            if now - connection.last_ns > EXPIRY_NS[connection.proto]:
+                if connection.end is End.OPEN:
+                    connection.forced_end = End.EXPIRED
+                self._finish(key)
+
+    def _finish(self, key: tuple[int, frozenset[Endpoint]], ended_ns: int = 0) -> None:
+        connection = self._live.pop(key)
+        client, server, conversation = connection.client, connection.server, connection.conversation
+        for half in (client, server):
+            self._drain(connection, half, give_up=True)
+        self._bind(connection)
+        conversation.close(connection.last_ns)
+        if connection.one_direction:
+            connection.flags |= ConnFlag.ONE_DIRECTION
+        if client.missing or server.missing:
+            connection.flags |= ConnFlag.GAPS
+        last = connection.half(connection.last_side)
+        if connection.end not in (End.FIN, End.RST) and last.last_resent and (last.acked is None or last.acked < (last.expected or 0)):
+            connection.flags |= ConnFlag.SILENT_END
+        idle = connection.idle_before_end
+        self._rows.add(
+            "connections", at_ns=connection.last_ns, conn=connection.number, opened_ns=connection.opened_ns,
+            first_data_ns=connection.first_data_ns, last_ns=connection.last_ns, bytes_c=client.bytes, bytes_s=server.bytes,
+            connect_ns=connection.connect_ns, ack_ns=connection.ack_ns, idle_survived_ns=connection.survived,
+            idle_before_end_ns=max(0, ended_ns - connection.last_ns) if idle is None and ended_ns else idle or 0,
+            missing_bytes=client.missing + server.missing, **conversation.ends, **self._stack(connection),
+            packets_c=client.packets, packets_s=server.packets, retransmits_c=client.retransmits, retransmits_s=server.retransmits,
+            requests=conversation.requests, responses=conversation.responses, keepalive_probes=connection.probes,
+            flags=connection.flags | conversation.flags, tsval_c=connection.tsval, duplicates=connection.duplicates,
+            resets_c=client.resets, resets_s=server.resets, interface=connection.interface, vlan=connection.vlan,
+            proto=connection.proto, protocol7=conversation.protocol, orientation=connection.orientation, end=connection.end,
+            first_closer=connection.first_closer, data_order=connection.data_order)

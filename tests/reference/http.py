@@ -1,0 +1,261 @@
+"""HTTP/1 on one connection (RFC 9112): heads become rows, bodies are stepped over, a hole is survived at the next head."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from lbtop.model.observation import CookieFlag, ReqFlag, RespFlag, SecretKind, Side
+from tests.reference import heads, secrets
+from tests.reference.heads import Head
+from tests.reference.rows import Recorder
+
+METHOD = re.compile(
+    rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|CONNECT|TRACE|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) ")
+START = {Side.CLIENT: METHOD, Side.SERVER: re.compile(rb"HTTP/1\.[01] \d\d\d")}
+RESUME = {Side.CLIENT: re.compile(METHOD.pattern + rb"[^\r\n]* HTTP/1\.[01]\r?\n"), Side.SERVER: START[Side.SERVER]}
+LONGEST_HEAD = 64 << 10
+BODY_LOOKED_AT = 2048
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A request that waits for its answer, with the session it presented."""
+
+    number: int
+    method: bytes
+    at_ns: int
+    cookies: dict[bytes, bytes]
+    session_name: bytes = b""
+    session: bytes = b""
+    upgrade: str = ""
+
+
+@dataclass(slots=True)
+class Direction:
+    """Where the parser stands in one direction."""
+
+    state: str = "head"                  # head, length, chunk-size, chunk-data, chunk-end, trailer, close, lost, done
+    buffer: bytearray = field(default_factory=bytearray)
+    left: int = 0
+    body: bytearray | None = None        # prefix of a body worth a look
+    content_type: bytes = b""
+
+
+class HttpConversation:
+    def __init__(self, rows: Recorder, recognition: Any, number: int, ends: dict[str, int], proxy_source: int) -> None:
+        self.requests = self.responses = 0
+        self.tunnel = ""
+        self._rows, self._names, self._conn, self._ends, self._proxy_source = rows, recognition, number, ends, proxy_source
+        self._sides = {Side.CLIENT: Direction(), Side.SERVER: Direction()}
+        self._outstanding: deque[Outstanding] = deque()
+
+    def bytes(self, side: Side, data: bytes, ts_ns: int) -> None:
+        direction = self._sides[side]
+        if direction.state == "lost":
+            if not RESUME[side].match(data):
+                return
+            direction.state = "head"
+        direction.buffer += data
+        while direction.buffer and not self.tunnel and self._step(side, direction, ts_ns):
+            pass
+
+    def skip(self, side: Side, count: int, ts_ns: int) -> None:
+        direction = self._sides[side]
+        self._look_at_body(direction, ts_ns, force=True)
+        if direction.state == "head" and direction.buffer:
+            self._head(side, direction, bytes(direction.buffer), ts_ns, cut=True)
+        elif direction.state in ("length", "chunk-data") and count <= direction.left:
+            direction.left -= count
+            if not direction.left:
+                direction.state = "head" if direction.state == "length" else "chunk-end"
+            return
+        elif direction.state in ("close", "done"):
+            return
+        direction.buffer.clear()
+        direction.state = "lost"
+
+    def close(self, ts_ns: int) -> None:
+        for side, direction in self._sides.items():
+            self._look_at_body(direction, ts_ns, force=True)
+            if direction.state == "head" and direction.buffer and START[side].match(bytes(direction.buffer)):
+                self._head(side, direction, bytes(direction.buffer), ts_ns, cut=True)
+        while self._outstanding and not self.tunnel:
+            request = self._outstanding.popleft()
+            flags = RespFlag.UNANSWERED | (RespFlag.SESSION_PRESENTED if request.session else RespFlag(0))
+            self._rows.add("responses", at_ns=ts_ns, conn=self._conn, request=request.number, session=self._rows.hash(request.session),
+                           session_name=self._rows.text(request.session_name, 64), flags=flags, **self._ends)
+
+    def take_rest(self, side: Side) -> bytes:
+        buffer = self._sides[side].buffer
+        rest = bytes(buffer)
+        buffer.clear()
+        return rest
+
+    def _step(self, side: Side, direction: Direction, ts_ns: int) -> bool:
+        """One move of the parser; False when it needs more bytes."""
+        buffer, state = direction.buffer, direction.state
+        if state == "head":
+            while buffer[:1] in (b"\r", b"\n"):
+                del buffer[:1]
+            end = re.search(rb"\n\r?\n", buffer)
+            if end is None and len(buffer) < LONGEST_HEAD:
+                return False
+            if buffer and not START[side].match(bytes(buffer)):
+                buffer.clear()
+                direction.state = "lost"
+                return False
+            whole = bytes(buffer[:end.end() if end else LONGEST_HEAD])
+            del buffer[:len(whole)]
+            self._head(side, direction, whole, ts_ns, cut=end is None)
+            return True
+        if state in ("length", "chunk-data"):
+            piece = buffer[:direction.left]
+            del buffer[:len(piece)]
+            direction.left -= len(piece)
+            if direction.body is not None:
+                direction.body += piece[:BODY_LOOKED_AT - len(direction.body)]
+            if not direction.left:
+                direction.state = "head" if state == "length" else "chunk-end"
+            self._look_at_body(direction, ts_ns, force=direction.state == "head")
+            return True
+        if state in ("chunk-size", "chunk-end", "trailer"):
+            return self._chunk_line(direction, ts_ns)
+        buffer.clear()
+        return False
+
+    def _chunk_line(self, direction: Direction, ts_ns: int) -> bool:
+        line, found, rest = bytes(direction.buffer).partition(b"\n")
+        if not found:
+            return False
+        direction.buffer[:] = rest
+        line = line.strip()
+        if direction.state == "chunk-size":
+            size = line.split(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", size):
+                direction.state = "lost"
+                return False
+            direction.left = int(size, 16)
+            direction.state = "chunk-data" if direction.left else "trailer"
+            if not direction.left:
+                self._look_at_body(direction, ts_ns, force=True)
+        elif direction.state == "chunk-end":
+            direction.state = "chunk-size"
+        elif not line:
+            direction.state = "head"
+        return True
+
+    def _look_at_body(self, direction: Direction, ts_ns: int, force: bool) -> None:
+        body = direction.body
+        if body and (force or len(body) >= BODY_LOOKED_AT):
+            direction.body = None
+            for kind, name, value in secrets.in_body(bytes(body), direction.content_type, self._names):
+                self._secret(kind, name, value, Side.CLIENT, ts_ns)
+
+    def _secret(self, kind: SecretKind, name: bytes, value: bytes, sender: Side, ts_ns: int) -> None:
+        self._rows.add("secrets", at_ns=ts_ns, conn=self._conn, value=self._rows.hash(value), name=self._rows.text(name, 64),
+                       kind=kind, sender=sender, **self._ends)
+
+    def _head(self, side: Side, direction: Direction, raw: bytes, ts_ns: int, cut: bool) -> None:
+        direction.body = None
+        head = heads.parse(raw, cut)
+        if side is Side.CLIENT:
+            self._request(head, ts_ns, cut)
+            self._body_of_request(head, direction)
+        else:
+            self._response(head, direction, ts_ns, cut)
+        if cut:
+            direction.state = "lost"
+
+    def _body_of_request(self, head: Head, direction: Direction) -> None:
+        direction.content_type = head.first(b"content-type").split(b";")[0].strip().lower()
+        if secrets.worth_a_look(direction.content_type):
+            direction.body = bytearray()
+        if head.is_chunked:
+            direction.state = "chunk-size"
+        elif head.length:
+            direction.state, direction.left = "length", head.length
+        else:
+            direction.state = "head"
+
+    def _request(self, head: Head, ts_ns: int, cut: bool) -> None:
+        rows, names = self._rows, self._names
+        number = rows.requests = rows.requests + 1
+        cookies = head.cookies()
+        presented = next(((name, value) for name, value, cut_value in cookies
+                          if not cut_value and secrets.is_session(name, value, names)), (b"", b""))
+        flags = heads.request_flags(head, names)
+        if cut:
+            flags |= ReqFlag.TRUNCATED
+        if presented[0]:
+            flags |= ReqFlag.SESSION
+        forwarded = head.forwarded()
+        hops = {f"forwarded{at}": rows.addresses.number(address) for at, address in enumerate(forwarded[::-1][:4])}
+        rows.add("requests", at_ns=ts_ns, conn=self._conn, request=number, **self._ends, **hops,
+                 real_ip=rows.addresses.number(head.real_ip()), proxy_source=self._proxy_source, method=rows.text(head.method, 32),
+                 path=rows.text(head.path()), host=rows.text(head.first(b"host")), user_agent=rows.text(head.first(b"user-agent")),
+                 via=rows.text(head.first(b"via")), header_shape=rows.text(head.shape(), 1024), flags=flags, index=self.requests,
+                 forwarded_port=head.forwarded_port(), forwarded_count=len(forwarded), cookies=len(cookies), version=head.version,
+                 forwarded_proto=head.forwarded_proto())
+        self.requests += 1
+        for name, value, cut_value in cookies:
+            kind = secrets.cookie_flags(name, value, names)
+            rows.add("cookies", at_ns=ts_ns, conn=self._conn, request=number, value=rows.hash(value), **self._ends,
+                     forwarded0=hops.get("forwarded0", 0), name=rows.text(name, 64), flags=CookieFlag.CUT if cut_value else kind)
+        for secret_kind, name, value in secrets.in_request(head, cookies, names):
+            self._secret(secret_kind, name, value, Side.CLIENT, ts_ns)
+        if len(self._outstanding) < 64:
+            upgrade = "websocket" if flags & ReqFlag.WEBSOCKET else "h2c" if flags & ReqFlag.H2C_UPGRADE else ""
+            self._outstanding.append(Outstanding(number, head.method, ts_ns, {name: value for name, value, _ in reversed(cookies)},
+                                                 *presented, upgrade=upgrade))
+
+    def _response(self, head: Head, direction: Direction, ts_ns: int, cut: bool) -> None:
+        status = head.status
+        if 100 <= status < 200 and status != 101:
+            direction.state = "head"
+            return
+        request = self._outstanding.popleft() if self._outstanding else Outstanding(0, b"", 0, {})
+        self._answer(head, request, ts_ns, cut)
+        if status == 101 or request.method == b"CONNECT" and 200 <= status < 300:
+            self.tunnel = "connect" if request.method == b"CONNECT" else request.upgrade or "other"
+        elif request.method == b"HEAD" or status in (204, 304):
+            direction.state = "head"
+        elif head.is_chunked:
+            direction.state = "chunk-size"
+        elif head.length is not None:
+            direction.state, direction.left = ("length", head.length) if head.length else ("head", 0)
+        else:
+            direction.state = "close"
+
+    def _answer(self, head: Head, request: Outstanding, ts_ns: int, cut: bool) -> None:
+        rows, names = self._rows, self._names
+        flags = RespFlag.TRUNCATED if cut else RespFlag(0)
+        if not head.keeps_alive():
+            flags |= RespFlag.CLOSES
+        if 300 <= head.status < 400 and heads.is_login(head.first(b"location"), names.login_paths):
+            flags |= RespFlag.LOGIN_REDIRECT
+        if request.session:
+            flags |= RespFlag.SESSION_PRESENTED
+        cookies = head.set_cookies(ts_ns)
+        for cookie in cookies:
+            kind = secrets.cookie_flags(cookie.name, cookie.value, names)
+            if cookie.name == request.session_name and request.session and not cookie.cut:
+                if cookie.flags & CookieFlag.DELETE:
+                    flags |= RespFlag.SESSION_DELETED
+                elif cookie.value != request.session:
+                    flags |= RespFlag.SESSION_REISSUED
+            if kind & CookieFlag.SESSION and not cookie.flags & CookieFlag.DELETE:
+                flags |= RespFlag.SESSION_ISSUED
+        self.responses += 1
+        rows.add("responses", at_ns=ts_ns, conn=self._conn, request=request.number, delay_ns=ts_ns - request.at_ns if request.number else 0,
+                 session=rows.hash(request.session), **self._ends, session_name=rows.text(request.session_name, 64), flags=flags,
+                 server_header=rows.text(head.first(b"server")), status=head.status, set_cookies=len(cookies))
+        for cookie in cookies:
+            kind = secrets.cookie_flags(cookie.name, cookie.value, names)
+            rows.add("cookies", at_ns=ts_ns, conn=self._conn, request=request.number, value=rows.hash(cookie.value),
+                     presented=rows.hash(request.cookies.get(cookie.name, b"")), lifetime_ns=cookie.lifetime_ns, **self._ends,
+                     name=rows.text(cookie.name, 64), flags=cookie.flags | CookieFlag.SET | (CookieFlag.CUT if cookie.cut else kind))
+            if kind & CookieFlag.SESSION and not cookie.flags & CookieFlag.DELETE and not cookie.cut:
+                self._secret(SecretKind.SET_COOKIE_SESSION, cookie.name, cookie.value, Side.SERVER, ts_ns)
