@@ -1,10 +1,106 @@
-"""Placeholder: keeps nothing yet."""
+"""How much of a service's traffic is readable, which classes of secret cross it: counts and hashes, never values."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import Protocol7, Rows, SecretKind
+from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import ServiceWindow
+
+PROTOCOLS = 32
+BACK, FRONT = 0, 1
+ENCRYPTED = (Protocol7.TLS, Protocol7.QUIC, Protocol7.DTLS, Protocol7.SSH)
+CLEAR = tuple(p for p in Protocol7 if p not in (*ENCRYPTED, Protocol7.UNKNOWN))
+DISTINCT_CAP = 65_536
+
+
+class DistinctValues:
+    """How many distinct 64-bit hashes were added: exact up to :data:`DISTINCT_CAP`, then that number."""
+
+    def __init__(self) -> None:
+        self._sorted: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._pending: list[npt.NDArray[np.uint64]] = []
+        self._waiting = 0
+        self.full = False
+
+    def add(self, values: npt.NDArray[np.uint64]) -> None:
+        if self.full:
+            return
+        self._pending.append(values.copy())
+        self._waiting += len(values)
+        if self._waiting > max(16_384, len(self._sorted)):
+            self._settle()
+
+    def _settle(self) -> None:
+        self._sorted = np.unique(np.concatenate([self._sorted, *self._pending]))
+        self._pending, self._waiting = [], 0
+        if len(self._sorted) > DISTINCT_CAP:
+            self._sorted, self.full = np.zeros(0, np.uint64), True
+
+    def count(self) -> int:
+        if self.full:
+            return DISTINCT_CAP
+        if self._pending:
+            self._settle()
+        return DISTINCT_CAP if self.full else len(self._sorted)
 
 
 class ExposureLedger:
+    """Folds CONNECTION and SECRET rows of both legs.
+
+    ``connections`` and ``bytes`` have one row per leg (:data:`BACK`, :data:`FRONT`) and one column per
+    :class:`~lbtop.model.observation.Protocol7`; only connections with payload count, health checks included (they are
+    traffic), apart in ``checks``.
+    """
+
+    def __init__(self) -> None:
+        self.connections = np.zeros((2, PROTOCOLS), np.int64)
+        self.bytes = np.zeros((2, PROTOCOLS), np.int64)
+        self.datagrams = np.zeros((2, PROTOCOLS), np.int64)      # of those connections, the UDP flows
+        self.checks = np.zeros(PROTOCOLS, np.int64)              # health checks of the last leg
+        self.secrets: dict[tuple[int, int], list[int]] = {}      # (leg, kind) -> count, first, last (ns)
+        self.distinct: dict[tuple[int, int], DistinctValues] = {}
+        self.names = Tally(cap=512)                              # (kind, name of the header, cookie or parameter)
+
     def fold(self, window: ServiceWindow) -> None:
-        """Folds one window."""
+        self._connections(BACK, window.back["connections"])
+        self._connections(FRONT, window.front["connections"])
+        back = window.back["connections"]
+        if len(back):
+            checks = back[window.health["connections"] & (back["first_data_ns"] != 0)]
+            self.checks += np.bincount(checks["protocol7"] % PROTOCOLS, minlength=PROTOCOLS)
+        self._secrets(BACK, window.back["secrets"])
+        self._secrets(FRONT, window.front["secrets"])
+
+    def _connections(self, leg: int, rows: Rows) -> None:
+        if len(rows) == 0:
+            return
+        rows = rows[(rows["bytes_c"] != 0) | (rows["bytes_s"] != 0)]
+        protocol = rows["protocol7"] % PROTOCOLS
+        size = (rows["bytes_c"] + rows["bytes_s"]).astype(np.float64)     # exact to 2**53 bytes per window
+        self.connections[leg] += np.bincount(protocol, minlength=PROTOCOLS)
+        self.bytes[leg] += np.bincount(protocol, size, PROTOCOLS).astype(np.int64)
+        self.datagrams[leg] += np.bincount(protocol[rows["proto"] == 17], minlength=PROTOCOLS)
+
+    def _secrets(self, leg: int, rows: Rows) -> None:
+        if len(rows) == 0:
+            return
+        kinds = np.where(rows["kind"] == SecretKind.SET_COOKIE_SESSION, SecretKind.SESSION_COOKIE, rows["kind"])
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+            chosen = rows[kinds == kind] if kind != 0 else rows[:0]
+            if len(chosen) == 0:
+                continue
+            entry = self.secrets.setdefault((leg, kind), [0, int(chosen["at_ns"][0]), 0])
+            entry[0] += len(chosen)
+            entry[2] = int(chosen["at_ns"][-1])
+            self.distinct.setdefault((leg, kind), DistinctValues()).add(chosen["value"])
+        self.names.add((kinds.astype(np.uint64) << np.uint64(32)) | rows["name"].astype(np.uint64))
+
+    def readable(self, leg: int) -> int:
+        """Connections of a leg whose bytes anyone on the way can read."""
+        return int(sum(self.connections[leg, protocol] for protocol in CLEAR))
+
+    def encrypted(self, leg: int) -> int:
+        return int(sum(self.connections[leg, protocol] for protocol in ENCRYPTED))

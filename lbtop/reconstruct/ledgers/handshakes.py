@@ -1,10 +1,124 @@
-"""Placeholder: keeps nothing yet."""
+"""TLS (QUIC, DTLS) handshakes of a service: whose stacks they are, what was negotiated, what was resumed."""
 
 from __future__ import annotations
 
-from lbtop.reconstruct.window import ServiceWindow
+import numpy as np
+
+from lbtop.model.observation import HelloFlag, Rows
+from lbtop.reconstruct.ledgers.tally import Tally, pair
+from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
+
+RESUMPTION = HelloFlag.TICKET_OFFERED | HelloFlag.SESSION_ID_OFFERED | HelloFlag.PSK_OFFERED
+_NEGOTIATED = 1 << 16
+_CLIENT_MASK = (1 << 20) - 1
+
+
+class Negotiated:
+    """What the handshakes of one leg agreed on, health checks left out."""
+
+    def __init__(self) -> None:
+        self.hellos = 0
+        self.offered = 0                             # sessions offered for resumption to a server whose answer was seen
+        self.accepted = 0
+        self.alerts = 0
+        self.versions = Tally(cap=64)                # negotiated version, both hellos seen
+        self.ciphers = Tally(cap=512)                # negotiated version << 16 | cipher
+        self.ja4 = Tally(cap=1024)
+        self.sni = Tally(cap=1024)
+        self.alpn = Tally(cap=256)                   # chosen, or first offered where the choice is encrypted
+
+    def fold(self, rows: Rows) -> None:
+        if len(rows) == 0:
+            return
+        flags = rows["flags"]
+        self.hellos += len(rows)
+        seen = (flags & np.uint32(HelloFlag.SERVER_SEEN)) != 0
+        offered = seen & ((flags & np.uint32(RESUMPTION)) != 0)
+        self.offered += int(offered.sum())
+        self.accepted += int((seen & ((flags & np.uint32(HelloFlag.RESUMED)) != 0)).sum())
+        self.alerts += int(((flags & np.uint32(HelloFlag.ALERT)) != 0).sum())
+        agreed = rows[seen & (rows["version"] != 0)]
+        version = agreed["version"].astype(np.uint64)
+        self.versions.add(version)
+        self.ciphers.add(version * np.uint64(_NEGOTIATED) + agreed["cipher"].astype(np.uint64))
+        for name, tally in (("ja4", self.ja4), ("sni", self.sni)):
+            values = rows[name]
+            tally.add(values[values != 0].astype(np.uint64))
+        alpn = np.where(rows["alpn_chosen"] != 0, rows["alpn_chosen"], rows["alpn"])
+        self.alpn.add(alpn[alpn != 0].astype(np.uint64))
+
+    def cipher_counts(self) -> list[tuple[int, int, int]]:
+        """(version, cipher, connections), in order of version and cipher."""
+        return [(key // _NEGOTIATED, key % _NEGOTIATED, numbers[0]) for key, numbers in self.ciphers.items()]
 
 
 class HandshakeLedger:
+    """Folds HANDSHAKE rows of both legs. Bounded by the caps of its tallies (some 300 KB)."""
+
+    def __init__(self) -> None:
+        self.back = Negotiated()
+        self.front = Negotiated()
+        self.families = Tally(columns=5, cap=8192)
+        """(family, client): hellos, with GREASE, with ECH, with a post-quantum share, offering a session."""
+        self.sni_families = Tally(cap=4096)          # (sni, family)
+        self.sessions = Tally(columns=3, cap=8192)   # offered session: hellos, Σ and Σ² of client numbers
+        self.certificates = Tally(columns=1, cap=1024)   # (target, certificate number), where readable
+        self.certificate_hashes: dict[int, int] = {}     # keyed hash -> dense number
+        self.validity: dict[int, tuple[int, int]] = {}   # certificate number -> not before, not after (ns)
+        self.first_ns = 0
+        self.last_ns = 0
+
     def fold(self, window: ServiceWindow) -> None:
-        """Folds one window."""
+        rows = window.back["handshakes"]
+        if len(rows):
+            data = ~window.health["handshakes"]
+            target = window.target["handshakes"]
+            self._certificates(rows, target)
+            rows = rows[data] if not data.all() else rows
+            self.back.fold(rows)
+            self._stacks(rows)
+        self.front.fold(window.front["handshakes"])
+
+    def _stacks(self, rows: Rows) -> None:
+        if len(rows) == 0:
+            return
+        self.first_ns = self.first_ns or int(rows["at_ns"][0])
+        self.last_ns = int(rows["at_ns"][-1])
+        flags = rows["flags"]
+        bits = [
+            (flags & np.uint32(mask)) != 0
+            for mask in (HelloFlag.GREASE, HelloFlag.ECH, HelloFlag.POST_QUANTUM, RESUMPTION)
+        ]
+        known = rows["family"] != 0
+        self.families.add(pair(rows["family"], rows["client"])[known], *(bit[known] for bit in bits))
+        self.sni_families.add(pair(rows["sni"], rows["family"])[known])
+        self._sessions(rows)
+
+    def _sessions(self, rows: Rows) -> None:
+        """Who offers a session, as sums: all offers of one session came from one address exactly when n·Σc² = (Σc)²."""
+        offered = rows[rows["session"] != 0]
+        if len(offered) == 0 or (len(self.sessions) == 0 and (offered["client"] == offered["client"][0]).all()):
+            return
+        client = (offered["client"] & np.uint32(_CLIENT_MASK)).astype(np.int64)
+        self.sessions.add(offered["session"], client, client * client)
+
+    def shared_sessions(self) -> tuple[int, int]:
+        """(sessions that several addresses offered, hellos that offered one of them)."""
+        shared = [n for _, (n, total, squares) in self.sessions.items() if n * squares != total * total]
+        return len(shared), sum(shared)
+
+    def _certificates(self, rows: Rows, target: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> None:
+        shown = rows["certificate"] != 0
+        if not shown.any():
+            return
+        rows, target = rows[shown], target[shown]
+        hashes, first = np.unique(rows["certificate"], return_index=True)
+        for place in np.sort(first).tolist():
+            value = int(rows["certificate"][place])
+            if value not in self.certificate_hashes and len(self.certificate_hashes) < 256:
+                number = self.certificate_hashes[value] = len(self.certificate_hashes) + 1
+                self.validity[number] = (int(rows["not_before_ns"][place]), int(rows["not_after_ns"][place]))
+        numbers = np.array([self.certificate_hashes.get(int(value), 0) for value in hashes], np.uint64)
+        dense = numbers[np.searchsorted(hashes, rows["certificate"])]
+        kept = (dense != 0) & (target != NO_TARGET)
+        self.certificates.add(pair(target, dense)[kept])

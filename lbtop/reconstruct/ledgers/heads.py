@@ -1,10 +1,143 @@
-"""Placeholder: keeps nothing yet."""
+"""What request heads, Set-Cookie lines and PROXY headers say about the hops before this one."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import CookieFlag, ProxyFlag, ReqFlag, RespFlag, Rows
+from lbtop.reconstruct.ledgers.tally import Tally, alike, bit_counts, pair
 from lbtop.reconstruct.window import ServiceWindow
+
+HTTP, HTTPS, OTHER = 1, 2, 3
+"""REQUEST.forwarded_proto."""
+
+BROWSER_BITS = (
+    ReqFlag.SEC_FETCH, ReqFlag.SEC_CH_UA, ReqFlag.BR_ZSTD, ReqFlag.SECURE_COOKIE_PREFIX, ReqFlag.HTTPS_ORIGIN,
+    ReqFlag.HTTP_ORIGIN, ReqFlag.BROWSER_UA, ReqFlag.UPGRADE_INSECURE,
+)  # fmt: skip
+_CONNECTIONS_CAP = 65_536
+_SET_BITS = (CookieFlag.SECURE, CookieFlag.HTTP_ONLY, CookieFlag.SAMESITE, CookieFlag.SESSION)
 
 
 class HeadLedger:
+    """Folds REQUEST, RESPONSE, COOKIE and PROXY rows of the last leg; heads of health checks are kept apart."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.flags = np.zeros(32, np.int64)              # requests with each ReqFlag bit
+        self.forwarded_proto = np.zeros(4, np.int64)     # absent, http, https, something else
+        self.forwarded = 0                               # requests with a forwarded address
+        self.versions = Tally(cap=16)                    # 10, 11, 20
+        self.shapes = Tally(columns=3, cap=2048)         # (shape, version): requests, with forwarded address, as https
+        self.browsers = Tally(columns=1 + len(BROWSER_BITS), cap=2048)   # (user agent, shape): requests, with each bit
+        self.forwarded_ports = Tally(cap=64)
+        self.via = Tally(cap=64)
+        self.hosts = Tally(cap=1024)
+        self.checks = Tally(cap=256)                     # user agents of health checks
+        self.connections = Tally(columns=5, cap=_CONNECTIONS_CAP)
+        """Connection: requests, forwarded as http, as https, sum and sum of squares of the last forwarded address."""
+        self.cookies = Tally(columns=3, cap=1024)        # name in Cookie: rows, balancer's, session's
+        self.set_cookies = Tally(columns=1 + len(_SET_BITS), cap=1024)   # name in Set-Cookie: rows, with each attribute
+        self.named_targets = Tally(columns=2, cap=1024)  # (name, decoder): naming a target, the one reached
+        self.servers = Tally(cap=64)                     # Server header of responses
+        self.proxy_flags = np.zeros(16, np.int64)
+        self.proxies = 0                                 # connections with a PROXY header that has addresses
+        self.proxy_ports = Tally(cap=64)                 # destination ports in PROXY headers
+        self.proxy_tls = Tally(cap=16)                   # TLS versions in SSL TLVs
+
     def fold(self, window: ServiceWindow) -> None:
-        """Folds one window."""
+        requests = window.back["requests"]
+        if len(requests):
+            checks = window.health["requests"]
+            if checks.any():
+                self.checks.add(requests["user_agent"][checks].astype(np.uint64))
+                requests = requests[~checks]
+            self._requests(requests)
+        self._cookies(window.back["cookies"], window)
+        responses = window.back["responses"]
+        if len(responses):
+            answered = (responses["flags"] & np.uint32(RespFlag.UNANSWERED)) == 0
+            self.servers.add(responses["server_header"][answered & (responses["server_header"] != 0)].astype(np.uint64))
+        self._proxies(window.back["proxies"])
+
+    def _requests(self, rows: Rows) -> None:
+        if len(rows) == 0:
+            return
+        self.requests += len(rows)
+        self._connections(rows)
+        proto = rows["forwarded_proto"] & np.uint8(3)
+        has_forwarded = rows["forwarded_count"] != 0
+        first, count = alike(
+            rows["header_shape"], rows["user_agent"], rows["flags"], rows["host"], rows["via"],
+            rows["forwarded_port"].astype(np.uint64) << np.uint64(16) | rows["version"], proto * 2 + has_forwarded,
+        )  # fmt: skip
+        rows, proto, has_forwarded = rows[first], proto[first], has_forwarded[first]
+        flags = rows["flags"]
+        self.flags += bit_counts(flags, rows=count)
+        self.forwarded_proto += np.bincount(proto, count, 4).astype(np.int64)
+        self.forwarded += int(count[has_forwarded].sum())
+        self.versions.add(rows["version"].astype(np.uint64), rows=count)
+        shape = pair(rows["header_shape"], rows["version"])
+        self.shapes.add(shape, has_forwarded * count, (proto == HTTPS) * count, rows=count)
+        bits = [((flags & np.uint32(bit)) != 0) * count for bit in BROWSER_BITS]
+        self.browsers.add(pair(rows["user_agent"], rows["header_shape"]), *bits, rows=count)
+        for column, tally in (("forwarded_port", self.forwarded_ports), ("via", self.via), ("host", self.hosts)):
+            there = rows[column] != 0
+            tally.add(rows[column][there].astype(np.uint64), rows=count[there])
+
+    def _connections(self, rows: Rows) -> None:
+        proto = rows["forwarded_proto"]
+        address = (rows["forwarded0"] & np.uint32(0xFFFFF)).astype(np.int64)
+        self.connections.add(rows["conn"], proto == HTTP, proto == HTTPS, address, address * address)
+
+    def _cookies(self, rows: Rows, window: ServiceWindow) -> None:
+        if len(rows) == 0:
+            return
+        data = ~window.health["cookies"]
+        flags = rows["flags"]
+        set_ = (flags & np.uint32(CookieFlag.SET)) != 0
+        live = (flags & np.uint32(CookieFlag.DELETE)) == 0
+        asked = data & ~set_
+        self.cookies.add(
+            rows["name"][asked].astype(np.uint64),
+            (flags[asked] & np.uint32(CookieFlag.BALANCER)) != 0,
+            (flags[asked] & np.uint32(CookieFlag.SESSION)) != 0,
+        )
+        issued = data & set_ & live
+        bits = [(flags[issued] & np.uint32(bit)) != 0 for bit in _SET_BITS]
+        self.set_cookies.add(rows["name"][issued].astype(np.uint64), *bits)
+        named = rows[data & ((flags & np.uint32(CookieFlag.DISCLOSES)) != 0)]
+        if len(named):
+            here = (named["names"] == named["server"]) & (named["names_port"] == named["server_port"])
+            self.named_targets.add(pair(named["name"], named["decoder"]), here)
+
+    def _proxies(self, rows: Rows) -> None:
+        rows = rows[(rows["flags"] & np.uint32(ProxyFlag.LOCAL)) == 0]
+        if len(rows) == 0:
+            return
+        self.proxies += len(rows)
+        self.proxy_flags += bit_counts(rows["flags"], 16)
+        self.proxy_ports.add(rows["destination_port"].astype(np.uint64))
+        self.proxy_tls.add(rows["tls_version"][rows["tls_version"] != 0].astype(np.uint64))
+
+    def flag(self, bit: ReqFlag) -> int:
+        """Requests that have this mark."""
+        return int(self.flags[int(bit).bit_length() - 1])
+
+    def proxy_flag(self, bit: ProxyFlag) -> int:
+        """PROXY headers that have this mark."""
+        return int(self.proxy_flags[int(bit).bit_length() - 1])
+
+    def shared_connections(self) -> tuple[int, int]:
+        """(connections that carried requests of several forwarded clients, connections with two requests or more)."""
+        n, total, squares = (self.connections.sums[:, column].astype(np.float64) for column in (0, 3, 4))
+        several = n > 1
+        mixed = several & (n * squares - total * total > 0.5)
+        return int(mixed.sum()), int(several.sum())
+
+    def connections_by_proto(self) -> tuple[int, int]:
+        """(connections whose requests came mostly as forwarded http, mostly as forwarded https)."""
+        http: npt.NDArray[np.int64] = self.connections.sums[:, 1]
+        https: npt.NDArray[np.int64] = self.connections.sums[:, 2]
+        return int((http > https).sum()), int(((https >= http) & (https > 0)).sum())

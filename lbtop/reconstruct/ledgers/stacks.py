@@ -1,10 +1,51 @@
-"""Placeholder: keeps nothing yet."""
+"""TCP stacks of those who open a service's connections: what a hop that ends TCP cannot keep."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from lbtop.model.observation import ConnFlag
+from lbtop.reconstruct.ledgers.tally import Tally, log_bin
 from lbtop.reconstruct.window import ServiceWindow
+
+_CLIENT_BITS, _STACK_BITS, _TTL_BITS = 28, 28, 8
 
 
 class StackLedger:
+    """Folds OPENED (stacks) and CONNECTION (round trips) rows of the last leg, health checks left out."""
+
+    def __init__(self) -> None:
+        self.combinations = Tally(cap=16384)         # client, SYN stack, TTL on arrival
+        self.connections = 0                         # counted connections
+        self.with_syn = 0
+        self.round_trips = np.zeros(64, np.int64)    # SYN-ACK to ACK, see log_bin
+        self.clients = Tally(cap=16384)              # client addresses
+
     def fold(self, window: ServiceWindow) -> None:
-        """Folds one window."""
+        self._stacks(window)
+        rows = window.back["connections"]
+        if len(rows):
+            timed = rows["ack_ns"][~window.health["connections"] & (rows["ack_ns"] > 0)]
+            self.round_trips += np.bincount(log_bin(timed), minlength=64)
+
+    def _stacks(self, window: ServiceWindow) -> None:
+        rows = window.back["opened"]
+        rows = rows[~window.health["opened"] & (rows["proto"] == 6)]
+        if len(rows) == 0:
+            return
+        self.connections += len(rows)
+        self.clients.add(rows["client"].astype(np.uint64))
+        shown = rows[((rows["flags16"] & np.uint16(ConnFlag.SYN)) != 0) | (rows["stack"] != 0)]
+        self.with_syn += len(shown)
+        client = shown["client"].astype(np.uint64)
+        stack = shown["stack"].astype(np.uint64)
+        inside = (client < np.uint64(1 << _CLIENT_BITS)) & (stack < np.uint64(1 << _STACK_BITS)) & (stack != 0)
+        keys = (client << np.uint64(_STACK_BITS + _TTL_BITS)) | (stack << np.uint64(_TTL_BITS))
+        self.combinations.add((keys | shown["ttl_c"].astype(np.uint64))[inside])
+
+    def seen(self) -> list[tuple[int, int, int, int]]:
+        """(client, stack, TTL, connections) of every combination."""
+        return [
+            (key >> (_STACK_BITS + _TTL_BITS), (key >> _TTL_BITS) & ((1 << _STACK_BITS) - 1), key & 0xFF, numbers[0])
+            for key, numbers in self.combinations.items()
+        ]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Keys = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def pair(high: npt.NDArray[np.generic], low: npt.NDArray[np.generic]) -> Keys:
@@ -17,11 +18,27 @@ def pair(high: npt.NDArray[np.generic], low: npt.NDArray[np.generic]) -> Keys:
 
 
 def grouped(keys: Keys) -> tuple[Keys, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Distinct keys in order, how to sort the rows by key (rows of one key stay in order), where each key's rows begin."""
+    """Distinct keys in order; how to sort the rows by key (those of one key stay in order); where each key's begin."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     return ordered[starts], order, starts
+
+
+def alike(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numbers]:
+    """(the first row of each distinct combination, in order of appearance; how many rows share it).
+
+    Combinations are told apart by a 64-bit mix of the columns: two that collide (one in 10^13) are counted as one.
+    """
+    mixed = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column.astype(np.uint64)) * _MIX
+        mixed ^= mixed >> np.uint64(29)
+    _, order, starts = grouped(mixed)
+    first = order[starts]
+    counts = np.diff(np.append(starts, len(mixed)))
+    by_appearance = np.argsort(first)
+    return first[by_appearance], counts[by_appearance]
 
 
 class Tally:
@@ -43,18 +60,25 @@ class Tally:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def add(self, keys: Keys, *columns: npt.NDArray[np.generic]) -> None:
-        """Adds one row per key: column 0 counts rows, the others sum ``columns``."""
+    def add(self, keys: Keys, *columns: npt.NDArray[np.generic], rows: Numbers | None = None) -> None:
+        """Adds the rows of each key: column 0 counts them, the others sum ``columns``.
+
+        ``rows``: how many rows each entry stands for (1 each by default), where alike ones were put together before.
+        """
         if len(keys) == 0:
             return
         first = keys[0]
         if (keys == first).all():                     # one balancer, one product: nothing to sort
-            totals = np.array([[len(keys), *(int(column.sum()) for column in columns)]], np.int64)
+            count = len(keys) if rows is None else int(rows.sum())
+            totals = np.array([[count, *(int(column.sum()) for column in columns)]], np.int64)
             self._merge(np.array([first], np.uint64), totals, np.zeros(1, np.intp))
             return
         distinct, order, starts = grouped(keys)
         totals = np.empty((len(distinct), 1 + len(columns)), np.int64)
-        totals[:, 0] = np.diff(np.append(starts, len(keys)))
+        if rows is None:
+            totals[:, 0] = np.diff(np.append(starts, len(keys)))
+        else:
+            totals[:, 0] = np.add.reduceat(rows[order], starts)
         for place, column in enumerate(columns, 1):
             totals[:, place] = np.add.reduceat(column[order].astype(np.int64), starts)
         self._merge(distinct, totals, order[starts])
@@ -103,19 +127,12 @@ class Tally:
         return list(zip(self.keys[order].tolist(), self.counts[order].tolist(), strict=True))
 
 
-def bit_counts(flags: npt.NDArray[np.generic], bits: int = 32) -> Numbers:
-    """How many rows have each bit set."""
-    values = flags.astype(np.uint32)
-    common, counts = np.unique(values, return_counts=True)
-    totals = np.zeros(bits, np.int64)
-    for value, count in zip(common.tolist(), counts.tolist(), strict=True):
-        bit = 0
-        while value:
-            if value & 1 and bit < bits:
-                totals[bit] += count
-            value >>= 1
-            bit += 1
-    return totals
+def bit_counts(flags: npt.NDArray[np.generic], bits: int = 32, rows: Numbers | None = None) -> Numbers:
+    """How many rows have each bit set; ``rows``: how many each entry stands for."""
+    places = np.arange(bits, dtype=np.uint32)
+    set_ = (flags.astype(np.uint32)[:, None] >> places) & np.uint32(1)
+    counts: Numbers = (set_.sum(0) if rows is None else rows @ set_.astype(np.int64)).astype(np.int64)
+    return counts
 
 
 def log_bin(durations_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
