@@ -1,0 +1,71 @@
+"""The line in which a filter is typed. Mistakes are marked in place while typing; Enter keeps, Escape clears."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input, Static
+
+from lbtop.faces.tui.draw import style
+from lbtop.faces.tui.filtering import FIELDS, parse_filter
+
+if TYPE_CHECKING:
+    from lbtop.faces.tui.app import LbtopApp
+
+
+class FilterLine(Horizontal):
+    DEFAULT_CSS = """
+    FilterLine { height: 1; display: none; background: $panel; }
+    FilterLine.open { display: block; }
+    FilterLine Input { width: 2fr; height: 1; border: none; padding: 0 1; }
+    FilterLine Static { width: 3fr; height: 1; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear", "Clear", show=False)]
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="target:10.0.0.0/8 mode:offload -state:gone", id="filter")
+        yield Static(markup=False, id="filter-state")
+
+    def open(self) -> None:
+        self.add_class("open")
+        self.query_one(Input).focus()
+        self._explain(self.query_one(Input).value)
+
+    def action_clear(self) -> None:
+        self.query_one(Input).value = ""
+        self.remove_class("open")
+        self._apply("")
+        self.screen.focus_next("LineTable")
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._explain(event.value)
+        self._apply(event.value)
+
+    @on(Input.Submitted)
+    def _kept(self, event: Input.Submitted) -> None:
+        event.stop()
+        if not event.value:
+            self.remove_class("open")
+        self.screen.focus_next("LineTable")
+
+    def _apply(self, text: str) -> None:
+        cast("LbtopApp", self.app).set_filter(text)
+
+    def _explain(self, text: str) -> None:
+        state = Text(no_wrap=True, overflow="ellipsis")
+        parsed = parse_filter(text)
+        if not text:
+            state.append("fields: " + " ".join(FIELDS), style("dim"))
+        for term in parsed.terms:
+            good = term.error is None
+            state.append(("✓" if good else "✗") + text[term.start : term.end] + " ", style("green" if good else "bold red"))
+        if parsed.error:
+            state.append(parsed.error, style("red"))
+        self.query_one(Static).update(state, layout=False)

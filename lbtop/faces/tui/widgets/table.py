@@ -1,0 +1,268 @@
+"""A table drawn line by line.
+
+Textual's DataTable repaints every visible row when one cell changes (22 ms for a screen of 8 columns), which is too much
+at two frames a second on a production host. This one formats a row only when it becomes visible or its value changed. The
+cursor is the row's *key*, so that it stays on the same target when rows are sorted or come and go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+Cell = str | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``width`` in cells; 0 shares what is left. ``sort`` gives the raw value a row is ordered by."""
+
+    key: str
+    title: str
+    width: int = 0
+    right: bool = False
+    hidden: bool = False
+    minimum: int = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown."""
+
+    key: str
+    values: dict[str, object]
+    cells: dict[str, Cell]
+
+
+class LineTable(ScrollView, can_focus=True):
+    """Rows and columns with a cursor, a sort order and a filter. Replace all rows with :meth:`show`."""
+
+    DEFAULT_CSS = """
+    LineTable { height: 1fr; background: $surface; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "edge(0)", "First", show=False),
+        Binding("enter", "select", "Open", show=False),
+        Binding("s", "sort(1)", "Sort"),
+        Binding("S", "reverse", "Reverse", show=False),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line-table--header", "line-table--cursor", "line-table--even"}
+
+    cursor: reactive[str | None] = reactive(None)
+
+    class Selected(Message):
+        def __init__(self, table: LineTable, row: Row) -> None:
+            super().__init__()
+            self.table, self.row = table, row
+
+        @property
+        def control(self) -> LineTable:
+            return self.table
+
+    class Moved(Message):
+        def __init__(self, table: LineTable, row: Row) -> None:
+            super().__init__()
+            self.table, self.row = table, row
+
+        @property
+        def control(self) -> LineTable:
+            return self.table
+
+    def __init__(self, columns: Sequence[Column], *, empty: str = "nothing here yet", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.columns = list(columns)
+        self.empty = empty
+        self.rows: list[Row] = []
+        self.sort_key: str | None = None
+        self.descending = True
+        self.accepts: Callable[[dict[str, object]], bool] = lambda values: True
+        self._all: list[Row] = []
+
+    # -- content ------------------------------------------------------------------------------------------------------
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Replaces all rows. Cursor and scroll stay with their key; equal content costs nothing but the comparison."""
+        self._all = list(rows)
+        self._arrange()
+
+    def restrict(self, accepts: Callable[[dict[str, object]], bool]) -> None:
+        """Shows only rows whose values pass."""
+        self.accepts = accepts
+        self._arrange()
+
+    def _arrange(self) -> None:
+        rows = [row for row in self._all if self.accepts(row.values)]
+        if self.sort_key is not None:
+            key = self.sort_key
+            rows.sort(key=lambda row: _order(row.values.get(key)), reverse=self.descending)
+        self.rows = rows
+        keys = {row.key for row in rows}
+        if self.cursor not in keys:
+            self.cursor = rows[0].key if rows else None
+        self.virtual_size = Size(self.size.width, len(rows) + 1)
+        self.refresh()
+
+    @property
+    def current(self) -> Row | None:
+        """The row under the cursor."""
+        index = self.index
+        return None if index is None else self.rows[index]
+
+    @property
+    def index(self) -> int | None:
+        return next((i for i, row in enumerate(self.rows) if row.key == self.cursor), None)
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def _layout(self) -> list[tuple[Column, int]]:
+        """Visible columns and their widths, for the current width of the widget."""
+        shown = [column for column in self.columns if not column.hidden]
+        space = self.size.width - len(shown)
+        fixed = sum(column.width for column in shown if column.width)
+        flexible = [column for column in shown if not column.width]
+        while shown and fixed + sum(column.minimum for column in flexible) > space and len(shown) > 2:
+            last = shown.pop()  # the last columns matter least: they give way on a narrow screen
+            space += 1
+            if last.width:
+                fixed -= last.width
+            else:
+                flexible.remove(last)
+        share = max(6, (space - fixed) // len(flexible)) if flexible else 0
+        return [(column, column.width or share) for column in shown]
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        layout = self._layout()
+        if y == 0:
+            return self._header(layout, width)
+        index = y - 1 + int(self.scroll_offset.y)
+        if index >= len(self.rows):
+            text = f" {self.empty}" if not self.rows and y == 1 else ""
+            return Strip([Segment(text, self.rich_style + Style(dim=True))]).adjust_cell_length(width, self.rich_style)
+        row = self.rows[index]
+        base = self.rich_style
+        if row.key == self.cursor:
+            base = base + self.get_component_rich_style("line-table--cursor")
+            if not self.has_focus:
+                base = base + Style(bold=False)
+        segments: list[Segment] = []
+        for position, (column, columns) in enumerate(layout):
+            marker = "▸" if position == 0 and row.key == self.cursor else " "
+            segments.append(Segment(marker, base))
+            segments.extend(_fit(row.cells.get(column.key, ""), columns, column.right, base))
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _header(self, layout: list[tuple[Column, int]], width: int) -> Strip:
+        style = self.rich_style + self.get_component_rich_style("line-table--header")
+        segments: list[Segment] = []
+        for column, columns in layout:
+            mark = ("▾" if self.descending else "▴") if column.key == self.sort_key else ""
+            segments.append(Segment(" ", style))
+            segments.extend(_fit(Text(column.title + mark), columns, column.right, style))
+        return Strip(segments).adjust_cell_length(width, style)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.virtual_size = Size(event.size.width, len(self.rows) + 1)
+
+    # -- moving -------------------------------------------------------------------------------------------------------
+
+    def watch_cursor(self) -> None:
+        index = self.index
+        if index is not None:
+            self.scroll_to_region(Region(0, index + 1, 1, 1), animate=False, force=True)
+            self.post_message(self.Moved(self, self.rows[index]))
+        self.refresh()
+
+    def action_move(self, by: int) -> None:
+        if self.rows:
+            index = self.index
+            target = 0 if index is None else min(len(self.rows) - 1, max(0, index + by))
+            self.cursor = self.rows[target].key
+
+    def action_page(self, direction: int) -> None:
+        self.action_move(direction * max(1, self.size.height - 2))
+
+    def action_edge(self, index: int) -> None:
+        if self.rows:
+            self.cursor = self.rows[index].key
+
+    def action_select(self) -> None:
+        row = self.current
+        if row is not None:
+            self.post_message(self.Selected(self, row))
+
+    def action_sort(self, by: int) -> None:
+        """Sorts by the next column."""
+        keys: list[str | None] = [None, *(column.key for column, _ in self._layout())]
+        self.sort_key = keys[(keys.index(self.sort_key) + by) % len(keys)] if self.sort_key in keys else keys[1]
+        self._arrange()
+
+    def action_reverse(self) -> None:
+        self.descending = not self.descending
+        self._arrange()
+
+    def on_click(self, event: events.Click) -> None:
+        self.focus()
+        if event.y == 0:
+            x = 0
+            for column, width in self._layout():
+                x += width + 1
+                if event.x < x:
+                    if self.sort_key == column.key:
+                        self.descending = not self.descending
+                    self.sort_key = column.key
+                    self._arrange()
+                    return
+            return
+        index = event.y - 1 + int(self.scroll_offset.y)
+        if index < len(self.rows):
+            again = self.rows[index].key == self.cursor
+            self.cursor = self.rows[index].key
+            if again or event.chain > 1:
+                self.action_select()
+
+
+def _fit(cell: Cell, width: int, right: bool, base: Style) -> list[Segment]:
+    """Segments exactly ``width`` cells wide. Text is never parsed as markup."""
+    text = cell.copy() if isinstance(cell, Text) else Text(cell)
+    text.no_wrap = True
+    text.truncate(width, overflow="ellipsis")
+    if right:
+        text.pad_left(max(0, width - text.cell_len))
+    else:
+        text.pad_right(max(0, width - text.cell_len))
+    plain = text.plain
+    if not text.spans:
+        return [Segment(plain, base + text.style if isinstance(text.style, Style) else base)]
+    segments: list[Segment] = []
+    edges = sorted({0, len(plain), *(s.start for s in text.spans), *(s.end for s in text.spans)})
+    for start, end in zip(edges, edges[1:], strict=False):
+        style = base
+        for span in text.spans:
+            if span.start <= start < span.end:
+                style = style + (Style.parse(span.style) if isinstance(span.style, str) else span.style)
+        if start < end <= len(plain):
+            segments.append(Segment(plain[start:end], style))
+    return segments
+
+
+def _order(value: object) -> tuple[int, float, str]:
+    if isinstance(value, int | float):
+        return (1, float(value), "")
+    return (0, 0.0, str(value or ""))
