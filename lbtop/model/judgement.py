@@ -101,5 +101,5 @@ class Finding:
     advice: tuple[str, ...] = ()
     confirm: tuple[str, ...] = ()
     accepted: bool = False
-    at_ns: int | None = None              # when it happened, if it has a time: the timeline jumps there
-    subject: str = field(default="")      # what makes two findings of one id different: a target, an address
+    at_ns: int | None = None  # when it happened, if it has a time: the timeline jumps there
+    subject: str = field(default="")  # what makes two findings of one id different: a target, an address

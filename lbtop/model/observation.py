@@ -29,10 +29,10 @@ class Orientation(IntEnum):
     """Why one end is called the client. Everything above PORT is proof; PORT and UNKNOWN are guesses."""
 
     UNKNOWN = 0
-    PORT = 1          # mid-stream: the end with a known listener, or the lower, registered port, is the server
-    LISTENER = 2      # mid-stream: this address and port was proven to be a server by another connection
-    PAYLOAD = 3       # the bytes say so: an HTTP request, a client hello, a PROXY header, a server banner
-    SYN = 4           # the handshake was seen
+    PORT = 1  # mid-stream: the end with a known listener, or the lower, registered port, is the server
+    LISTENER = 2  # mid-stream: this address and port was proven to be a server by another connection
+    PAYLOAD = 3  # the bytes say so: an HTTP request, a client hello, a PROXY header, a server banner
+    SYN = 4  # the handshake was seen
 
 
 class Protocol7(IntEnum):
@@ -40,7 +40,7 @@ class Protocol7(IntEnum):
 
     UNKNOWN = 0
     HTTP1 = 1
-    HTTP2 = 2         # cleartext HTTP/2, prior knowledge or upgraded
+    HTTP2 = 2  # cleartext HTTP/2, prior knowledge or upgraded
     TLS = 3
     SSH = 4
     POSTGRES = 5
@@ -50,7 +50,7 @@ class Protocol7(IntEnum):
     DNS = 9
     QUIC = 10
     DTLS = 11
-    WEBSOCKET = 12    # upgraded from HTTP/1
+    WEBSOCKET = 12  # upgraded from HTTP/1
     MQTT = 13
     OTHER_CLEAR = 14  # readable text or a recognised clear protocol without a name here
     NATS = 15
@@ -60,12 +60,12 @@ class Protocol7(IntEnum):
 class End(IntEnum):
     """How a connection ended, as far as this vantage saw."""
 
-    OPEN = 0          # still open when the capture ended, or when the row was asked for
+    OPEN = 0  # still open when the capture ended, or when the row was asked for
     FIN = 1
     RST = 2
-    EXPIRED = 3       # silent for longer than the expiry (datagrams: 120 s)
-    EVICTED = 4       # pushed out by the cap on live connections
-    REUSED = 5        # a new SYN took the five-tuple over
+    EXPIRED = 3  # silent for longer than the expiry (datagrams: 120 s)
+    EVICTED = 4  # pushed out by the cap on live connections
+    REUSED = 5  # a new SYN took the five-tuple over
 
 
 class Side(IntEnum):
@@ -75,88 +75,90 @@ class Side(IntEnum):
 
 
 class ConnFlag(IntFlag):
-    SYN = 1 << 0              # the client's SYN was seen
+    SYN = 1 << 0  # the client's SYN was seen
     SYNACK = 1 << 1
-    REFUSED = 1 << 2          # SYN answered by RST
-    ONE_DIRECTION = 1 << 3    # packets of one direction only
-    GAPS = 1 << 4             # bytes are missing in a direction that matters
-    TRUNCATED = 1 << 5        # a packet of it was cut by the snap length
-    UPGRADED = 1 << 6         # changed protocol (WebSocket, h2c, CONNECT, STARTTLS)
+    REFUSED = 1 << 2  # SYN answered by RST
+    ONE_DIRECTION = 1 << 3  # packets of one direction only
+    GAPS = 1 << 4  # bytes are missing in a direction that matters
+    TRUNCATED = 1 << 5  # a packet of it was cut by the snap length
+    UPGRADED = 1 << 6  # changed protocol (WebSocket, h2c, CONNECT, STARTTLS)
     STARTTLS = 1 << 7
-    KEEPALIVE_RACE = 1 << 8   # a request's segment crossed the server's FIN and was answered by RST
-    PROXIED = 1 << 9          # began with a PROXY header
-    PROXIED_LOCAL = 1 << 10   # began with a PROXY v2 LOCAL header (a balancer's own health check)
+    KEEPALIVE_RACE = 1 << 8  # a request's segment crossed the server's FIN and was answered by RST
+    PROXIED = 1 << 9  # began with a PROXY header
+    PROXIED_LOCAL = 1 << 10  # began with a PROXY v2 LOCAL header (a balancer's own health check)
     RST_AFTER_IDLE = 1 << 11  # RST directly after a segment that followed the longest idle gap
-    NOT_DECODABLE = 1 << 12   # for example HTTP/2 joined mid-stream
+    NOT_DECODABLE = 1 << 12  # for example HTTP/2 joined mid-stream
     SIMULTANEOUS = 1 << 13
     ZERO_WINDOW = 1 << 14
-    RST_BARE = 1 << 15        # the closing RST had window 0 and no options (the mark of a connection tracker)
-    SILENT_END = 1 << 16      # last segment sent was retransmitted and never acknowledged
+    RST_BARE = 1 << 15  # the closing RST had window 0 and no options (the mark of a connection tracker)
+    SILENT_END = 1 << 16  # last segment sent was retransmitted and never acknowledged
 
 
 class ReqFlag(IntFlag):
     """Facts of one request head. Tells that only matter together are weighed in the inference, not here."""
 
-    TRUNCATED = 1 << 0            # the head was cut; counts as a request, cut values are no identities
-    KEEPALIVE = 1 << 1            # the head asks to keep the connection (version default applied)
-    WEBSOCKET = 1 << 2            # Upgrade: websocket
+    TRUNCATED = 1 << 0  # the head was cut; counts as a request, cut values are no identities
+    KEEPALIVE = 1 << 1  # the head asks to keep the connection (version default applied)
+    WEBSOCKET = 1 << 2  # Upgrade: websocket
     H2C_UPGRADE = 1 << 3
-    AUTHORIZATION = 1 << 4        # any Authorization header
-    SEC_FETCH = 1 << 5            # Sec-Fetch-Site
-    SEC_CH_UA = 1 << 6            # Sec-CH-UA
-    BR_ZSTD = 1 << 7              # Accept-Encoding offers br or zstd
+    AUTHORIZATION = 1 << 4  # any Authorization header
+    SEC_FETCH = 1 << 5  # Sec-Fetch-Site
+    SEC_CH_UA = 1 << 6  # Sec-CH-UA
+    BR_ZSTD = 1 << 7  # Accept-Encoding offers br or zstd
     SECURE_COOKIE_PREFIX = 1 << 8  # a cookie named __Secure-* or __Host-*
-    HTTPS_ORIGIN = 1 << 9         # Origin or Referer is https:// with this request's own Host
-    HTTP_ORIGIN = 1 << 10         # the same with http://
-    TRACE_ID = 1 << 11            # X-Amzn-Trace-Id with a well-formed Root or Self
+    HTTPS_ORIGIN = 1 << 9  # Origin or Referer is https:// with this request's own Host
+    HTTP_ORIGIN = 1 << 10  # the same with http://
+    TRACE_ID = 1 << 11  # X-Amzn-Trace-Id with a well-formed Root or Self
     VIA = 1 << 12
-    BROWSER_UA = 1 << 13          # User-Agent of a mainstream browser (Mozilla/5.0 … with Chrome, Firefox, Safari, Edg)
-    UPGRADE_INSECURE = 1 << 14    # Upgrade-Insecure-Requests: 1
+    BROWSER_UA = 1 << 13  # User-Agent of a mainstream browser (Mozilla/5.0 … with Chrome, Firefox, Safari, Edg)
+    UPGRADE_INSECURE = 1 << 14  # Upgrade-Insecure-Requests: 1
     GRPC = 1 << 15
-    SESSION = 1 << 16             # presents a session cookie
+    SESSION = 1 << 16  # presents a session cookie
     MIXED_CASE_FORWARDED = 1 << 17  # X-Forwarded-* in canonical case while every end-to-end header is lower-case (ALB's mark)
-    TLS_HEADER = 1 << 18          # a header that only a TLS-terminating hop adds (X-Amzn-Tls-*, X-ARR-SSL, CF-Visitor https, Front-End-Https …)
+    TLS_HEADER = (
+        1 << 18
+    )  # a header that only a TLS-terminating hop adds (X-Amzn-Tls-*, X-ARR-SSL, CF-Visitor https, Front-End-Https …)
     XREQUEST_ID = 1 << 19
     CONNECT = 1 << 20
 
 
 class RespFlag(IntFlag):
     TRUNCATED = 1 << 0
-    CLOSES = 1 << 1               # Connection: close (version default applied)
-    LOGIN_REDIRECT = 1 << 2       # 3xx whose Location's path looks like a login
-    SESSION_PRESENTED = 1 << 3    # its request presented a session cookie
-    SESSION_REISSUED = 1 << 4     # and this response sets the same cookie to another value
-    SESSION_ISSUED = 1 << 5       # sets a session cookie (whether or not one was presented)
+    CLOSES = 1 << 1  # Connection: close (version default applied)
+    LOGIN_REDIRECT = 1 << 2  # 3xx whose Location's path looks like a login
+    SESSION_PRESENTED = 1 << 3  # its request presented a session cookie
+    SESSION_REISSUED = 1 << 4  # and this response sets the same cookie to another value
+    SESSION_ISSUED = 1 << 5  # sets a session cookie (whether or not one was presented)
     SESSION_DELETED = 1 << 6
-    UNANSWERED = 1 << 7           # no response: the connection ended while this request was outstanding (status 0)
+    UNANSWERED = 1 << 7  # no response: the connection ended while this request was outstanding (status 0)
 
 
 class CookieFlag(IntFlag):
-    SET = 1 << 0                  # from Set-Cookie; otherwise from Cookie
+    SET = 1 << 0  # from Set-Cookie; otherwise from Cookie
     SECURE = 1 << 1
     HTTP_ONLY = 1 << 2
     SAMESITE = 1 << 3
-    DELETE = 1 << 4               # expires in the past or Max-Age <= 0
-    SESSION = 1 << 5              # taken for an application session (known name, or a high-entropy value under a likely name)
-    BALANCER = 1 << 6             # a load balancer's cookie by name (catalogue)
-    CUT = 1 << 7                  # the value was cut: not an identity
+    DELETE = 1 << 4  # expires in the past or Max-Age <= 0
+    SESSION = 1 << 5  # taken for an application session (known name, or a high-entropy value under a likely name)
+    BALANCER = 1 << 6  # a load balancer's cookie by name (catalogue)
+    CUT = 1 << 7  # the value was cut: not an identity
     HAS_PATH = 1 << 8
-    DISCLOSES = 1 << 9            # the value decodes to a target's address (names, names_port)
+    DISCLOSES = 1 << 9  # the value decodes to a target's address (names, names_port)
 
 
 class HelloFlag(IntFlag):
     GREASE = 1 << 0
-    ECH = 1 << 1                  # encrypted_client_hello present (browsers always send it: not a proof of use)
-    POST_QUANTUM = 1 << 2         # an ML-KEM hybrid among the key shares
-    TICKET_OFFERED = 1 << 3       # TLS <= 1.2 session ticket with data
-    SESSION_ID_OFFERED = 1 << 4   # non-empty legacy session id in a hello that cannot be TLS 1.3
-    PSK_OFFERED = 1 << 5          # TLS 1.3 pre_shared_key
-    RETRY = 1 << 6                # a HelloRetryRequest and a second hello were seen; this row is the one connection
-    SERVER_SEEN = 1 << 7          # server hello seen: version, cipher and RESUMED are meaningful
-    RESUMED = 1 << 8              # the offered session was accepted
+    ECH = 1 << 1  # encrypted_client_hello present (browsers always send it: not a proof of use)
+    POST_QUANTUM = 1 << 2  # an ML-KEM hybrid among the key shares
+    TICKET_OFFERED = 1 << 3  # TLS <= 1.2 session ticket with data
+    SESSION_ID_OFFERED = 1 << 4  # non-empty legacy session id in a hello that cannot be TLS 1.3
+    PSK_OFFERED = 1 << 5  # TLS 1.3 pre_shared_key
+    RETRY = 1 << 6  # a HelloRetryRequest and a second hello were seen; this row is the one connection
+    SERVER_SEEN = 1 << 7  # server hello seen: version, cipher and RESUMED are meaningful
+    RESUMED = 1 << 8  # the offered session was accepted
     CLIENT_SEEN = 1 << 9
     EARLY_DATA = 1 << 10
-    ALERT = 1 << 11               # a fatal alert ended the handshake
+    ALERT = 1 << 11  # a fatal alert ended the handshake
     CLIENT_CERT_REQUESTED = 1 << 12
     SSLV2 = 1 << 13
     HAS_SNI = 1 << 14
@@ -164,13 +166,13 @@ class HelloFlag(IntFlag):
 
 class ProxyFlag(IntFlag):
     V2 = 1 << 0
-    LOCAL = 1 << 1                # v2 LOCAL or v1 UNKNOWN: no addresses, whatever the family says
+    LOCAL = 1 << 1  # v2 LOCAL or v1 UNKNOWN: no addresses, whatever the family says
     SSL_TLV = 1 << 2
-    SSL_CLIENT = 1 << 3           # bit 0x01 of the SSL TLV's client field: the client's hop was TLS
+    SSL_CLIENT = 1 << 3  # bit 0x01 of the SSL TLV's client field: the client's hop was TLS
     CRC_PRESENT = 1 << 4
     CRC_OK = 1 << 5
     AWS_TLV = 1 << 6
-    SECOND = 1 << 7               # a second PROXY header on the same connection
+    SECOND = 1 << 7  # a second PROXY header on the same connection
 
 
 class SecretKind(IntEnum):
@@ -184,7 +186,7 @@ class SecretKind(IntEnum):
     CARD_NUMBER = 6
     API_KEY = 7
     JWT = 8
-    SET_COOKIE_SESSION = 9        # a session cookie being issued (server to client); reported as session_cookie
+    SET_COOKIE_SESSION = 9  # a session cookie being issued (server to client); reported as session_cookie
 
 
 # What the columns mean where the wire leaves a choice. Two independent decoders (the compiled one and the slow one of the
@@ -233,99 +235,215 @@ def _dtype(*fields: tuple[str, str]) -> np.dtype[np.void]:
 
 # A connection that counts: its first payload byte (either direction). Emitted once, in order of arrival.
 OPENED = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"), ("syn_ns", "i8"),
-    ("client", "u4"), ("server", "u4"), ("isn_c", "u4"), ("stack", "u4"),
-    ("client_port", "u2"), ("server_port", "u2"), ("mss", "u2"), ("window", "u2"),
-    ("proto", "u1"), ("orientation", "u1"), ("ttl_c", "u1"), ("ttl_s", "u1"), ("interface", "u2"), ("flags16", "u2"),
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("syn_ns", "i8"),
+    ("client", "u4"),
+    ("server", "u4"),
+    ("isn_c", "u4"),
+    ("stack", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("mss", "u2"),
+    ("window", "u2"),
+    ("proto", "u1"),
+    ("orientation", "u1"),
+    ("ttl_c", "u1"),
+    ("ttl_s", "u1"),
+    ("interface", "u2"),
+    ("flags16", "u2"),
 )
 # stack: interned name of the client's SYN without its TTL, "mss,window,scale,option-layout"; 0 when no SYN was seen.
 
 # A connection's whole life. Emitted when it ends, expires or is evicted; the still open ones at the end of the input.
 # Payload-less ones appear here and only here (probes, refused).
 CONNECTION = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"),
-    ("opened_ns", "i8"), ("first_data_ns", "i8"), ("last_ns", "i8"),
-    ("bytes_c", "u8"), ("bytes_s", "u8"),          # payload without retransmits and keep-alive probes
-    ("connect_ns", "i8"),                          # SYN to SYN-ACK at the vantage; 0 unknown
-    ("ack_ns", "i8"),                              # SYN-ACK to ACK at the vantage; 0 unknown
-    ("idle_survived_ns", "i8"),                    # longest silence after which the peer answered
-    ("idle_before_end_ns", "i8"),                  # silence before the segment that drew the RST, or before FIN, or to the end
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("opened_ns", "i8"),
+    ("first_data_ns", "i8"),
+    ("last_ns", "i8"),
+    ("bytes_c", "u8"),
+    ("bytes_s", "u8"),  # payload without retransmits and keep-alive probes
+    ("connect_ns", "i8"),  # SYN to SYN-ACK at the vantage; 0 unknown
+    ("ack_ns", "i8"),  # SYN-ACK to ACK at the vantage; 0 unknown
+    ("idle_survived_ns", "i8"),  # longest silence after which the peer answered
+    ("idle_before_end_ns", "i8"),  # silence before the segment that drew the RST, or before FIN, or to the end
     ("missing_bytes", "u8"),
-    ("client", "u4"), ("server", "u4"), ("isn_c", "u4"), ("stack", "u4"),
-    ("packets_c", "u4"), ("packets_s", "u4"), ("retransmits_c", "u4"), ("retransmits_s", "u4"),
-    ("requests", "u4"), ("responses", "u4"), ("keepalive_probes", "u4"), ("flags", "u4"),
-    ("tsval_c", "u4"), ("duplicates", "u4"),
-    ("client_port", "u2"), ("server_port", "u2"), ("mss", "u2"), ("window", "u2"),
-    ("resets_c", "u2"), ("resets_s", "u2"), ("interface", "u2"), ("vlan", "u2"),
-    ("proto", "u1"), ("protocol7", "u1"), ("orientation", "u1"), ("end", "u1"),
-    ("first_closer", "u1"), ("ttl_c", "u1"), ("ttl_s", "u1"), ("data_order", "u1"),   # data_order: Side that sent payload first
+    ("client", "u4"),
+    ("server", "u4"),
+    ("isn_c", "u4"),
+    ("stack", "u4"),
+    ("packets_c", "u4"),
+    ("packets_s", "u4"),
+    ("retransmits_c", "u4"),
+    ("retransmits_s", "u4"),
+    ("requests", "u4"),
+    ("responses", "u4"),
+    ("keepalive_probes", "u4"),
+    ("flags", "u4"),
+    ("tsval_c", "u4"),
+    ("duplicates", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("mss", "u2"),
+    ("window", "u2"),
+    ("resets_c", "u2"),
+    ("resets_s", "u2"),
+    ("interface", "u2"),
+    ("vlan", "u2"),
+    ("proto", "u1"),
+    ("protocol7", "u1"),
+    ("orientation", "u1"),
+    ("end", "u1"),
+    ("first_closer", "u1"),
+    ("ttl_c", "u1"),
+    ("ttl_s", "u1"),
+    ("data_order", "u1"),  # data_order: Side that sent payload first
 )
 
 # Both hellos of one TLS (or QUIC, DTLS) handshake, emitted at the server hello, or when the connection ends without one.
 HANDSHAKE = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"),
-    ("random", "u8"),                              # keyed hash of ClientHello.random (first hello after a retry)
-    ("session", "u8"),                             # keyed hash of the offered ticket / PSK identity / session id; 0 none
-    ("certificate", "u8"),                         # keyed hash of the server's leaf certificate (TLS <= 1.2); 0 not seen
-    ("not_before_ns", "i8"), ("not_after_ns", "i8"),
-    ("client", "u4"), ("server", "u4"),
-    ("sni", "u4"), ("alpn", "u4"), ("alpn_chosen", "u4"),
-    ("ja4", "u4"), ("family", "u4"),               # family: JA4-like string without what resumption and padding change
-    ("flags", "u4"), ("size", "u4"),
-    ("client_port", "u2"), ("server_port", "u2"), ("version", "u2"), ("cipher", "u2"),  # negotiated; 0 unknown
-    ("version_offered", "u2"), ("pad", "u2"),
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("random", "u8"),  # keyed hash of ClientHello.random (first hello after a retry)
+    ("session", "u8"),  # keyed hash of the offered ticket / PSK identity / session id; 0 none
+    ("certificate", "u8"),  # keyed hash of the server's leaf certificate (TLS <= 1.2); 0 not seen
+    ("not_before_ns", "i8"),
+    ("not_after_ns", "i8"),
+    ("client", "u4"),
+    ("server", "u4"),
+    ("sni", "u4"),
+    ("alpn", "u4"),
+    ("alpn_chosen", "u4"),
+    ("ja4", "u4"),
+    ("family", "u4"),  # family: JA4-like string without what resumption and padding change
+    ("flags", "u4"),
+    ("size", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("version", "u2"),
+    ("cipher", "u2"),  # negotiated; 0 unknown
+    ("version_offered", "u2"),
+    ("pad", "u2"),
 )
 
 PROXY = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"),
-    ("client", "u4"), ("server", "u4"),
-    ("source", "u4"), ("destination", "u4"), ("authority", "u4"), ("alpn", "u4"), ("tls_version", "u4"), ("flags", "u4"),
-    ("client_port", "u2"), ("server_port", "u2"), ("source_port", "u2"), ("destination_port", "u2"),
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("client", "u4"),
+    ("server", "u4"),
+    ("source", "u4"),
+    ("destination", "u4"),
+    ("authority", "u4"),
+    ("alpn", "u4"),
+    ("tls_version", "u4"),
+    ("flags", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("source_port", "u2"),
+    ("destination_port", "u2"),
 )
 
 # One request head. request: number of the request in this run, dense, in order of appearance.
 REQUEST = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"), ("request", "u8"),
-    ("client", "u4"), ("server", "u4"),
-    ("forwarded0", "u4"), ("forwarded1", "u4"), ("forwarded2", "u4"), ("forwarded3", "u4"),  # rightmost first; X-Forwarded-For, else Forwarded for=
-    ("real_ip", "u4"),                             # X-Real-IP, CF-Connecting-IP, True-Client-IP, Fastly-Client-IP
-    ("proxy_source", "u4"),                        # client address of this connection's PROXY header
-    ("method", "u4"), ("path", "u4"), ("host", "u4"), ("user_agent", "u4"), ("via", "u4"),
-    ("header_shape", "u4"),                        # interned names of all headers in order and case, joined by ","; at most 64
-    ("flags", "u4"), ("index", "u4"),              # index: 0, 1, … on its connection
-    ("client_port", "u2"), ("server_port", "u2"), ("forwarded_port", "u2"), ("forwarded_count", "u2"),
-    ("cookies", "u2"), ("version", "u1"),          # cookies: rows of COOKIE that follow; version 10, 11, 20
-    ("forwarded_proto", "u1"),                     # 0 absent, 1 http, 2 https, 3 something else
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("request", "u8"),
+    ("client", "u4"),
+    ("server", "u4"),
+    ("forwarded0", "u4"),
+    ("forwarded1", "u4"),
+    ("forwarded2", "u4"),
+    ("forwarded3", "u4"),  # rightmost first; X-Forwarded-For, else Forwarded for=
+    ("real_ip", "u4"),  # X-Real-IP, CF-Connecting-IP, True-Client-IP, Fastly-Client-IP
+    ("proxy_source", "u4"),  # client address of this connection's PROXY header
+    ("method", "u4"),
+    ("path", "u4"),
+    ("host", "u4"),
+    ("user_agent", "u4"),
+    ("via", "u4"),
+    ("header_shape", "u4"),  # interned names of all headers in order and case, joined by ","; at most 64
+    ("flags", "u4"),
+    ("index", "u4"),  # index: 0, 1, … on its connection
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("forwarded_port", "u2"),
+    ("forwarded_count", "u2"),
+    ("cookies", "u2"),
+    ("version", "u1"),  # cookies: rows of COOKIE that follow; version 10, 11, 20
+    ("forwarded_proto", "u1"),  # 0 absent, 1 http, 2 https, 3 something else
 )
 
 # One cookie of a request (after its REQUEST row) or one Set-Cookie (after its RESPONSE row).
 COOKIE = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"), ("request", "u8"),
-    ("value", "u8"),                               # keyed hash
-    ("presented", "u8"),                           # Set-Cookie: keyed hash of the value its request carried under this name; 0 none
-    ("lifetime_ns", "i8"),                         # Set-Cookie: Max-Age or Expires - now; -1 = session cookie; 0 for Cookie
-    ("client", "u4"), ("server", "u4"), ("forwarded0", "u4"), ("name", "u4"), ("flags", "u4"), ("names", "u4"),
-    ("client_port", "u2"), ("server_port", "u2"), ("names_port", "u2"), ("decoder", "u2"),
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("request", "u8"),
+    ("value", "u8"),  # keyed hash
+    ("presented", "u8"),  # Set-Cookie: keyed hash of the value its request carried under this name; 0 none
+    ("lifetime_ns", "i8"),  # Set-Cookie: Max-Age or Expires - now; -1 = session cookie; 0 for Cookie
+    ("client", "u4"),
+    ("server", "u4"),
+    ("forwarded0", "u4"),
+    ("name", "u4"),
+    ("flags", "u4"),
+    ("names", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("names_port", "u2"),
+    ("decoder", "u2"),
 )
 
 # One response head, or the fact that a request was never answered (UNANSWERED). Interim 1xx heads have no row, 101 has.
 RESPONSE = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"), ("request", "u8"),   # request it answers
-    ("delay_ns", "i8"),                            # request head complete to response head complete
-    ("session", "u8"),                             # keyed hash of the session cookie value its request presented; 0 none
-    ("client", "u4"), ("server", "u4"), ("session_name", "u4"), ("flags", "u4"), ("server_header", "u4"),
-    ("client_port", "u2"), ("server_port", "u2"), ("status", "u2"), ("set_cookies", "u2"),
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("request", "u8"),  # request it answers
+    ("delay_ns", "i8"),  # request head complete to response head complete
+    ("session", "u8"),  # keyed hash of the session cookie value its request presented; 0 none
+    ("client", "u4"),
+    ("server", "u4"),
+    ("session_name", "u4"),
+    ("flags", "u4"),
+    ("server_header", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("status", "u2"),
+    ("set_cookies", "u2"),
 )
 
 SECRET = _dtype(
-    ("seq", "u8"), ("at_ns", "i8"), ("conn", "u8"), ("value", "u8"),
-    ("client", "u4"), ("server", "u4"), ("name", "u4"),                   # name: of the header, cookie or parameter
-    ("client_port", "u2"), ("server_port", "u2"), ("kind", "u1"), ("sender", "u1"), ("pad", "u2"),
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("value", "u8"),
+    ("client", "u4"),
+    ("server", "u4"),
+    ("name", "u4"),  # name: of the header, cookie or parameter
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("kind", "u1"),
+    ("sender", "u1"),
+    ("pad", "u2"),
 )
 
 TABLES: dict[str, np.dtype[np.void]] = {
-    "opened": OPENED, "handshakes": HANDSHAKE, "proxies": PROXY, "requests": REQUEST,
-    "cookies": COOKIE, "responses": RESPONSE, "secrets": SECRET, "connections": CONNECTION,
+    "opened": OPENED,
+    "handshakes": HANDSHAKE,
+    "proxies": PROXY,
+    "requests": REQUEST,
+    "cookies": COOKIE,
+    "responses": RESPONSE,
+    "secrets": SECRET,
+    "connections": CONNECTION,
 }
 
 
@@ -345,8 +463,8 @@ class Batch:
 
     tables: dict[str, Rows]
     strings: Interner
-    addresses: Interner          # 16 bytes each; IPv4 as ::ffff:a.b.c.d
-    final: bool = False          # no rows follow
+    addresses: Interner  # 16 bytes each; IPv4 as ::ffff:a.b.c.d
+    final: bool = False  # no rows follow
 
     def __getitem__(self, table: str) -> Rows:
         return self.tables[table]
@@ -359,22 +477,22 @@ class Batch:
 class SourceStats:
     """What a source has read so far and what it could not."""
 
-    kind: str                                    # capture, packet, ebpf, recording
+    kind: str  # capture, packet, ebpf, recording
     inputs: tuple[str, ...] = ()
-    started_ns: int = 0                          # first and last packet
+    started_ns: int = 0  # first and last packet
     ended_ns: int = 0
-    packets: int = 0                             # each once: duplicates of a mirror are left out
-    bytes: int = 0                               # of those packets on the wire, link layer included
-    undecoded_packets: int = 0                   # not Ethernet/IP/TCP/UDP as far as this decoder knows
-    truncated_packets: int = 0                   # cut by the snap length
+    packets: int = 0  # each once: duplicates of a mirror are left out
+    bytes: int = 0  # of those packets on the wire, link layer included
+    undecoded_packets: int = 0  # not Ethernet/IP/TCP/UDP as far as this decoder knows
+    truncated_packets: int = 0  # cut by the snap length
     duplicate_packets: int = 0
-    dropped_packets: int | None = None           # None: nobody counted
-    cut_at_byte: int | None = None               # the file ends in the middle of a packet
-    half_open_evicted: int = 0                   # attempts never answered that were dropped from the table at its cap
+    dropped_packets: int | None = None  # None: nobody counted
+    cut_at_byte: int | None = None  # the file ends in the middle of a packet
+    half_open_evicted: int = 0  # attempts never answered that were dropped from the table at its cap
     caps_reached: tuple[str, ...] = ()
-    read_bytes: int = 0                          # progress
+    read_bytes: int = 0  # progress
     total_bytes: int | None = None
-    notes: tuple[str, ...] = field(default=())   # sentences for a person: damaged blocks skipped, clocks that differ …
+    notes: tuple[str, ...] = field(default=())  # sentences for a person: damaged blocks skipped, clocks that differ …
 
 
 class Source(Protocol):

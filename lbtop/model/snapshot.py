@@ -31,7 +31,7 @@ class SourceFrame:
     connections: int
     connections_seen_from_start: int
     caps_reached: tuple[str, ...]
-    vantage: str                              # target, load_balancer, mirror, client, unknown
+    vantage: str  # target, load_balancer, mirror, client, unknown
     vantage_evidence: tuple[Evidence, ...]
     duplicate_packets: int = 0
     notes: tuple[str, ...] = ()
@@ -40,17 +40,17 @@ class SourceFrame:
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadBalancer:
     addresses: tuple[str, ...]
-    product: str                              # catalogue token, "none" or "unknown"
+    product: str  # catalogue token, "none" or "unknown"
     confidence: float
     evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hop:
-    from_: str                                # client, load_balancer, cdn, proxy, target
+    from_: str  # client, load_balancer, cdn, proxy, target
     to: str
-    encryption: str                           # tls, plain, unknown
-    seen: bool                                # its packets are in view; otherwise inferred
+    encryption: str  # tls, plain, unknown
+    seen: bool  # its packets are in view; otherwise inferred
     tls_versions: tuple[str, ...] = ()
 
 
@@ -63,9 +63,9 @@ class Termination:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyAffinity:
-    key: str                                  # source_ip, source_net, forwarded_for, cookie:NAME, ja4, header:NAME
+    key: str  # source_ip, source_net, forwarded_for, cookie:NAME, ja4, header:NAME
     affinity: float | None
-    interval: tuple[float, float] | None      # 95 %, from resampling keys
+    interval: tuple[float, float] | None  # 95 %, from resampling keys
     keys: int
     returns: int
 
@@ -81,7 +81,7 @@ class Break:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CookieLifetime:
-    model: str                                # since_issue, since_last_response
+    model: str  # since_issue, since_last_response
     seconds: float
     interval: tuple[float, float]
 
@@ -112,7 +112,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    target: str                               # ip:port or [ipv6]:port
+    target: str  # ip:port or [ipv6]:port
     connections: int
     requests: int | None
     health_checks: int | None
@@ -121,17 +121,17 @@ class Target:
     bytes_in: int
     bytes_out: int
     clients: int | None
-    share: float                              # in the unit of skew.metric
-    state: str                                # serving, added, draining, gone, silent
+    share: float  # in the unit of skew.metric
+    state: str  # serving, added, draining, gone, silent
     first_seen_ns: int
     last_seen_ns: int
     connect_ms: Percentiles | None
     response_ms: Percentiles | None
     resets: int
     retransmits: int
-    status: Mapping[str, int] | None          # 2xx … 5xx
-    name: str | None = None                   # from --name or a hosts file
-    live: int = 0                             # connections open now
+    status: Mapping[str, int] | None  # 2xx … 5xx
+    name: str | None = None  # from --name or a hosts file
+    live: int = 0  # connections open now
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +143,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Skew:
-    metric: str                               # requests, connections, bytes, active
+    metric: str  # requests, connections, bytes, active
     peak_to_mean: float
     expected_peak_to_mean: float
     gini: float
@@ -157,7 +157,7 @@ class Sensitive:
     kind: str
     count: int
     distinct: int
-    hop: str                                  # "client->load_balancer", "load_balancer->target"
+    hop: str  # "client->load_balancer", "load_balancer->target"
     first_ns: int
     last_ns: int
 
@@ -205,7 +205,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    service: SafeText                         # what it is called: VIP, SNI or Host where known, else the target port
+    service: SafeText  # what it is called: VIP, SNI or Host where known, else the target port
     port: int
     load_balancer: LoadBalancer
     termination: Termination
