@@ -204,6 +204,57 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SessionRow:
+    """One key (a session, or a client where no session is known) and where its arrivals went."""
+
+    key: str  # "session 12" or a client's address
+    client: str
+    arrivals: int
+    first_ns: int
+    last_ns: int
+    strip: tuple[tuple[int, int], ...]  # (time, index of the target) of its last arrivals, oldest first
+    moves: int  # how often the target changed among them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """One thing that happened on a connection. ``what`` is a stable word: syn, hello, request, response, idle, close …"""
+
+    at_ns: int
+    what: str
+    detail: SafeText
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConnectionRow:
+    number: int  # in order of appearance
+    client: str
+    target: str
+    opened_ns: int
+    last_ns: int
+    protocol: str
+    requests: int
+    bytes_in: int
+    bytes_out: int
+    retransmits: int
+    end: str  # open, fin, rst, expired, evicted, reused
+    closed_by: str  # client, target, or "" where nobody was seen closing
+    connect_ms: float | None
+    idle_s: float  # longest silence
+    seen_from_start: bool
+    health_check: bool
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detail:
+    """The last sessions and connections of a service, for drilling down. Only built for a dashboard."""
+
+    sessions: tuple[SessionRow, ...]
+    connections: tuple[ConnectionRow, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Service:
     service: SafeText  # what it is called: VIP, SNI or Host where known, else the target port
     port: int
@@ -217,6 +268,7 @@ class Service:
     nat: tuple[Nat, ...]
     idle: Idle | None
     roles_evidence: tuple[Evidence, ...] = ()
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
