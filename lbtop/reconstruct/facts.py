@@ -23,14 +23,14 @@ class PairFacts:
     """Front and back connections of one service seen together (vantage: balancer or mirror of both sides)."""
 
     front_connections: int = 0
-    paired: int = 0                       # front connections with a back connection found for them
+    paired: int = 0  # front connections with a back connection found for them
     hellos_front: int = 0
     hellos_back: int = 0
-    randoms_on_both: int = 0              # ClientHello.random seen on both legs
-    front_plain: int = 0                  # front connections that are readable
+    randoms_on_both: int = 0  # ClientHello.random seen on both legs
+    front_plain: int = 0  # front connections that are readable
     front_tls: int = 0
-    same_source: int = 0                  # pairs whose back connection keeps the client's ip:port (forwarding at layer 3-4)
-    same_isn: int = 0                     # pairs that keep the initial sequence number: the same TCP connection
+    same_source: int = 0  # pairs whose back connection keeps the client's ip:port (forwarding at layer 3-4)
+    same_isn: int = 0  # pairs that keep the initial sequence number: the same TCP connection
 
 
 @dataclass(slots=True, eq=False)
@@ -49,13 +49,23 @@ class Ledgers:
     idle: IdleLedger = field(default_factory=IdleLedger)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DependencyFacts:
+    """Something the targets of a service use themselves."""
+
+    address: int
+    port: int
+    connections: int
+    protocol: int  # Protocol7 of most of them
+
+
 @dataclass(slots=True, eq=False)
 class ServiceFacts:
     port: int
-    targets: list[tuple[int, int]]                    # (address number, port); a target's index is its dense number
-    balancers: list[int]                              # address numbers that feed the targets; empty: clients come directly, or preserved
-    vips: list[tuple[int, int]]                       # front endpoints clients connect to, where in view
-    clients_preserved: bool | None                    # the targets see the clients' own addresses; None: undecided
+    targets: list[tuple[int, int]]  # (address number, port); a target's index is its dense number
+    balancers: list[int]  # address numbers that feed the targets; empty: clients come directly, or preserved
+    vips: list[tuple[int, int]]  # front endpoints clients connect to, where in view
+    clients_preserved: bool | None  # the targets see the clients' own addresses; None: undecided
     strings: Interner
     addresses: Interner
     source: SourceStats
@@ -64,6 +74,24 @@ class ServiceFacts:
     pairs: PairFacts = field(default_factory=PairFacts)
     ledgers: Ledgers = field(default_factory=Ledgers)
     proxies: frozenset[int] = frozenset()
-    started_ns: int = 0                               # of the whole input
+    checkers: list[int] = field(
+        default_factory=list
+    )  # addresses that only check health: a balancer's nodes, where clients are preserved
+    dependencies: list[DependencyFacts] = field(default_factory=list)
+    started_ns: int = 0  # of the whole input
     ended_ns: int = 0
     now_ns: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Facts:
+    """Everything reconstructed from an input so far."""
+
+    services: list[ServiceFacts]
+    source: SourceStats
+    vantage: str
+    vantage_evidence: list[Evidence]
+    connections: int  # all legs, dependencies included
+    connections_seen_from_start: int
+    caps_reached: tuple[str, ...]
+    now_ns: int

@@ -32,7 +32,7 @@ class ServiceWindow:
     health: dict[str, npt.NDArray[np.bool_]]
     strings: Interner
     addresses: Interner
-    proxies: frozenset[int] = field(default=frozenset())   # address numbers of recognised proxies (balancers, CDN nodes)
+    proxies: frozenset[int] = field(default=frozenset())  # address numbers of recognised proxies (balancers, CDN nodes)
     first: bool = False
 
 

@@ -1,0 +1,128 @@
+"""Every question asked of the facts, and the answers put into the one frame that all faces read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from lbtop import findings
+from lbtop.findings.rule import Context
+from lbtop.inference.affinity import infer_stickiness
+from lbtop.inference.balance import infer_skew
+from lbtop.inference.exposure import infer_exposure
+from lbtop.inference.identity import infer_identity
+from lbtop.inference.idle import infer_idle
+from lbtop.inference.nat import infer_nat
+from lbtop.inference.targets import target_rows
+from lbtop.inference.termination import infer_termination
+from lbtop.model.address import endpoint_text
+from lbtop.model.snapshot import Dependency, Service, Snapshot, SourceFrame
+from lbtop.model.text import SafeText, safe_text
+from lbtop.reconstruct.census import ENCRYPTED
+from lbtop.reconstruct.facts import Facts, ServiceFacts
+
+SIGNIFICANT = 0.01
+
+
+def judge(facts: Facts, names: Mapping[str, str] | None = None, final: bool = False) -> Snapshot:
+    """The diagnosis: a pure function of the facts."""
+    source = _source(facts)
+    named = names or {}
+    services = [_service(service, named) for service in facts.services]
+    services = _holm(_distinct(services))
+    contexts = [Context(service, about, source, tuple(services)) for service, about in zip(services, facts.services, strict=True)]
+    return Snapshot(facts.now_ns, source, tuple(services), findings.find(contexts), final)
+
+
+def _source(facts: Facts) -> SourceFrame:
+    stats = facts.source
+    return SourceFrame(
+        kind=stats.kind,
+        inputs=stats.inputs,
+        started_ns=stats.started_ns,
+        ended_ns=stats.ended_ns,
+        packets=stats.packets,
+        bytes=stats.bytes,
+        undecoded_packets=stats.undecoded_packets,
+        truncated_packets=stats.truncated_packets,
+        dropped_packets=stats.dropped_packets,
+        connections=facts.connections,
+        connections_seen_from_start=facts.connections_seen_from_start,
+        caps_reached=facts.caps_reached,
+        vantage=facts.vantage,
+        vantage_evidence=tuple(facts.vantage_evidence),
+        duplicate_packets=stats.duplicate_packets,
+        notes=stats.notes,
+    )
+
+
+def _service(facts: ServiceFacts, names: Mapping[str, str]) -> Service:
+    termination = infer_termination(facts)
+    stickiness = infer_stickiness(facts, termination)
+    skew = infer_skew(facts, stickiness)
+    return Service(
+        service=_name(facts),
+        port=facts.port,
+        load_balancer=infer_identity(facts),
+        termination=termination,
+        stickiness=stickiness,
+        targets=target_rows(facts, skew, names),
+        dependencies=_dependencies(facts),
+        skew=skew,
+        exposure=infer_exposure(facts, termination),
+        nat=infer_nat(facts),
+        idle=infer_idle(facts),
+        roles_evidence=tuple(facts.roles_evidence),
+    )
+
+
+def _name(facts: ServiceFacts) -> SafeText:
+    """The VIP where it is in view; else the SNI, else the Host of most requests; else the port."""
+    if facts.vips:
+        address, port = facts.vips[0]
+        return safe_text(endpoint_text(facts.addresses[address], port))
+    return facts.ledgers.targets.usual_name(facts.strings) or safe_text(str(facts.port))
+
+
+def _distinct(services: list[Service]) -> list[Service]:
+    """Two services of one name are told apart by their ports, and if need be by their first target."""
+    parts: tuple[Callable[[Service], str], ...] = (
+        lambda service: str(service.port),
+        lambda service: service.targets[0].target if service.targets else "?",
+    )
+    for part in parts:
+        count = Counter(service.service for service in services)
+        services = [
+            replace(service, service=safe_text(f"{service.service} ({part(service)})")) if count[service.service] > 1 else service
+            for service in services
+        ]
+    return services
+
+
+def _dependencies(facts: ServiceFacts) -> tuple[Dependency, ...]:
+    return tuple(
+        Dependency(
+            endpoint_text(facts.addresses[dependency.address], dependency.port),
+            dependency.connections,
+            "tls" if dependency.protocol in ENCRYPTED else "plain" if dependency.protocol else "unknown",
+        )
+        for dependency in facts.dependencies
+    )
+
+
+def _holm(services: list[Service]) -> list[Service]:
+    """Corrects the p-values of the services' skews for having asked several services (Holm)."""
+    asked = sorted((s.skew.p_value, number) for number, s in enumerate(services) if s.skew is not None)
+    if len(asked) < 2:
+        return services
+    corrected = list(services)
+    worst = 0.0
+    for rank, (p_value, number) in enumerate(asked):
+        worst = max(worst, min(1.0, p_value * (len(asked) - rank)))
+        skew = corrected[number].skew
+        assert skew is not None
+        significant = skew.significant and worst < SIGNIFICANT
+        skew = replace(skew, p_value=worst, significant=significant, cause=skew.cause if significant else None)
+        corrected[number] = replace(corrected[number], skew=skew)
+    return corrected

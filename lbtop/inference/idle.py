@@ -1,0 +1,8 @@
+"""Placeholder."""
+
+from lbtop.model.snapshot import Idle
+from lbtop.reconstruct.facts import ServiceFacts
+
+
+def infer_idle(facts: ServiceFacts) -> Idle | None:
+    return None

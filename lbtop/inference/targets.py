@@ -1,0 +1,77 @@
+"""The rows of the target table, from the counts of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.address import endpoint_text
+from lbtop.model.snapshot import Percentiles, Skew, Target
+from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.ledgers.targets import TargetLedger
+
+CLASSES = ("2xx", "3xx", "4xx", "5xx")
+
+
+def target_rows(facts: ServiceFacts, skew: Skew | None, names: Mapping[str, str]) -> tuple[Target, ...]:
+    """Every target of the service in order of appearance. ``names``: what addresses are called, by text."""
+    ledger = facts.ledgers.targets
+    shares = _shares(ledger, skew.metric if skew else "requests" if ledger.is_http else "connections")
+    rows = []
+    for number, (address, port) in enumerate(facts.targets):
+        if number >= len(ledger.connections):
+            break
+        text = endpoint_text(facts.addresses[address], port)
+        rows.append(_row(facts, ledger, number, text, float(shares[number]), names))
+    return tuple(rows)
+
+
+def _row(facts: ServiceFacts, ledger: TargetLedger, number: int, text: str, share: float, names: Mapping[str, str]) -> Target:
+    http = ledger.is_http
+    status = ledger.status[number]
+    clients = None
+    if ledger.clients_named or facts.clients_preserved:
+        clients = int(np.count_nonzero(ledger.clients[number]))
+    return Target(
+        target=text,
+        connections=int(ledger.connections[number]),
+        requests=int(ledger.requests[number]) if http else None,
+        health_checks=int(ledger.health_checks[number]) if http else None,
+        probes=int(ledger.probes[number]),
+        refused=int(ledger.refused[number]),
+        bytes_in=int(ledger.bytes_in[number]),
+        bytes_out=int(ledger.bytes_out[number]),
+        clients=clients,
+        share=share,
+        state=_state(ledger, number),
+        first_seen_ns=int(ledger.first_ns[number]),
+        last_seen_ns=int(ledger.last_ns[number]),
+        connect_ms=_percentiles(ledger, ledger.connect, number),
+        response_ms=_percentiles(ledger, ledger.response, number),
+        resets=int(ledger.resets[number]),
+        retransmits=int(ledger.retransmits[number]),
+        status={name: int(status[index]) for index, name in enumerate(CLASSES, start=2)} if http else None,
+        name=names.get(text) or names.get(text.rpartition(":")[0].strip("[]")),
+        live=int(ledger.live[number]),
+    )
+
+
+def _shares(ledger: TargetLedger, metric: str) -> npt.NDArray[np.float64]:
+    cost = {
+        "requests": ledger.requests,
+        "bytes": ledger.bytes_in + ledger.bytes_out,
+        "active": ledger.live,
+    }.get(metric, ledger.connections - ledger.health_connections)
+    total = cost.sum()
+    return np.asarray(cost / total if total else np.zeros(len(cost)), np.float64)
+
+
+def _percentiles(ledger: TargetLedger, times: npt.NDArray[np.uint32], number: int) -> Percentiles | None:
+    p50, p99 = ledger.percentile_ms(times, number, 0.5), ledger.percentile_ms(times, number, 0.99)
+    return None if p50 is None or p99 is None else Percentiles(p50, p99)
+
+
+def _state(ledger: TargetLedger, number: int) -> str:
+    return "serving" if ledger.first_data_ns[number] else "silent"

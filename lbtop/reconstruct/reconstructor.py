@@ -1,0 +1,167 @@
+"""Folds observations into services. No I/O, no clock: the same rows give the same facts, however they are batched.
+
+    reconstructor.ingest(batch)        any number of times
+    reconstructor.facts(stats)         at any time; asking changes nothing
+
+Rows are cut into windows by sequence number. In every window the roles are decided first, from everything seen so far, then
+the rows are handed to the ledgers of the service they belong to.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lbtop.model.observation import TABLES, Batch, Interner, Rows, SourceStats, empty
+from lbtop.reconstruct.census import Census, Endpoint
+from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, PairFacts, ServiceFacts
+from lbtop.reconstruct.health import HealthChecks
+from lbtop.reconstruct.pairing import Links
+from lbtop.reconstruct.roles import Leg, Overrides, Roles, decide
+from lbtop.reconstruct.split import Router
+from lbtop.reconstruct.vantage import vantage_of
+
+WINDOW_ROWS = 32_768
+
+Window = dict[str, Rows]
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """All that is remembered; a deep copy of it answers a question without changing the answer to the next."""
+
+    census: Census = field(default_factory=Census)
+    links: Links = field(default_factory=Links)
+    roles: Roles = field(default_factory=Roles)
+    health: HealthChecks = field(default_factory=HealthChecks)
+    ledgers: list[Ledgers] = field(default_factory=list)
+    pairs: list[PairFacts] = field(default_factory=list)
+    decided: tuple[int, int] = (-1, -1)
+    connections: int = 0
+    from_start: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+
+    def fold(self, window: Window, strings: Interner, addresses: Interner, overrides: Overrides) -> None:
+        opened, connections = window["opened"], window["connections"]
+        self.connections += len(opened)
+        self.from_start += int(np.count_nonzero((opened["syn_ns"] > 0) | (opened["proto"] == 17)))
+        for rows in window.values():
+            if len(rows):
+                first_ns = int(rows["at_ns"][0])
+                self.first_ns = min(self.first_ns or first_ns, first_ns)
+                self.last_ns = max(self.last_ns, int(rows["at_ns"].max()))
+        checks = self.health.requests(window["requests"], window["proxies"], strings)
+        self.census.add_opened(opened)
+        self.census.add_requests(window["requests"], checks)
+        self.census.add_handshakes(window["handshakes"])
+        self.census.add_proxies(window["proxies"])
+        self.census.add_connections(connections)
+        self.links.fold(window)
+        version = (self.census.version, self.links.version)
+        if version != self.decided:
+            decide(self.census, self.links, self.roles, overrides)
+            self.decided = version
+        while len(self.ledgers) < len(self.roles.services):
+            self.ledgers.append(Ledgers())
+        for number, part in Router(self.roles, self.health, strings, addresses).split(window):
+            for name in Ledgers.__slots__:
+                getattr(self.ledgers[number], name).fold(part)
+        self.health.forget(connections["conn"])
+
+
+class Reconstructor:
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        self.overrides = overrides or Overrides()
+        self._state = _State()
+        self._pending: dict[str, list[Rows]] = {table: [] for table in TABLES}
+        self._next_cut = WINDOW_ROWS
+        self._strings: Interner | None = None
+        self._addresses: Interner | None = None
+
+    def ingest(self, batch: Batch) -> None:
+        """Takes the next rows. A batch holds every row up to its last sequence number."""
+        self._strings, self._addresses = batch.strings, batch.addresses
+        last = -1
+        for table, rows in batch.tables.items():
+            if len(rows):
+                self._pending[table].append(rows)
+                last = max(last, int(rows["seq"][-1]))
+        while last >= self._next_cut:
+            self._fold_until(self._next_cut)
+            self._next_cut += WINDOW_ROWS
+        if batch.final:
+            self._fold_until(None)
+
+    def _fold_until(self, seq: int | None) -> None:
+        window: Window = {}
+        for table, parts in self._pending.items():
+            rows = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else empty(table)
+            cut = len(rows) if seq is None else int(np.searchsorted(rows["seq"], seq))
+            window[table] = rows[:cut]
+            self._pending[table] = [rows[cut:]] if cut < len(rows) else []
+        if any(len(rows) for rows in window.values()):
+            assert self._strings is not None and self._addresses is not None
+            self._state.fold(window, self._strings, self._addresses, self.overrides)
+
+    def _pending_window(self, live: Rows | None) -> Window:
+        window = {table: np.concatenate(parts) if parts else empty(table) for table, parts in self._pending.items()}
+        if live is not None and len(live):
+            window["connections"] = np.concatenate([window["connections"], live])
+        return window
+
+    def facts(self, stats: SourceStats, live: Rows | None = None, now_ns: int | None = None) -> Facts:
+        """Everything known so far. ``live``: CONNECTION rows of the connections open now, counted in this answer only."""
+        state = self._state
+        window = self._pending_window(live)
+        if any(len(rows) for rows in window.values()):
+            assert self._strings is not None and self._addresses is not None
+            state = copy.deepcopy(state)
+            state.fold(window, self._strings, self._addresses, self.overrides)
+        return self._assemble(state, stats, now_ns or stats.ended_ns or state.last_ns)
+
+    def _assemble(self, state: _State, stats: SourceStats, now_ns: int) -> Facts:
+        roles, strings, addresses = state.roles, self._strings, self._addresses
+        vantage, evidence = vantage_of(state.census, roles, state.links, self.overrides)
+        services = []
+        for number, service in enumerate(roles.services):
+            if service.retired or strings is None or addresses is None:
+                continue
+            services.append(
+                ServiceFacts(
+                    port=service.port,
+                    targets=list(service.targets),
+                    balancers=list(service.feeders.balancers),
+                    vips=list(service.vips),
+                    clients_preserved=service.feeders.preserved,
+                    strings=strings,
+                    addresses=addresses,
+                    source=stats,
+                    vantage=vantage,
+                    roles_evidence=list(service.evidence),
+                    pairs=state.links.pairs(service.targets),
+                    ledgers=state.ledgers[number],
+                    proxies=roles.proxies,
+                    checkers=list(service.feeders.checkers),
+                    dependencies=_dependencies(state, service.targets),
+                    started_ns=stats.started_ns or state.first_ns,
+                    ended_ns=stats.ended_ns or state.last_ns,
+                    now_ns=now_ns,
+                )
+            )
+        services.sort(key=lambda facts: -int(facts.ledgers.targets.connections.sum()))
+        caps = {*stats.caps_reached, *roles.caps} | ({"endpoints"} if state.census.full else set())
+        return Facts(services, stats, vantage, evidence, state.connections, state.from_start, tuple(sorted(caps)), now_ns)
+
+
+def _dependencies(state: _State, targets: list[Endpoint]) -> list[DependencyFacts]:
+    hosts = {address for address, _ in targets}
+    found = []
+    for endpoint, tally in state.census.endpoints.items():
+        if state.roles.legs.get(endpoint) is Leg.DEPENDENCY:
+            mine = sum(part.connections for client, part in tally.clients.items() if client in hosts)
+            if mine:
+                found.append(DependencyFacts(*endpoint, mine, tally.protocol))
+    return found

@@ -1,0 +1,178 @@
+"""Who is client, balancer, target, and which port is the service.
+
+An endpoint (address and port that accepts connections) is one of four things: a *target* (the end of the last leg in
+view), a *front* (where clients reach a balancer), a *dependency* (something a target itself uses) or *aside* (what a
+balancer uses for itself: its resolver, its log server). Proofs decide first (see :mod:`lbtop.reconstruct.pairing`), then what
+is likely (:mod:`lbtop.reconstruct.relays`); private and public addresses never decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from lbtop.model.judgement import Evidence
+from lbtop.reconstruct.census import Census, Endpoint, EndpointTally
+from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders
+from lbtop.reconstruct.pairing import Links
+from lbtop.reconstruct.relays import dependencies_of, relays_of
+
+MAX_SERVICES = 256
+MAX_TARGETS = 1024
+
+
+class Leg(IntEnum):
+    NONE = 0
+    TARGET = 1
+    FRONT = 2
+    DEPENDENCY = 3
+    ASIDE = 4
+
+
+@dataclass(slots=True, eq=False)
+class ServiceRole:
+    """One service: its place in the list is its number for good, a target's place is its dense number for good."""
+
+    port: int
+    targets: list[Endpoint] = field(default_factory=list)
+    vips: list[Endpoint] = field(default_factory=list)
+    feeders: Feeders = NOBODY
+    evidence: list[Evidence] = field(default_factory=list)
+    retired: bool = False  # what was taken for a target proved to be something else
+
+
+@dataclass(slots=True, eq=False)
+class Roles:
+    legs: dict[Endpoint, Leg] = field(default_factory=dict)
+    place: dict[Endpoint, tuple[int, int]] = field(default_factory=dict)  # service and target numbers; target -1 at the front
+    services: list[ServiceRole] = field(default_factory=list)
+    proxies: frozenset[int] = frozenset()
+    caps: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the operator says instead of what would be inferred; addresses as numbers, port 0 is any."""
+
+    targets: frozenset[Endpoint] = frozenset()
+    balancers: frozenset[int] = frozenset()
+    only_targets: bool = False  # the operator named targets, in view or not: nothing else is one
+    vantage: str | None = None
+
+    def is_target(self, endpoint: Endpoint) -> bool:
+        return endpoint in self.targets or (endpoint[0], 0) in self.targets
+
+
+def decide(census: Census, links: Links, roles: Roles, overrides: Overrides) -> None:
+    """Brings ``roles`` up to date. Numbers given before stay; an endpoint changes its leg only on better evidence."""
+    serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
+    legs = _legs(serving, links, overrides)
+    roles.legs = legs
+    targets = {endpoint: tally for endpoint, tally in serving.items() if legs[endpoint] is Leg.TARGET}
+    relays = links.relays(legs_are_fronts={endpoint for endpoint, leg in legs.items() if leg is Leg.FRONT})
+    relays |= overrides.balancers
+    for group in _groups(targets, relays):
+        _place(group, targets, relays, roles, links)
+    _add_unreached(census, roles)
+    _retire(roles)
+    proxies: dict[int, None] = {}
+    for service in roles.services:
+        if not service.retired:
+            proxies.update(dict.fromkeys(service.feeders.balancers))
+            proxies.update(dict.fromkeys(address for address, _ in service.vips))
+    roles.proxies = frozenset(proxies)
+
+
+def _legs(serving: dict[Endpoint, EndpointTally], links: Links, overrides: Overrides) -> dict[Endpoint, Leg]:
+    legs = dict.fromkeys(serving, Leg.TARGET)
+    fronts = {front for front in links.fronts() if front in serving}
+    fronts |= {endpoint for endpoint in serving if endpoint[0] in overrides.balancers}
+    fronts |= relays_of(serving, links, fronts)
+    for endpoint in fronts:
+        legs[endpoint] = Leg.FRONT
+    for endpoint, of_target in dependencies_of(serving, fronts, links).items():
+        legs[endpoint] = Leg.DEPENDENCY if of_target else Leg.ASIDE
+    for endpoint in serving:
+        if overrides.is_target(endpoint):
+            legs[endpoint] = Leg.TARGET
+        elif overrides.only_targets and legs[endpoint] is Leg.TARGET:
+            legs[endpoint] = Leg.ASIDE
+    return legs
+
+
+def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> list[list[Endpoint]]:
+    """Targets of one port fed by the same addresses; where clients keep their addresses, all targets of the port."""
+    by_port: dict[int, list[Endpoint]] = {}
+    for endpoint in targets:
+        by_port.setdefault(endpoint[1], []).append(endpoint)
+    groups: list[list[Endpoint]] = []
+    for endpoints in by_port.values():
+        if len(endpoints) == 1 or feeders([targets[endpoint] for endpoint in endpoints], relays).preserved:
+            groups.append(endpoints)
+            continue
+        parts: list[tuple[set[int], list[Endpoint]]] = []
+        for endpoint in endpoints:
+            by = {client for client, tally in targets[endpoint].clients.items() if tally.connections or tally.attempts}
+            same = [part for part in parts if part[0] & by]
+            whole = (by.union(*(part[0] for part in same)), [e for part in same for e in part[1]] + [endpoint])
+            parts = [part for part in parts if part not in same] + [whole]
+        order = {endpoint: index for index, endpoint in enumerate(endpoints)}
+        groups.extend(sorted((sorted(part[1], key=order.__getitem__) for part in parts), key=lambda g: order[g[0]]))
+    return groups
+
+
+def _place(
+    group: list[Endpoint], targets: dict[Endpoint, EndpointTally], relays: frozenset[int], roles: Roles, links: Links
+) -> None:
+    known = [roles.place[endpoint][0] for endpoint in group if endpoint in roles.place]
+    if known:
+        number = min(known)
+    elif len(roles.services) < MAX_SERVICES:
+        number = len(roles.services)
+        roles.services.append(ServiceRole(group[0][1]))
+    else:
+        roles.caps.add("services")
+        return
+    service = roles.services[number]
+    for endpoint in group:
+        if endpoint in roles.place:
+            continue
+        if len(service.targets) >= MAX_TARGETS:
+            roles.caps.add("targets")
+            continue
+        roles.place[endpoint] = (number, len(service.targets))
+        service.targets.append(endpoint)
+    service.feeders = feeders([targets[endpoint] for endpoint in service.targets if endpoint in targets], relays)
+    service.vips = [front for front in links.fronts_of(service.targets) if roles.legs.get(front) is Leg.FRONT]
+    service.evidence = [*links.evidence(service.vips), *service.feeders.evidence]
+    for front in service.vips:
+        roles.place.setdefault(front, (number, -1))
+
+
+def _add_unreached(census: Census, roles: Roles) -> None:
+    """A port that a service's feeders only tried in vain is a target that is down."""
+    for endpoint, tally in census.endpoints.items():
+        if tally.connections or endpoint in roles.place:
+            continue
+        callers = set(tally.clients)
+        for number, service in enumerate(roles.services):
+            feeding = {*service.feeders.balancers, *service.feeders.checkers}
+            if service.retired or service.port != endpoint[1] or not callers & feeding:
+                continue
+            if len(service.targets) < MAX_TARGETS:
+                roles.place[endpoint] = (number, len(service.targets))
+                roles.legs[endpoint] = Leg.TARGET
+                service.targets.append(endpoint)
+            break
+
+
+def _retire(roles: Roles) -> None:
+    for number, service in enumerate(roles.services):
+        service.retired = not any(
+            roles.legs.get(endpoint) is Leg.TARGET and roles.place[endpoint][0] == number for endpoint in service.targets
+        )
+
+
+def hosts(endpoints: Iterable[Endpoint]) -> set[int]:
+    return {address for address, _ in endpoints}
