@@ -46,6 +46,8 @@ class Output:
     mechanism_because: str | None = None
     mechanism_candidates: Sequence[str] | None = None
     really: str | None = None
+    mode_accept: Sequence[str] | None = None
+    mechanism_accept: Sequence[str] | None = None
     cookie: str | None = None
     kinds: Sequence[str] = ()
     seen: str = "plain"                 # plain: requests can be read at this vantage; tls: they cannot
@@ -220,6 +222,7 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
         rows.append({"target": target.name, **{key: value for key, value in vars(counts).items() if value is not None}})
     if not output.counts_exact:
         rows = [{"target": row["target"]} for row in rows]
+    lost = sum(target.seen.lost for target in targets)
     secrets = sorted(current.app.secrets | current.secrets) if output.seen == "plain" else []
     front = sum(counts.connections for name, counts in counted.items() if name == "other")
     sections: dict[str, object] = {
@@ -231,9 +234,12 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
             "mode_candidates": list(output.mode_candidates) if output.mode_candidates else None,
             "mechanism": output.mechanism, "mechanism_because": output.mechanism_because,
             "mechanism_candidates": list(output.mechanism_candidates) if output.mechanism_candidates else None,
+            "mode_accept": list(output.mode_accept) if output.mode_accept else None,
+            "mechanism_accept": list(output.mechanism_accept) if output.mechanism_accept else None,
             "really": output.really, "cookie": output.cookie, "product": list(output.product),
             "requests_readable": output.seen == "plain", "target": rows}],
         "findings": {"must": list(output.must), "may": list(output.may)},
+        "sessions": {"lost": lost} if output.seen == "plain" else {},
         "exposure": {"kinds": list(output.kinds)},
         "secrets": {"values": secrets}, **output.extra, **current.facts}
     if output.vantage == "load_balancer":
