@@ -1,5 +1,89 @@
-"""The command line: options, exit codes. The only package that may import everything."""
+"""The command line: options, exit statuses, and nothing that a face or the engine could do.
+
+A command is one module here with ``SUMMARY``, ``EXAMPLES``, ``add_arguments(parser)`` and ``run(arguments) -> status``, and
+one entry in :data:`COMMANDS`. Only the module of the command that is asked for is imported, so that ``lbtop --version``
+answers at once and ``lbtop diagnose`` pays for nothing it does not use.
+
+Exit statuses: 0 all is well, 1 findings above info or a missed expectation, 2 unusable input or arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from lbtop import __version__
+from lbtop.model.errors import LbtopError
+
+COMMANDS = ("diagnose", "observe", "explain", "doctor")
+OK, FINDINGS, UNUSABLE = 0, 1, 2
+INTERRUPTED = 130
+
+_HEAD = """\
+lbtop: where TLS ends, what pins clients to targets and why one target is hot, from traffic alone.
+
+usage: lbtop COMMAND [options]        lbtop COMMAND --help has the options and examples
+"""
 
 
-def main() -> int:
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        return status
+    except LbtopError as error:
+        print(f"lbtop: {error}", file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`). Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        if len(arguments) > 1 and arguments[1] in COMMANDS:
+            return _run(arguments[1], ["--help"])
+        print(_overview(), end="")
+        return OK if arguments else UNUSABLE
+    if arguments[0] in ("-V", "--version"):
+        print(f"lbtop {__version__}")
+        return OK
+    if arguments[0] not in COMMANDS:
+        raise LbtopError(f"no command {arguments[0]!r}; commands: {', '.join(COMMANDS)} (lbtop --help){_did_you_mean(arguments[0])}")
+    return _run(arguments[0], arguments[1:])
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from lbtop.cli.command import load, parser, signed_values
+
+    command = load(name)
+    try:
+        options = parser(name, command).parse_args(signed_values(arguments))
+    except SystemExit as exit_:     # --help
+        return int(exit_.code or 0)
+    return command.run(options)
+
+
+def _overview() -> str:
+    from lbtop.cli.command import load
+
+    lines = [_HEAD, "commands:"]
+    lines += [f"  {name:<10} {load(name).SUMMARY}" for name in COMMANDS]
+    lines += ["", "examples:"]
+    lines += [f"  {load(name).EXAMPLES[0]}" for name in COMMANDS]
+    return "\n".join(lines) + "\n"
+
+
+def _did_you_mean(word: str) -> str:
+    if os.path.exists(word):
+        return f"; to diagnose a capture: lbtop diagnose {word}"
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,78 @@
+# make demo   needs neither root nor apt: sets up and diagnoses a bundled capture
+# make test   everything that can run here; what cannot is listed by name at the end
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+COMPILED := $(shell find lbtop probes -name '*.pxd' 2>/dev/null)
+COMPILED_SOURCES := $(COMPILED) $(COMPILED:.pxd=.py)
+DEMO := captures/offload-lb-cookie-targets.pcap.gz
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo setup test lint bench captures fuzz docs screenshots scoreboard packages clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench captures scoreboard fuzz docs screenshots clean"
+
+$(VENV)/.made:
+	@python=$$(scripts/find-python) && echo "virtual environment with $$python" && "$$python" -m venv --clear $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+# Installing also compiles; the sources it compiled are then up to date.
+$(VENV)/.installed: pyproject.toml setup.py | $(VENV)/.made
+	@echo "installing lbtop (compiles the decoder)"
+	@$(PIP) install --editable .
+	@touch $@ $(VENV)/.compiled
+
+$(VENV)/.compiled: $(COMPILED_SOURCES) | $(VENV)/.installed
+	@echo "compiling what changed"
+	@$(PIP) install --editable . --no-deps
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.installed
+	@echo "installing the tools of the tests"
+	@$(PIP) install --group dev
+	@touch $@
+
+setup: $(VENV)/.installed $(VENV)/.compiled $(VENV)/.dev
+
+demo: $(VENV)/.installed $(VENV)/.compiled
+	@echo
+	@echo '$$ lbtop diagnose $(DEMO)'
+	@$(BIN)/lbtop diagnose $(DEMO) || [ $$? -eq 1 ]
+	@echo
+	@echo "Next:  $(BIN)/lbtop diagnose YOUR.pcap   ·   $(BIN)/lbtop explain offload   ·   $(BIN)/lbtop doctor"
+
+packages:
+	@scripts/test-packages
+
+test: packages setup
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: setup
+	$(BIN)/ruff check lbtop probes tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+captures: packages setup
+	$(BIN)/python -m tests.lab $(ARGS)
+
+scoreboard: setup
+	$(BIN)/python -m pytest -q -s tests/test_scoreboard.py
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+docs: setup
+	$(BIN)/python -m scripts.findings_page > docs/findings.md
+
+screenshots: setup
+	$(BIN)/python -m tests.screenshots $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find lbtop probes -name '*.so' -delete

@@ -1,0 +1,72 @@
+"""What this process's terminal can show, and progress on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TextIO
+
+from lbtop.faces.terminal import Terminal
+from lbtop.model.observation import SourceStats
+
+COLOR_CHOICES = ("auto", "always", "never")
+_NARROWEST, _WIDEST = 40, 110
+
+
+def terminal(stream: TextIO, color: str = "auto") -> Terminal:
+    """What ``stream`` can show. Away from a terminal: 80 columns, no colour, so that the same input gives the same bytes."""
+    tty = stream.isatty()
+    width = 80
+    if tty:
+        try:
+            width = os.get_terminal_size(stream.fileno()).columns or 80
+        except OSError:
+            pass
+    wanted = color == "always" or (color == "auto" and tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+    return Terminal(width=min(max(width, _NARROWEST), _WIDEST), color=wanted, unicode=_has_boxes(stream))
+
+
+def _has_boxes(stream: TextIO) -> bool:
+    try:
+        "═┊█…".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+class Progress:
+    """Bytes, rate and time left on one line of standard error: only on a terminal, only when it takes long."""
+
+    def __init__(self, stream: TextIO = sys.stderr, quiet_s: float = 1.0, every_s: float = 0.25) -> None:
+        self._stream = stream
+        self._started = self._last = time.monotonic()
+        self._quiet_s, self._every_s = quiet_s, every_s
+        self._on = stream.isatty()
+        self._drawn = False
+
+    def __call__(self, stats: SourceStats) -> None:
+        now = time.monotonic()
+        if not self._on or now - self._started < self._quiet_s or now - self._last < self._every_s:
+            return
+        from lbtop.faces.words import length, size
+
+        self._last, self._drawn = now, True
+        elapsed = now - self._started
+        rate = stats.read_bytes / elapsed
+        text = f"{size(stats.read_bytes)}, {size(int(rate))}/s, {stats.packets:,} packets"
+        if stats.total_bytes and rate:
+            text = f"{100 * stats.read_bytes / stats.total_bytes:.0f} % of {size(stats.total_bytes)}, {text[text.index(',') + 2:]}"
+            text += f", {length(max(0.0, (stats.total_bytes - stats.read_bytes) / rate))} left"
+        self._stream.write(f"\r\x1b[K{text}  (Ctrl-C: the verdict on what was read)")
+        self._stream.flush()
+
+    def done(self) -> None:
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._drawn = False
+
+
+def warn(message: str) -> None:
+    print(f"lbtop: {message}", file=sys.stderr)

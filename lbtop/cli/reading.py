@@ -1,0 +1,159 @@
+"""What every command that reads captures shares: files, the slice of time, names, and what the operator knows better."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lbtop.cli.moments import Anchor, Moment, moment
+from lbtop.model.errors import LbtopError
+from lbtop.model.text import safe_text
+
+if TYPE_CHECKING:
+    from lbtop.engine import Options
+    from lbtop.model.observation import Source
+
+STDIN = "-"
+VANTAGES = ("target", "load_balancer", "mirror", "client")
+
+
+def add_reading_options(parser: argparse.ArgumentParser, *, files: str = "+") -> None:
+    parser.add_argument("files", nargs=files, metavar="FILE",
+                        help="pcap or pcapng, also compressed; several are merged by time; a pattern in quotes; - reads standard input")
+    when = parser.add_argument_group("slice of time")
+    when.add_argument("--since", metavar="TIME", help="leave out what is earlier: 2026-03-01T12:00:05Z, 14:05 (UTC), +30s after the start, -5m before the end")
+    when.add_argument("--until", metavar="TIME", help="leave out what is later")
+
+
+def add_knowledge_options(parser: argparse.ArgumentParser) -> None:
+    known = parser.add_argument_group("what you know better than the traffic tells")
+    known.add_argument("--vantage", choices=VANTAGES, help="where the capture was taken")
+    known.add_argument("--target", metavar="ADDR[:PORT]", action="append", default=[], help="this is a target (repeatable)")
+    known.add_argument("--lb", metavar="ADDR", action="append", default=[], help="this is a load balancer (repeatable)")
+    add_name_options(known)
+
+
+def add_name_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--name", metavar="ADDR=NAME", action="append", default=[], help="call this address so (repeatable)")
+    parser.add_argument("--hosts", metavar="FILE", action="append", default=[], help="take names from a file in the form of /etc/hosts")
+
+
+def capture_files(patterns: Iterable[str]) -> list[str]:
+    """The files that are meant: quoted patterns expanded, in order, each once. Raises LbtopError."""
+    files: list[str] = []
+    for pattern in patterns:
+        if pattern == STDIN or os.path.lexists(pattern) or not glob.has_magic(pattern):
+            found = [pattern]
+        else:
+            found = sorted(glob.glob(pattern), key=_rotation)
+            if not found:
+                raise LbtopError(f"no file matches {safe_text(pattern)}")
+        files += [name for name in found if name not in files]
+    return files
+
+
+def _rotation(name: str) -> tuple[str, int]:
+    """``x.pcap2`` before ``x.pcap10``: the order in which tcpdump -C writes a set."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem):] or -1)
+
+
+def open_files(options: argparse.Namespace) -> Source:
+    """The captures named on the command line, cut to the slice of time asked for. Raises LbtopError."""
+    from lbtop.probes.files import open_capture
+
+    files = capture_files(options.files)
+    since = moment(options.since) if options.since else None
+    until = moment(options.until) if options.until else None
+    started, ended = _extent(files, [m.anchor for m in (since, until) if m])
+    since_ns = since.at(started, ended) if since else None
+    until_ns = until.at(started, ended) if until else None
+    if since_ns is not None and until_ns is not None and since_ns > until_ns:
+        raise LbtopError("--since is later than --until: nothing lies between them")
+    source: Source = open_capture(files, since_ns=since_ns, until_ns=until_ns)
+    return source
+
+
+def _extent(files: Sequence[str], anchors: Sequence[Anchor]) -> tuple[int, int]:
+    """When the captures start and end, as far as ``anchors`` ask for it: the end costs one pass over the files."""
+    if set(anchors) <= {Anchor.EPOCH}:
+        return 0, 0
+    if STDIN in files:
+        raise LbtopError("a time relative to the capture needs a file, not standard input; give it as 2026-03-01T12:00:05Z")
+    from lbtop.probes.files import open_capture
+
+    source: Source = open_capture(files)
+    try:
+        batch = source.poll()
+        while batch is not None and not batch.final and (Anchor.END in anchors or not source.stats().started_ns):
+            batch = source.poll()
+        stats = source.stats()
+        return stats.started_ns, stats.ended_ns
+    finally:
+        source.close()
+
+
+def names(pairs: Iterable[str], hosts_files: Iterable[str]) -> dict[str, str]:
+    """Address to name. Pairs win over files, later ones over earlier ones. Raises LbtopError."""
+    import ipaddress
+
+    found: dict[str, str] = {}
+
+    def add(address: str, name: str, where: str) -> None:
+        try:
+            found[str(ipaddress.ip_address(address.strip("[]")))] = safe_text(name, 60)
+        except ValueError:
+            raise LbtopError(f"{where}: {safe_text(address)!r} is not an address; write 10.0.0.11=web1") from None
+
+    for path in hosts_files:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                for number, line in enumerate(file, 1):
+                    words = line.partition("#")[0].split()
+                    if len(words) >= 2:
+                        add(words[0].partition("%")[0], words[1], f"{safe_text(path)} line {number}")
+        except OSError as error:
+            raise LbtopError(f"cannot read {safe_text(path)}: {error.strerror}") from None
+    for pair in pairs:
+        address, equals, name = pair.partition("=")
+        if not equals or not name:
+            raise LbtopError(f"--name {safe_text(pair)}: write ADDR=NAME, such as 10.0.0.11=web1")
+        add(address, name, "--name")
+    return found
+
+
+def engine_options(options: argparse.Namespace) -> Options:
+    from lbtop.engine import Options
+
+    return Options(
+        vantage=options.vantage,
+        targets=tuple(endpoint(text, "--target") for text in options.target),
+        balancers=tuple(endpoint(text, "--lb")[0] for text in options.lb),
+        names=names(options.name, options.hosts),
+    )
+
+
+def endpoint(text: str, option: str) -> tuple[str, int | None]:
+    """Address and port (None: any) of ``10.0.0.11``, ``10.0.0.11:8080``, ``2001:db8::1`` or ``[2001:db8::1]:8080``. Raises LbtopError."""
+    import ipaddress
+
+    address, port = text, ""
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        ip = str(ipaddress.ip_address(address))
+        number = int(port) if port else None
+    except ValueError:
+        raise LbtopError(f"{option} {safe_text(text)}: write an address, 10.0.0.11 or 10.0.0.11:8080") from None
+    if number is not None and not 0 < number < 65536:
+        raise LbtopError(f"{option} {safe_text(text)}: a port is between 1 and 65535")
+    return ip, number
+
+
+__all__ = ["Moment", "add_knowledge_options", "add_name_options", "add_reading_options", "capture_files", "endpoint", "engine_options", "names", "open_files"]
