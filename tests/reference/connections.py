@@ -11,10 +11,11 @@ from tests.reference.rows import Recorder
 
 SECOND = 10**9
 DUPLICATE_NS = SECOND // 100
-LINGER_NS = 60 * SECOND                 # a closed connection still owns its five-tuple's late packets
+LINGER_NS = 60 * SECOND  # a closed connection still owns its five-tuple's late packets
 EXPIRY_NS = {TCP: 7200 * SECOND, UDP: 120 * SECOND}
-HELD_BYTES = 256 << 10                  # out of order and waiting for a hole to be filled
+HELD_BYTES = 256 << 10  # out of order and waiting for a hole to be filled
 
+NO_FLAGS = ConnFlag(0)
 Endpoint = tuple[bytes, int]
 
 
@@ -24,19 +25,19 @@ class Half:
 
     endpoint: Endpoint
     packets: int = 0
-    bytes: int = 0
+    carried: int = 0  # distinct payload bytes
     missing: int = 0
     retransmits: int = 0
     resets: int = 0
     ttl: int = 0
     isn: int | None = None
-    expected: int | None = None         # next sequence number, not wrapped
-    anchored: bool = False              # the start is certain: SYN or payload seen
-    fin_at: int | None = None           # sequence number of the FIN
-    acked: int | None = None            # highest acknowledgement of it by the other end
+    expected: int | None = None  # next sequence number, not wrapped
+    anchored: bool = False  # the start is certain: SYN or payload seen
+    fin_at: int | None = None  # sequence number of the FIN
+    acked: int | None = None  # highest acknowledgement of it by the other end
     last_resent: bool = False
     isn_repeated: bool = False
-    clock: int = 0                      # of the last byte delivered
+    clock: int = 0  # of the last byte delivered
     waiting: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)  # seq -> wire length, bytes, time
 
     def unwrap(self, seq: int) -> int:
@@ -63,7 +64,7 @@ class Connection:
     ack_ns: int = 0
     first_data_ns: int = 0
     data_order: Side = Side.NONE
-    flags: ConnFlag = ConnFlag(0)
+    flags: ConnFlag = NO_FLAGS
     mss: int = 0
     window: int = 0
     tsval: int = 0
@@ -74,7 +75,7 @@ class Connection:
     reset: bool = False
     forced_end: End | None = None
     last_side: Side = Side.NONE
-    silence: int = 0                    # before the last packet
+    silence: int = 0  # before the last packet
     unanswered: dict[Side, int] = field(default_factory=dict)  # longest silence that this side broke without an answer yet
     survived: int = 0
     longest_silence: int = 0
@@ -89,7 +90,10 @@ class Connection:
         self.orientation = why
         mirror = {Side.NONE: Side.NONE, Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
         self.data_order, self.first_closer, self.last_side = (
-            mirror[self.data_order], mirror[self.first_closer], mirror[self.last_side])
+            mirror[self.data_order],
+            mirror[self.first_closer],
+            mirror[self.last_side],
+        )
         self.unanswered = {mirror[side]: silence for side, silence in self.unanswered.items()}
 
     @property
@@ -99,7 +103,7 @@ class Connection:
         if self.reset:
             return End.RST
         fins = [half.fin_at is not None for half in (self.client, self.server)]
-        if all(fins) or any(fins) and self.one_direction:
+        if all(fins) or (any(fins) and self.one_direction):
             return End.FIN
         return End.OPEN
 
@@ -149,8 +153,19 @@ class Table:
             self._finish(key, ended_ns)
 
     def _is_copy(self, packet: Packet) -> bool:
-        key = (packet.proto, packet.source, packet.destination, packet.source_port, packet.destination_port, packet.ip_id,
-               packet.seq, packet.ack, packet.flags, packet.length, packet.payload if packet.proto == UDP else b"")
+        key = (
+            packet.proto,
+            packet.source,
+            packet.destination,
+            packet.source_port,
+            packet.destination_port,
+            packet.ip_id,
+            packet.seq,
+            packet.ack,
+            packet.flags,
+            packet.length,
+            packet.payload if packet.proto == UDP else b"",
+        )
         place = (packet.interface, packet.vlan, packet.ttl, packet.link)
         seen = [one for one in self._copies.get(key, []) if packet.ts_ns - one[0] <= DUPLICATE_NS]
         copy = any(packet.ip_id or place != other for _, other in seen)
@@ -168,7 +183,7 @@ class Table:
         if half.endpoint != source:
             half, other = other, half
             if other.isn is not None and not half.packets and not connection.first_data_ns:
-                return False                      # simultaneous open
+                return False  # simultaneous open
         return half.isn != packet.seq
 
     def _open(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Connection:
@@ -187,8 +202,18 @@ class Table:
                 client, server = server, client
         self._count += 1
         conversation = Conversation(self._rows, self._recognition, self._count, packet.proto)
-        return Connection(self._count, packet.proto, Half(client), Half(server), packet.ts_ns, packet.interface, packet.vlan, why,
-                          conversation, last_ns=packet.ts_ns)
+        return Connection(
+            self._count,
+            packet.proto,
+            Half(client),
+            Half(server),
+            packet.ts_ns,
+            packet.interface,
+            packet.vlan,
+            why,
+            conversation,
+            last_ns=packet.ts_ns,
+        )
 
     def _fold(self, connection: Connection, packet: Packet, side: Side) -> None:
         half = connection.half(side)
@@ -250,7 +275,7 @@ class Table:
         if not packet.window and not packet.flags & SYN:
             connection.flags |= ConnFlag.ZERO_WINDOW
         start = half.unwrap(packet.seq) + bool(packet.flags & SYN)
-        if half.expected is None or not half.anchored and start > half.expected:
+        if half.expected is None or (not half.anchored and start > half.expected):
             half.expected = start
         if not packet.flags & (SYN | FIN) and packet.length <= 1 and half.anchored and start == half.expected - 1:
             connection.probes += 1
@@ -261,7 +286,11 @@ class Table:
             half.retransmits += repeated
             half.last_resent = repeated
         if packet.length:
-            if side is Side.CLIENT and connection.server.fin_at is not None and server_fin_unacknowledged(connection.server, packet):
+            if (
+                side is Side.CLIENT
+                and connection.server.fin_at is not None
+                and server_fin_unacknowledged(connection.server, packet)
+            ):
                 connection.raced = True
             half.anchored = True
             self._arrived(connection, half, start, packet)
@@ -299,8 +328,8 @@ class Table:
     def _arrived(self, connection: Connection, half: Half, start: int, packet: Packet) -> None:
         assert half.expected is not None
         length, payload = packet.length, packet.payload
-        if start < half.expected:                                # overlap: what was there first stays
-            payload = payload[half.expected - start:]
+        if start < half.expected:  # overlap: what was there first stays
+            payload = payload[half.expected - start :]
             length -= half.expected - start
             start = half.expected
         if length <= 0:
@@ -345,7 +374,7 @@ class Table:
             self._first_payload(connection, half, payload, ts_ns)
         elif connection.orientation < Orientation.PAYLOAD:
             self._orient(connection, half, payload)
-        half.bytes += length
+        half.carried += length
         half.clock = max(half.clock, ts_ns)
         side = self._side(connection, half)
         connection.conversation.deliver(side, payload, half.clock)
@@ -363,8 +392,9 @@ class Table:
     def _bind(self, connection: Connection) -> None:
         number = self._rows.addresses.number
         client, server = connection.client.endpoint, connection.server.endpoint
-        connection.conversation.ends = {"client": number(client[0]), "server": number(server[0]),
-                                        "client_port": client[1], "server_port": server[1]}
+        connection.conversation.ends.update(
+            client=number(client[0]), server=number(server[0]), client_port=client[1], server_port=server[1]
+        )
         if connection.orientation >= Orientation.PAYLOAD:
             self._listeners.add((connection.proto, server))
 
@@ -374,13 +404,27 @@ class Table:
             self._orient(connection, half, payload)
         self._bind(connection)
         connection.data_order = self._side(connection, half)
-        self._rows.add("opened", at_ns=ts_ns, conn=connection.number, syn_ns=connection.syn_ns, **connection.conversation.ends,
-                       **self._stack(connection), proto=connection.proto, orientation=connection.orientation,
-                       interface=connection.interface)
+        self._rows.add(
+            "opened",
+            at_ns=ts_ns,
+            conn=connection.number,
+            syn_ns=connection.syn_ns,
+            **connection.conversation.ends,
+            **self._stack(connection),
+            proto=connection.proto,
+            orientation=connection.orientation,
+            interface=connection.interface,
+        )
 
     def _stack(self, connection: Connection) -> dict[str, int]:
-        return {"isn_c": connection.client.isn or 0, "stack": self._rows.strings.number(connection.stack),
-                "mss": connection.mss, "window": connection.window, "ttl_c": connection.client.ttl, "ttl_s": connection.server.ttl}
+        return {
+            "isn_c": connection.client.isn or 0,
+            "stack": self._rows.strings.number(connection.stack),
+            "mss": connection.mss,
+            "window": connection.window,
+            "ttl_c": connection.client.ttl,
+            "ttl_s": connection.server.ttl,
+        }
 
     def _sweep(self, now: int) -> None:
         """Ends what has been silent for too long, looked at once a second of capture time."""
@@ -406,18 +450,47 @@ class Table:
         if client.missing or server.missing:
             connection.flags |= ConnFlag.GAPS
         last = connection.half(connection.last_side)
-        if connection.end not in (End.FIN, End.RST) and last.last_resent and (last.acked is None or last.acked < (last.expected or 0)):
+        if (
+            connection.end not in (End.FIN, End.RST)
+            and last.last_resent
+            and (last.acked is None or last.acked < (last.expected or 0))
+        ):
             connection.flags |= ConnFlag.SILENT_END
         idle = connection.idle_before_end
         self._rows.add(
-            "connections", at_ns=connection.last_ns, conn=connection.number, opened_ns=connection.opened_ns,
-            first_data_ns=connection.first_data_ns, last_ns=connection.last_ns, bytes_c=client.bytes, bytes_s=server.bytes,
-            connect_ns=connection.connect_ns, ack_ns=connection.ack_ns, idle_survived_ns=connection.survived,
+            "connections",
+            at_ns=connection.last_ns,
+            conn=connection.number,
+            opened_ns=connection.opened_ns,
+            first_data_ns=connection.first_data_ns,
+            last_ns=connection.last_ns,
+            bytes_c=client.carried,
+            bytes_s=server.carried,
+            connect_ns=connection.connect_ns,
+            ack_ns=connection.ack_ns,
+            idle_survived_ns=connection.survived,
             idle_before_end_ns=max(0, ended_ns - connection.last_ns) if idle is None and ended_ns else idle or 0,
-            missing_bytes=client.missing + server.missing, **conversation.ends, **self._stack(connection),
-            packets_c=client.packets, packets_s=server.packets, retransmits_c=client.retransmits, retransmits_s=server.retransmits,
-            requests=conversation.requests, responses=conversation.responses, keepalive_probes=connection.probes,
-            flags=connection.flags | conversation.flags, tsval_c=connection.tsval, duplicates=connection.duplicates,
-            resets_c=client.resets, resets_s=server.resets, interface=connection.interface, vlan=connection.vlan,
-            proto=connection.proto, protocol7=conversation.protocol, orientation=connection.orientation, end=connection.end,
-            first_closer=connection.first_closer, data_order=connection.data_order)
+            missing_bytes=client.missing + server.missing,
+            **conversation.ends,
+            **self._stack(connection),
+            packets_c=client.packets,
+            packets_s=server.packets,
+            retransmits_c=client.retransmits,
+            retransmits_s=server.retransmits,
+            requests=conversation.requests,
+            responses=conversation.responses,
+            keepalive_probes=connection.probes,
+            flags=connection.flags | conversation.flags,
+            tsval_c=connection.tsval,
+            duplicates=connection.duplicates,
+            resets_c=client.resets,
+            resets_s=server.resets,
+            interface=connection.interface,
+            vlan=connection.vlan,
+            proto=connection.proto,
+            protocol7=conversation.protocol,
+            orientation=connection.orientation,
+            end=connection.end,
+            first_closer=connection.first_closer,
+            data_order=connection.data_order,
+        )

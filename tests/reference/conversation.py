@@ -14,7 +14,7 @@ from tests.reference.tls import TlsHandshake
 
 PREFACE = b"PRI * HTTP/2.0\r\n"
 STATUS = re.compile(rb"HTTP/1\.[01] \d\d\d")
-NEVER_PAST = 32                                # first bytes beyond which a protocol must have shown itself
+NEVER_PAST = 32  # first bytes beyond which a protocol must have shown itself
 OTHER = {Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
 
 
@@ -24,8 +24,14 @@ def is_tls(data: bytes) -> bool:
 
 
 def is_sslv2(data: bytes) -> bool:
-    return len(data) > 11 and data[0] & 0x80 != 0 and data[2] == 1 and data[3] == 3 and data[4] <= 4 and \
-        ((data[0] & 0x7F) << 8 | data[1]) + 2 == len(data)
+    return (
+        len(data) > 11
+        and data[0] & 0x80 != 0
+        and data[2] == 1
+        and data[3] == 3
+        and data[4] <= 4
+        and ((data[0] & 0x7F) << 8 | data[1]) + 2 == len(data)
+    )
 
 
 def prove(data: bytes, proto: int) -> Side:
@@ -49,7 +55,7 @@ class Conversation:
         self.protocol = Protocol7.UNKNOWN
         self.flags = ConnFlag(0)
         self._rows, self._recognition, self._number, self._proto = rows, recognition, number, proto
-        self._start = bytearray()              # the client's first bytes while they may still be a PROXY header
+        self._start = bytearray()  # the client's first bytes while they may still be a PROXY header
         self._proxies = 0
         self._proxy_source = 0
         self._server_start = b""
@@ -68,12 +74,12 @@ class Conversation:
         if not data:
             return
         if self._http is not None:
-            self._http.bytes(side, data, ts_ns)
+            self._http.feed(side, data, ts_ns)
             if self._http.tunnel:
                 self._tunnel(side, ts_ns)
             return
         if self._tls is not None:
-            self._tls.bytes(side, data, ts_ns)
+            self._tls.feed(side, data, ts_ns)
             return
         if self._proto == UDP or self.protocol not in (Protocol7.UNKNOWN, Protocol7.OTHER_CLEAR):
             self._datagram(side, data)
@@ -95,7 +101,7 @@ class Conversation:
         if self._http is not None:
             self._http.close(ts_ns)
         if self._tls is not None:
-            self._tls.close(self._number, self.ends)
+            self._tls.close()
 
     def _proxy_headers(self, ts_ns: int) -> bytes:
         """What follows the PROXY headers; empty while one is incomplete."""
@@ -106,10 +112,12 @@ class Conversation:
             if isinstance(header, bool):
                 break
             self._proxies += 1
-            del self._start[:header.size]
+            del self._start[: header.size]
             self._proxy(header, ts_ns)
         rest = bytes(self._start)
-        if len(rest) < 8 and any(token.startswith(rest) for token in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"PRI * H", b"OPTIONS ")):
+        if len(rest) < 8 and any(
+            token.startswith(rest) for token in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"PRI * H", b"OPTIONS ")
+        ):
             return b""
         self._start.clear()
         return rest
@@ -123,19 +131,30 @@ class Conversation:
             self.flags |= ConnFlag.PROXIED_LOCAL
         source = rows.addresses.number(header.source)
         self._proxy_source = source or self._proxy_source
-        rows.add("proxies", at_ns=ts_ns, conn=self._number, **self.ends, source=source, flags=flags,
-                 destination=rows.addresses.number(header.destination), authority=rows.text(header.authority), alpn=rows.text(header.alpn),
-                 tls_version=rows.text(header.tls_version), source_port=header.source_port, destination_port=header.destination_port)
+        rows.add(
+            "proxies",
+            at_ns=ts_ns,
+            conn=self._number,
+            **self.ends,
+            source=source,
+            flags=flags,
+            destination=rows.addresses.number(header.destination),
+            authority=rows.text(header.authority),
+            alpn=rows.text(header.alpn),
+            tls_version=rows.text(header.tls_version),
+            source_port=header.source_port,
+            destination_port=header.destination_port,
+        )
 
     def _detect(self, side: Side, data: bytes, ts_ns: int) -> None:
         if METHOD.match(data) or STATUS.match(data):
             self._become_http()
             assert self._http is not None
-            self._http.bytes(side, data, ts_ns)
+            self._http.feed(side, data, ts_ns)
         elif is_tls(data) or data[:2] == b"\x16\x03":
             self._become_tls()
             assert self._tls is not None
-            self._tls.bytes(side, data, ts_ns)
+            self._tls.feed(side, data, ts_ns)
         elif is_sslv2(data):
             self._become_tls()
             assert self._tls is not None
@@ -155,7 +174,7 @@ class Conversation:
 
     def _become_tls(self) -> None:
         self.protocol = Protocol7.TLS
-        self._tls = TlsHandshake(self._rows)
+        self._tls = TlsHandshake(self._rows, self._number, self.ends)
 
     def _tunnel(self, side: Side, ts_ns: int) -> None:
         """An upgrade or CONNECT succeeded: what follows is another protocol."""
@@ -168,11 +187,11 @@ class Conversation:
         elif self._tls is None:
             rest = self._http.take_rest(side)
             if is_tls(rest):
-                self._tls = TlsHandshake(self._rows)
+                self._tls = TlsHandshake(self._rows, self._number, self.ends)
             if self._tls is not None:
-                self._tls.bytes(side, rest, ts_ns)
+                self._tls.feed(side, rest, ts_ns)
         else:
-            self._tls.bytes(side, self._http.take_rest(side), ts_ns)
+            self._tls.feed(side, self._http.take_rest(side), ts_ns)
 
     def _datagram(self, side: Side, data: bytes) -> None:
         if self.protocol is Protocol7.UNKNOWN and 53 in (self.ends["client_port"], self.ends["server_port"]) and len(data) >= 12:

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PCAP_MAGICS = {
-    b"\xa1\xb2\xc3\xd4": (">", 1000), b"\xd4\xc3\xb2\xa1": ("<", 1000),
-    b"\xa1\xb2\x3c\x4d": (">", 1), b"\x4d\x3c\xb2\xa1": ("<", 1),
-    b"\xa1\xb2\xcd\x34": (">", 1000), b"\x34\xcd\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\xc3\xd4": (">", 1000),
+    b"\xd4\xc3\xb2\xa1": ("<", 1000),
+    b"\xa1\xb2\x3c\x4d": (">", 1),
+    b"\x4d\x3c\xb2\xa1": ("<", 1),
+    b"\xa1\xb2\xcd\x34": (">", 1000),
+    b"\x34\xcd\xb2\xa1": ("<", 1000),
 }
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 LARGEST = 16 << 20
@@ -62,7 +65,7 @@ class CaptureFile:
             if captured > LARGEST or start + captured > len(content):
                 self.cut_at = at
                 return
-            yield Record(seconds * 10**9 + fraction * unit_ns, linktype, 0, wire, content[start:start + captured])
+            yield Record(seconds * 10**9 + fraction * unit_ns, linktype, 0, wire, content[start : start + captured])
             at = start + captured
 
     def _pcapng(self) -> Iterator[Record]:
@@ -72,14 +75,14 @@ class CaptureFile:
             if at + 12 > len(content):
                 self.cut_at = at
                 return
-            if content[at:at + 4] == PCAPNG_MAGIC:
-                order = ">" if content[at + 8:at + 12] == b"\x1a\x2b\x3c\x4d" else "<"
+            if content[at : at + 4] == PCAPNG_MAGIC:
+                order = ">" if content[at + 8 : at + 12] == b"\x1a\x2b\x3c\x4d" else "<"
                 interfaces = []
             kind, length = struct.unpack_from(order + "II", content, at)
             if length < 12 or length % 4 or length > LARGEST or at + length > len(content):
                 self.cut_at = at
                 return
-            body = content[at + 8:at + length - 4]
+            body = content[at + 8 : at + length - 4]
             if kind == 1 and len(body) >= 8:
                 linktype, _, snap = struct.unpack_from(order + "HHI", body)
                 interfaces.append((linktype, snap, *_clock(body[8:], order)))
@@ -89,7 +92,7 @@ class CaptureFile:
                 wire = struct.unpack_from(order + "I", body)[0]
                 linktype, snap, _, _ = interfaces[0]
                 captured = min(wire, snap or wire, len(body) - 4)
-                yield Record(0, linktype, 0, wire, body[4:4 + captured])
+                yield Record(0, linktype, 0, wire, body[4 : 4 + captured])
             at += length
 
     @staticmethod
@@ -101,7 +104,7 @@ class CaptureFile:
         if number < len(interfaces) and captured <= len(body) - 20:
             linktype, _, per_second, offset = interfaces[number]
             ts_ns = ((high << 32) | low) * 10**9 // per_second + offset * 10**9
-            yield Record(ts_ns, linktype, number, wire, body[20:20 + captured])
+            yield Record(ts_ns, linktype, number, wire, body[20 : 20 + captured])
 
 
 def _clock(options: bytes, order: str) -> tuple[int, int]:
@@ -109,7 +112,7 @@ def _clock(options: bytes, order: str) -> tuple[int, int]:
     per_second, offset, at = 10**6, 0, 0
     while at + 4 <= len(options):
         code, length = struct.unpack_from(order + "HH", options, at)
-        value = options[at + 4:at + 4 + length]
+        value = options[at + 4 : at + 4 + length]
         if code == 0:
             break
         if code == 9 and value:

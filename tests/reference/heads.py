@@ -13,6 +13,7 @@ from tests.reference.packets import V4
 
 LINES, COOKIES, SHAPE = 256, 128, 64
 SECOND = 10**9
+NO_FLAGS = CookieFlag(0)
 TRACE = re.compile(rb"(?:^|;)\s*(?:Root|Self)=1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24}(?:;|$)")
 BROWSER = re.compile(rb"^Mozilla/5\.0 \(.*(?:Chrome/|Firefox/|Safari/|Edg/)", re.DOTALL)
 REAL_IP = (b"x-real-ip", b"cf-connecting-ip", b"true-client-ip", b"fastly-client-ip")
@@ -22,7 +23,7 @@ REAL_IP = (b"x-real-ip", b"cf-connecting-ip", b"true-client-ip", b"fastly-client
 class SetCookie:
     name: bytes
     value: bytes
-    flags: CookieFlag = CookieFlag(0)
+    flags: CookieFlag = NO_FLAGS
     lifetime_ns: int = -1
     cut: bool = False
 
@@ -30,7 +31,7 @@ class SetCookie:
 @dataclass(slots=True)
 class Head:
     start: bytes
-    lines: list[tuple[bytes, bytes]]             # name as sent, value
+    lines: list[tuple[bytes, bytes]]  # name as sent, value
     cut_line: tuple[bytes, bytes] | None = None  # the last line where the head was cut
     names: list[bytes] = field(default_factory=list)
 
@@ -61,7 +62,7 @@ class Head:
             return target
         absolute = re.match(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", target)
         if absolute:
-            target = target[absolute.end():] or b"/"
+            target = target[absolute.end() :] or b"/"
         return re.split(rb"[?#]", target)[0]
 
     def query(self) -> bytes:
@@ -129,15 +130,15 @@ class Head:
 
 def parse(raw: bytes, cut: bool) -> Head:
     """A head of at most 64 KB; ``cut``: the rest of it never came."""
-    lines = raw[:64 << 10].split(b"\n")
+    lines = raw[: 64 << 10].split(b"\n")
     start = lines[0].rstrip(b"\r")
     parsed: list[tuple[bytes, bytes]] = []
     cut_line = None
-    for at, line in enumerate(lines[1:LINES + 1]):
+    for at, line in enumerate(lines[1 : LINES + 1]):
         last = cut and at == len(lines) - 2
         line = line.rstrip(b"\r")
         if line[:1] in (b" ", b"\t"):
-            if parsed:                                     # a folded line belongs to the one before it
+            if parsed:  # a folded line belongs to the one before it
                 parsed[-1] = (parsed[-1][0], parsed[-1][1] + b" " + line.strip())
             continue
         name, colon, value = line.partition(b":")
@@ -184,8 +185,12 @@ def _set_cookie(value: bytes, now_ns: int) -> SetCookie | None:
             moment = _date(content)
             if moment is not None and max_age is None:
                 cookie.lifetime_ns = max(moment - now_ns, 0)
-        cookie.flags |= {b"secure": CookieFlag.SECURE, b"httponly": CookieFlag.HTTP_ONLY, b"samesite": CookieFlag.SAMESITE,
-                         b"path": CookieFlag.HAS_PATH}.get(name, CookieFlag(0))
+        cookie.flags |= {
+            b"secure": CookieFlag.SECURE,
+            b"httponly": CookieFlag.HTTP_ONLY,
+            b"samesite": CookieFlag.SAMESITE,
+            b"path": CookieFlag.HAS_PATH,
+        }.get(name, CookieFlag(0))
     if max_age is not None:
         cookie.lifetime_ns = max(max_age, 0) * SECOND
     if cookie.lifetime_ns == 0:
@@ -211,8 +216,12 @@ def request_flags(head: Head, names: Any) -> ReqFlag:
     own = [value.lower() for value in (head.first(b"origin"), head.first(b"referer"))]
     encodings = {part.split(b";")[0].strip().lower() for value in head.all(b"accept-encoding") for part in value.split(b",")}
     forwarded = [name for name, _ in head.lines if name.lower().startswith(b"x-forwarded-")]
-    end_to_end = [name for name, _ in head.lines if name.lower() in
-                  (b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cookie", b"content-type", b"referer", b"origin")]
+    end_to_end = [
+        name
+        for name, _ in head.lines
+        if name.lower()
+        in (b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cookie", b"content-type", b"referer", b"origin")
+    ]
     known = {
         ReqFlag.KEEPALIVE: head.keeps_alive(),
         ReqFlag.WEBSOCKET: upgrade == b"websocket",
@@ -229,10 +238,13 @@ def request_flags(head: Head, names: Any) -> ReqFlag:
         ReqFlag.BROWSER_UA: bool(BROWSER.match(head.first(b"user-agent"))),
         ReqFlag.UPGRADE_INSECURE: head.first(b"upgrade-insecure-requests") == b"1",
         ReqFlag.GRPC: head.first(b"content-type").lower().startswith(b"application/grpc"),
-        ReqFlag.MIXED_CASE_FORWARDED: bool(forwarded) and all(name.startswith(b"X-Forwarded-") for name in forwarded)
-        and bool(end_to_end) and all(name == name.lower() for name in end_to_end),
-        ReqFlag.TLS_HEADER: any(name.lower() in names.tls_headers and names.tls_headers[name.lower()] in value.lower()
-                                for name, value in head.lines),
+        ReqFlag.MIXED_CASE_FORWARDED: bool(forwarded)
+        and all(name.startswith(b"X-Forwarded-") for name in forwarded)
+        and bool(end_to_end)
+        and all(name == name.lower() for name in end_to_end),
+        ReqFlag.TLS_HEADER: any(
+            name.lower() in names.tls_headers and names.tls_headers[name.lower()] in value.lower() for name, value in head.lines
+        ),
         ReqFlag.XREQUEST_ID: bool(head.all(b"x-request-id")),
         ReqFlag.CONNECT: head.method == b"CONNECT",
     }
@@ -244,4 +256,4 @@ def request_flags(head: Head, names: Any) -> ReqFlag:
 
 
 def _of_host(url: bytes, scheme: bytes, host: bytes) -> bool:
-    return bool(host) and url.startswith(scheme) and re.split(rb"[/?#]", url[len(scheme):])[0] == host
+    return bool(host) and url.startswith(scheme) and re.split(rb"[/?#]", url[len(scheme) :])[0] == host

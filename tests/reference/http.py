@@ -13,7 +13,9 @@ from tests.reference.heads import Head
 from tests.reference.rows import Recorder
 
 METHOD = re.compile(
-    rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|CONNECT|TRACE|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) ")
+    rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|CONNECT|TRACE"
+    rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) "
+)
 START = {Side.CLIENT: METHOD, Side.SERVER: re.compile(rb"HTTP/1\.[01] \d\d\d")}
 RESUME = {Side.CLIENT: re.compile(METHOD.pattern + rb"[^\r\n]* HTTP/1\.[01]\r?\n"), Side.SERVER: START[Side.SERVER]}
 LONGEST_HEAD = 64 << 10
@@ -37,10 +39,10 @@ class Outstanding:
 class Direction:
     """Where the parser stands in one direction."""
 
-    state: str = "head"                  # head, length, chunk-size, chunk-data, chunk-end, trailer, close, lost, done
+    state: str = "head"  # head, length, chunk-size, chunk-data, chunk-end, trailer, close, lost, done
     buffer: bytearray = field(default_factory=bytearray)
     left: int = 0
-    body: bytearray | None = None        # prefix of a body worth a look
+    body: bytearray | None = None  # prefix of a body worth a look
     content_type: bytes = b""
 
 
@@ -52,7 +54,7 @@ class HttpConversation:
         self._sides = {Side.CLIENT: Direction(), Side.SERVER: Direction()}
         self._outstanding: deque[Outstanding] = deque()
 
-    def bytes(self, side: Side, data: bytes, ts_ns: int) -> None:
+    def feed(self, side: Side, data: bytes, ts_ns: int) -> None:
         direction = self._sides[side]
         if direction.state == "lost":
             if not RESUME[side].match(data):
@@ -85,8 +87,16 @@ class HttpConversation:
         while self._outstanding and not self.tunnel:
             request = self._outstanding.popleft()
             flags = RespFlag.UNANSWERED | (RespFlag.SESSION_PRESENTED if request.session else RespFlag(0))
-            self._rows.add("responses", at_ns=ts_ns, conn=self._conn, request=request.number, session=self._rows.hash(request.session),
-                           session_name=self._rows.text(request.session_name, 64), flags=flags, **self._ends)
+            self._rows.add(
+                "responses",
+                at_ns=ts_ns,
+                conn=self._conn,
+                request=request.number,
+                session=self._rows.hash(request.session),
+                session_name=self._rows.text(request.session_name, 64),
+                flags=flags,
+                **self._ends,
+            )
 
     def take_rest(self, side: Side) -> bytes:
         buffer = self._sides[side].buffer
@@ -98,7 +108,7 @@ class HttpConversation:
         """One move of the parser; False when it needs more bytes."""
         buffer, state = direction.buffer, direction.state
         if state == "head":
-            while buffer[:1] in (b"\r", b"\n"):
+            while buffer[:1].strip() == b"" and buffer:
                 del buffer[:1]
             end = re.search(rb"\n\r?\n", buffer)
             if end is None and len(buffer) < LONGEST_HEAD:
@@ -107,16 +117,16 @@ class HttpConversation:
                 buffer.clear()
                 direction.state = "lost"
                 return False
-            whole = bytes(buffer[:end.end() if end else LONGEST_HEAD])
-            del buffer[:len(whole)]
+            whole = bytes(buffer[: end.end() if end else LONGEST_HEAD])
+            del buffer[: len(whole)]
             self._head(side, direction, whole, ts_ns, cut=end is None)
             return True
         if state in ("length", "chunk-data"):
-            piece = buffer[:direction.left]
-            del buffer[:len(piece)]
+            piece = buffer[: direction.left]
+            del buffer[: len(piece)]
             direction.left -= len(piece)
             if direction.body is not None:
-                direction.body += piece[:BODY_LOOKED_AT - len(direction.body)]
+                direction.body += piece[: BODY_LOOKED_AT - len(direction.body)]
             if not direction.left:
                 direction.state = "head" if state == "length" else "chunk-end"
             self._look_at_body(direction, ts_ns, force=direction.state == "head")
@@ -155,8 +165,16 @@ class HttpConversation:
                 self._secret(kind, name, value, Side.CLIENT, ts_ns)
 
     def _secret(self, kind: SecretKind, name: bytes, value: bytes, sender: Side, ts_ns: int) -> None:
-        self._rows.add("secrets", at_ns=ts_ns, conn=self._conn, value=self._rows.hash(value), name=self._rows.text(name, 64),
-                       kind=kind, sender=sender, **self._ends)
+        self._rows.add(
+            "secrets",
+            at_ns=ts_ns,
+            conn=self._conn,
+            value=self._rows.hash(value),
+            name=self._rows.text(name, 64),
+            kind=kind,
+            sender=sender,
+            **self._ends,
+        )
 
     def _head(self, side: Side, direction: Direction, raw: bytes, ts_ns: int, cut: bool) -> None:
         direction.body = None
@@ -184,8 +202,10 @@ class HttpConversation:
         rows, names = self._rows, self._names
         number = rows.requests = rows.requests + 1
         cookies = head.cookies()
-        presented = next(((name, value) for name, value, cut_value in cookies
-                          if not cut_value and secrets.is_session(name, value, names)), (b"", b""))
+        presented = next(
+            ((name, value) for name, value, cut_value in cookies if not cut_value and secrets.is_session(name, value, names)),
+            (b"", b""),
+        )
         flags = heads.request_flags(head, names)
         if cut:
             flags |= ReqFlag.TRUNCATED
@@ -193,23 +213,52 @@ class HttpConversation:
             flags |= ReqFlag.SESSION
         forwarded = head.forwarded()
         hops = {f"forwarded{at}": rows.addresses.number(address) for at, address in enumerate(forwarded[::-1][:4])}
-        rows.add("requests", at_ns=ts_ns, conn=self._conn, request=number, **self._ends, **hops,
-                 real_ip=rows.addresses.number(head.real_ip()), proxy_source=self._proxy_source, method=rows.text(head.method, 32),
-                 path=rows.text(head.path()), host=rows.text(head.first(b"host")), user_agent=rows.text(head.first(b"user-agent")),
-                 via=rows.text(head.first(b"via")), header_shape=rows.text(head.shape(), 1024), flags=flags, index=self.requests,
-                 forwarded_port=head.forwarded_port(), forwarded_count=len(forwarded), cookies=len(cookies), version=head.version,
-                 forwarded_proto=head.forwarded_proto())
+        rows.add(
+            "requests",
+            at_ns=ts_ns,
+            conn=self._conn,
+            request=number,
+            **self._ends,
+            **hops,
+            real_ip=rows.addresses.number(head.real_ip()),
+            proxy_source=self._proxy_source,
+            method=rows.text(head.method, 32),
+            path=rows.text(head.path()),
+            host=rows.text(head.first(b"host")),
+            user_agent=rows.text(head.first(b"user-agent")),
+            via=rows.text(head.first(b"via")),
+            header_shape=rows.text(head.shape(), 1024),
+            flags=flags,
+            index=self.requests,
+            forwarded_port=head.forwarded_port(),
+            forwarded_count=len(forwarded),
+            cookies=len(cookies),
+            version=head.version,
+            forwarded_proto=head.forwarded_proto(),
+        )
         self.requests += 1
         for name, value, cut_value in cookies:
             kind = secrets.cookie_flags(name, value, names)
-            rows.add("cookies", at_ns=ts_ns, conn=self._conn, request=number, value=rows.hash(value), **self._ends,
-                     forwarded0=hops.get("forwarded0", 0), name=rows.text(name, 64), flags=CookieFlag.CUT if cut_value else kind)
+            rows.add(
+                "cookies",
+                at_ns=ts_ns,
+                conn=self._conn,
+                request=number,
+                value=rows.hash(value),
+                **self._ends,
+                forwarded0=hops.get("forwarded0", 0),
+                name=rows.text(name, 64),
+                flags=CookieFlag.CUT if cut_value else kind,
+            )
         for secret_kind, name, value in secrets.in_request(head, cookies, names):
             self._secret(secret_kind, name, value, Side.CLIENT, ts_ns)
         if len(self._outstanding) < 64:
             upgrade = "websocket" if flags & ReqFlag.WEBSOCKET else "h2c" if flags & ReqFlag.H2C_UPGRADE else ""
-            self._outstanding.append(Outstanding(number, head.method, ts_ns, {name: value for name, value, _ in reversed(cookies)},
-                                                 *presented, upgrade=upgrade))
+            self._outstanding.append(
+                Outstanding(
+                    number, head.method, ts_ns, {name: value for name, value, _ in reversed(cookies)}, *presented, upgrade=upgrade
+                )
+            )
 
     def _response(self, head: Head, direction: Direction, ts_ns: int, cut: bool) -> None:
         status = head.status
@@ -218,7 +267,7 @@ class HttpConversation:
             return
         request = self._outstanding.popleft() if self._outstanding else Outstanding(0, b"", 0, {})
         self._answer(head, request, ts_ns, cut)
-        if status == 101 or request.method == b"CONNECT" and 200 <= status < 300:
+        if status == 101 or (request.method == b"CONNECT" and 200 <= status < 300):
             self.tunnel = "connect" if request.method == b"CONNECT" else request.upgrade or "other"
         elif request.method == b"HEAD" or status in (204, 304):
             direction.state = "head"
@@ -249,13 +298,33 @@ class HttpConversation:
             if kind & CookieFlag.SESSION and not cookie.flags & CookieFlag.DELETE:
                 flags |= RespFlag.SESSION_ISSUED
         self.responses += 1
-        rows.add("responses", at_ns=ts_ns, conn=self._conn, request=request.number, delay_ns=ts_ns - request.at_ns if request.number else 0,
-                 session=rows.hash(request.session), **self._ends, session_name=rows.text(request.session_name, 64), flags=flags,
-                 server_header=rows.text(head.first(b"server")), status=head.status, set_cookies=len(cookies))
+        rows.add(
+            "responses",
+            at_ns=ts_ns,
+            conn=self._conn,
+            request=request.number,
+            delay_ns=ts_ns - request.at_ns if request.number else 0,
+            session=rows.hash(request.session),
+            **self._ends,
+            session_name=rows.text(request.session_name, 64),
+            flags=flags,
+            server_header=rows.text(head.first(b"server")),
+            status=head.status,
+            set_cookies=len(cookies),
+        )
         for cookie in cookies:
             kind = secrets.cookie_flags(cookie.name, cookie.value, names)
-            rows.add("cookies", at_ns=ts_ns, conn=self._conn, request=request.number, value=rows.hash(cookie.value),
-                     presented=rows.hash(request.cookies.get(cookie.name, b"")), lifetime_ns=cookie.lifetime_ns, **self._ends,
-                     name=rows.text(cookie.name, 64), flags=cookie.flags | CookieFlag.SET | (CookieFlag.CUT if cookie.cut else kind))
+            rows.add(
+                "cookies",
+                at_ns=ts_ns,
+                conn=self._conn,
+                request=request.number,
+                value=rows.hash(cookie.value),
+                presented=rows.hash(request.cookies.get(cookie.name, b"")),
+                lifetime_ns=cookie.lifetime_ns,
+                **self._ends,
+                name=rows.text(cookie.name, 64),
+                flags=cookie.flags | CookieFlag.SET | (CookieFlag.CUT if cookie.cut else kind),
+            )
             if kind & CookieFlag.SESSION and not cookie.flags & CookieFlag.DELETE and not cookie.cut:
                 self._secret(SecretKind.SET_COOKIE_SESSION, cookie.name, cookie.value, Side.SERVER, ts_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-import dpkt
+import dpkt  # type: ignore[import-untyped]
 
 from tests.reference.files import Record
 
@@ -35,7 +35,7 @@ class Packet:
     payload: bytes
     length: int
     vlan: int = 0
-    link: bytes = b""           # link-layer addresses: tells copies of one packet from a packet sent again
+    link: bytes = b""  # link-layer addresses: tells copies of one packet from a packet sent again
     seq: int = 0
     ack: int = 0
     flags: int = 0
@@ -43,15 +43,17 @@ class Packet:
     options: bytes = b""
 
 
-def decode(record: Record) -> Packet | None:
-    """None for what is neither TCP nor UDP over IP, or is cut inside its headers."""
+def decode(record: Record, depth: int = 0) -> Packet | None:
+    """None for what is neither TCP nor UDP over IP, or is cut inside its headers. Tunnels are looked into."""
+    if depth > 4:
+        return None
     try:
         ether_type, at, vlan, link = _link(record)
         wire_left = record.wire_length - at
         if ether_type == IPV4:
-            return _ip4(record, record.data[at:], wire_left, vlan, link)
+            return _ip4(record, record.data[at:], wire_left, vlan, link, depth)
         if ether_type == IPV6:
-            return _ip6(record, record.data[at:], wire_left, vlan, link)
+            return _ip6(record, record.data[at:], wire_left, vlan, link, depth)
     except (dpkt.UnpackError, struct.error, IndexError, ValueError):
         pass
     return None
@@ -81,23 +83,29 @@ def _link(record: Record) -> tuple[int, int, int, bytes]:
         tag, ether_type = struct.unpack_from(">HH", data, at + 2)
         vlan = vlan or tag & 0xFFF
         at += 4
-    if ether_type == 0x8864:                      # PPPoE session
+    if ether_type == 0x8864:  # PPPoE session
         ether_type = {0x21: IPV4, 0x57: IPV6}.get(struct.unpack_from(">H", data, at + 8)[0], 0)
         at += 8
+    if ether_type in (0x8847, 0x8848):  # MPLS: the label stack does not say what it carries
+        while not data[at + 4] & 1:
+            at += 4
+        at += 4
+        ether_type = {4: IPV4, 6: IPV6}.get(data[at + 2] >> 4, 0)
     return ether_type, at + 2, vlan, link
 
 
-def _ip4(record: Record, data: bytes, wire_left: int, vlan: int, link: bytes) -> Packet | None:
+def _ip4(record: Record, data: bytes, wire_left: int, vlan: int, link: bytes, depth: int) -> Packet | None:
     ip = dpkt.ip.IP(data)
     if ip.v != 4 or ip.offset:
         return None
     header = ip.hl * 4
-    total = ip.len or wire_left                   # 0: the sender's card was to cut it up (segmentation offload)
+    total = ip.len or wire_left  # 0: the sender's card was to cut it up (segmentation offload)
     end = header + max(0, total - header)
-    return _transport(record, ip.p, V4 + ip.src, V4 + ip.dst, ip.ttl, ip.id, data[header:end], total - header, vlan, link)
+    carried = Carried(ip.p, V4 + ip.src, V4 + ip.dst, ip.ttl, ip.id, data[header:end], total - header, vlan, link)
+    return _transport(record, carried, depth)
 
 
-def _ip6(record: Record, data: bytes, wire_left: int, vlan: int, link: bytes) -> Packet | None:
+def _ip6(record: Record, data: bytes, wire_left: int, vlan: int, link: bytes, depth: int) -> Packet | None:
     source, destination = data[8:24], data[24:40]
     if data[0] >> 4 != 6 or len(data) < 40:
         return None
@@ -112,26 +120,113 @@ def _ip6(record: Record, data: bytes, wire_left: int, vlan: int, link: bytes) ->
         else:
             at += (length + 2) * 4 if proto == 51 else (length + 1) * 8
         proto = following
-    return _transport(record, proto, source, destination, data[7], 0, data[at:end], end - at, vlan, link)
+    return _transport(record, Carried(proto, source, destination, data[7], 0, data[at:end], end - at, vlan, link), depth)
 
 
-def _transport(record: Record, proto: int, source: bytes, destination: bytes, ttl: int, ip_id: int, body: bytes,
-               on_wire: int, vlan: int, link: bytes) -> Packet | None:
+@dataclass(slots=True)
+class Carried:
+    """What an IP packet carries, and the fields of its header that matter."""
+
+    proto: int
+    source: bytes
+    destination: bytes
+    ttl: int
+    ip_id: int
+    body: bytes
+    on_wire: int
+    vlan: int
+    link: bytes
+
+
+def _transport(record: Record, ip: Carried, depth: int) -> Packet | None:
     truncated = len(record.data) < record.wire_length
-    if proto == TCP:
-        header = dpkt.tcp.TCP(body)
-        length = on_wire - header.off * 4
-        if length < 0 or header.off < 5:
+    ends = ip.source, ip.destination
+    if ip.proto == TCP:
+        header = dpkt.tcp.TCP(ip.body)
+        size = header.off * 4
+        if ip.on_wire < size or size < 20:
             return None
-        return Packet(record.ts_ns, record.interface, truncated, TCP, source, destination, header.sport, header.dport, ttl, ip_id,
-                      body[header.off * 4:], length, vlan, link, header.seq, header.ack, header.flags & 0x3F, header.win, header.opts)
-    if proto == UDP:
-        sport, dport, declared = struct.unpack_from(">HHH", body)
-        struct.unpack_from(">H", body, 6)
-        length = min(declared, on_wire) - 8 if declared >= 8 else on_wire - 8
-        return Packet(record.ts_ns, record.interface, truncated, UDP, source, destination, sport, dport, ttl, ip_id,
-                      body[8:8 + max(length, 0)], max(length, 0), vlan, link)
+        return Packet(
+            record.ts_ns,
+            record.interface,
+            truncated,
+            TCP,
+            *ends,
+            header.sport,
+            header.dport,
+            ip.ttl,
+            ip.ip_id,
+            ip.body[size:],
+            ip.on_wire - size,
+            ip.vlan,
+            ip.link,
+            header.seq,
+            header.ack,
+            header.flags & 0x3F,
+            header.win,
+            header.opts,
+        )
+    if ip.proto == UDP and len(ip.body) >= 8:
+        sport, dport, declared = struct.unpack_from(">HHH", ip.body)
+        length = max(0, (min(declared, ip.on_wire) if declared >= 8 else ip.on_wire) - 8)
+        inner = _in_udp(record, ip, dport, depth)
+        return inner or Packet(
+            record.ts_ns,
+            record.interface,
+            truncated,
+            UDP,
+            *ends,
+            sport,
+            dport,
+            ip.ttl,
+            ip.ip_id,
+            ip.body[8 : 8 + length],
+            length,
+            ip.vlan,
+            ip.link,
+        )
+    if ip.proto in (4, 41):
+        return decode(_within(record, RAW, ip, 0), depth + 1)
+    return _in_gre(record, ip, depth) if ip.proto == 47 else None
+
+
+def _within(record: Record, linktype: int, ip: Carried, at: int) -> Record:
+    """The packet inside a tunnel as a record of its own; snap length cuts stay visible."""
+    return Record(record.ts_ns, linktype, record.interface, ip.on_wire - at, ip.body[at:])
+
+
+def _in_udp(record: Record, ip: Carried, port: int, depth: int) -> Packet | None:
+    """VXLAN (RFC 7348), its extension with a next protocol (VXLAN-GPE) and GENEVE (RFC 8926), by port and header."""
+    body = ip.body
+    if port == 4789 and len(body) > 16 and body[8] & 0x08:
+        return decode(_within(record, ETHERNET, ip, 16), depth + 1)
+    if port == 4790 and len(body) > 16 and body[8] & 0x0C == 0x0C:
+        return _by_type(record, ip, {1: IPV4, 2: IPV6, 3: 0x6558}.get(body[11], 0), 16, depth)
+    if port == 6081 and len(body) > 16 and body[8] >> 6 == 0:
+        at = 16 + (body[8] & 0x3F) * 4
+        return _by_type(record, ip, int.from_bytes(body[10:12], "big"), at, depth)
     return None
+
+
+def _in_gre(record: Record, ip: Carried, depth: int) -> Packet | None:
+    """GRE (RFC 2784, 2890) with IP, Ethernet or ERSPAN inside."""
+    flags, kind = struct.unpack_from(">HH", ip.body)
+    if flags & 0x4007:
+        return None
+    at = 4 + 4 * (flags >> 15) + 4 * (flags >> 13 & 1) + 4 * (flags >> 12 & 1)
+    if kind == 0x88BE:
+        at += 8 if flags >> 12 & 1 else 0
+        kind = 0x6558
+    elif kind == 0x22EB:
+        at += 20 if ip.body[at + 11] & 1 else 12
+        kind = 0x6558
+    return _by_type(record, ip, kind, at, depth)
+
+
+def _by_type(record: Record, ip: Carried, kind: int, at: int, depth: int) -> Packet | None:
+    if kind == 0x6558:
+        return decode(_within(record, ETHERNET, ip, at), depth + 1)
+    return decode(_within(record, RAW, ip, at), depth + 1) if kind in (IPV4, IPV6) else None
 
 
 @dataclass(slots=True)
@@ -158,7 +253,7 @@ def syn_options(options: bytes) -> SynOptions:
         length = options[at + 1] if at + 1 < len(options) else 0
         if length < 2 or at + length > len(options):
             break
-        value = options[at + 2:at + length]
+        value = options[at + 2 : at + length]
         if kind == 2 and length == 4:
             found.mss = int.from_bytes(value, "big")
         elif kind == 3 and length == 3:

@@ -12,13 +12,14 @@ from tests.reference.packets import V4
 V1 = b"PROXY "
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 V1_LONGEST = 107
+NO_FLAGS = ProxyFlag(0)
 CRC32C, AUTHORITY, ALPN, NOOP, SSL, SSL_VERSION, AWS = 0x03, 0x02, 0x01, 0x04, 0x20, 0x21, 0xEA
 
 
 @dataclass(slots=True)
 class ProxyHeader:
     size: int
-    flags: ProxyFlag = ProxyFlag(0)
+    flags: ProxyFlag = NO_FLAGS
     source: bytes = b""
     destination: bytes = b""
     source_port: int = 0
@@ -28,16 +29,16 @@ class ProxyHeader:
     tls_version: bytes = b""
 
 
-def parse(data: bytes) -> ProxyHeader | None | bool:
+def parse(data: bytes) -> ProxyHeader | bool | None:
     """A header, None when more bytes are needed, False when this is not one."""
-    if data[:6] == V1[:len(data)] and data:
+    if data[:6] == V1[: len(data)] and data:
         return _v1(data)
-    if data[:12] == V2[:len(data)] and data:
+    if data[:12] == V2[: len(data)] and data:
         return _v2(data)
     return False
 
 
-def _v1(data: bytes) -> ProxyHeader | None | bool:
+def _v1(data: bytes) -> ProxyHeader | bool | None:
     end = data.find(b"\r\n", 0, V1_LONGEST)
     if end < 0:
         return None if len(data) < V1_LONGEST else False
@@ -55,7 +56,7 @@ def _v1(data: bytes) -> ProxyHeader | None | bool:
     return ProxyHeader(end + 2, ProxyFlag(0), prefix + source.packed, prefix + destination.packed, *ports)
 
 
-def _v2(data: bytes) -> ProxyHeader | None | bool:
+def _v2(data: bytes) -> ProxyHeader | bool | None:
     if len(data) < 16:
         return None
     version, family, length = struct.unpack_from(">BBH", data, 12)
@@ -64,12 +65,12 @@ def _v2(data: bytes) -> ProxyHeader | None | bool:
     if len(data) < 16 + length:
         return None
     header = ProxyHeader(16 + length, ProxyFlag.V2)
-    body = data[16:16 + length]
+    body = data[16 : 16 + length]
     local = version & 0xF == 0
     at = {1: 12, 2: 36, 3: 216}.get(family >> 4, 0)
     if local:
         header.flags |= ProxyFlag.LOCAL
-        if length < at:                               # a family without addresses: hitch and some balancers send that
+        if length < at:  # a family without addresses: hitch and some balancers send that
             at = length
     elif at == 12 and length >= 12:
         header.source, header.destination = V4 + body[:4], V4 + body[4:8]
@@ -77,7 +78,7 @@ def _v2(data: bytes) -> ProxyHeader | None | bool:
     elif at == 36 and length >= 36:
         header.source, header.destination = body[:16], body[16:32]
         header.source_port, header.destination_port = struct.unpack_from(">HH", body, 32)
-    _tlvs(header, body[at:], data[:16 + length], 16 + at)
+    _tlvs(header, body[at:], data[: 16 + length], 16 + at)
     return header
 
 
@@ -85,7 +86,7 @@ def _tlvs(header: ProxyHeader, rest: bytes, whole: bytes, start: int) -> None:
     at = 0
     while at + 3 <= len(rest):
         kind, length = struct.unpack_from(">BH", rest, at)
-        value = rest[at + 3:at + 3 + length]
+        value = rest[at + 3 : at + 3 + length]
         if len(value) < length:
             return
         if kind == AUTHORITY:
@@ -102,7 +103,7 @@ def _tlvs(header: ProxyHeader, rest: bytes, whole: bytes, start: int) -> None:
         elif kind == CRC32C and length == 4:
             header.flags |= ProxyFlag.CRC_PRESENT
             where = start + at + 3
-            if crc32c(whole[:where] + b"\0\0\0\0" + whole[where + 4:]) == int.from_bytes(value, "big"):
+            if crc32c(whole[:where] + b"\0\0\0\0" + whole[where + 4 :]) == int.from_bytes(value, "big"):
                 header.flags |= ProxyFlag.CRC_OK
         at += 3 + length
 
@@ -112,7 +113,7 @@ def _ssl(header: ProxyHeader, rest: bytes) -> None:
     while at + 3 <= len(rest):
         kind, length = struct.unpack_from(">BH", rest, at)
         if kind == SSL_VERSION:
-            header.tls_version = rest[at + 3:at + 3 + length]
+            header.tls_version = rest[at + 3 : at + 3 + length]
         at += 3 + length
 
 

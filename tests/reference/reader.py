@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lbtop.model.observation import Batch, Rows, SourceStats, empty
 from tests.reference.connections import Table
-from tests.reference.files import CaptureFile
+from tests.reference.files import CaptureFile, Record
 from tests.reference.packets import decode
 from tests.reference.rows import Recorder
 
@@ -29,9 +29,9 @@ class ReferenceSource:
         table = Table(rows, self._recognition)
         files = [CaptureFile(path) for path in self._paths]
         packets = size = undecoded = truncated = duplicates = first = last = 0
-        records = (record for file in files for record in file)
+        records: Iterable[Record] = (record for file in files for record in file)
         if len(files) > 1:
-            records = iter(sorted(records, key=lambda record: record.ts_ns))
+            records = sorted(records, key=lambda record: record.ts_ns)
         for record in records:
             first = first or record.ts_ns
             last = max(last, record.ts_ns)
@@ -45,8 +45,17 @@ class ReferenceSource:
             truncated += len(record.data) < record.wire_length
         table.finish(last)
         self._stats = SourceStats(
-            "capture", tuple(str(path) for path in self._paths), first, last, packets, size, undecoded, truncated, duplicates,
-            cut_at_byte=next((file.cut_at for file in files if file.cut_at is not None), None))
+            "capture",
+            tuple(str(path) for path in self._paths),
+            first,
+            last,
+            packets,
+            size,
+            undecoded,
+            truncated,
+            duplicates,
+            cut_at_byte=next((file.cut_at for file in files if file.cut_at is not None), None),
+        )
         return rows.take(final=True)
 
     def live(self) -> Rows:
@@ -63,5 +72,6 @@ def open_capture(*paths: str | Path, recognition: object = None) -> ReferenceSou
     """A source over one or more capture files. ``recognition``: tables of known names; the product's own by default."""
     if recognition is None:
         from tests.reference.names import known_names
+
         recognition = known_names()
     return ReferenceSource([Path(path) for path in paths], recognition)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -19,11 +17,11 @@ Found = tuple[SecretKind, bytes, bytes]
 JWT = re.compile(rb"^[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*$")
 
 
-def cookie_flags(name: bytes, value: bytes, names: Any) -> CookieFlag:
+def cookie_flags(name: bytes, value: bytes, names: Any, presented: bool = False) -> CookieFlag:
     flags = CookieFlag(0)
     if is_balancer(name, names):
         flags |= CookieFlag.BALANCER
-    if is_session(name, value, names):
+    if is_session(name, value, names, presented):
         flags |= CookieFlag.SESSION
     return flags
 
@@ -32,27 +30,21 @@ def is_balancer(name: bytes, names: Any) -> bool:
     return name in names.balancer_cookies or name.startswith(names.balancer_prefixes)
 
 
-def is_session(name: bytes, value: bytes, names: Any) -> bool:
-    if not value or is_balancer(name, names):
+def is_session(name: bytes, value: bytes, names: Any, presented: bool = False) -> bool:
+    """A known name, or a likely name under which stands a random value or (Set-Cookie) one that the client had."""
+    lower = name.lower()
+    if is_balancer(name, names) or any(part in lower for part in names.never_session):
         return False
-    bare = re.sub(rb"^__(?:Secure|Host)-", b"", name)
-    lower = bare.lower()
-    if bare in names.session_cookies or bare.startswith(names.session_prefixes):
+    if name in names.session_cookies or name.startswith(names.session_prefixes) or lower.endswith(names.session_suffixes):
         return True
-    if any(part in lower for part in names.never_session):
-        return False
-    if lower.endswith(names.session_suffixes):
-        return True
-    return any(part in lower for part in names.likely_session_parts) and has_entropy(value)
+    return any(part in lower for part in names.likely_session_parts) and (presented or looks_random(value))
 
 
-def has_entropy(value: bytes) -> bool:
-    """At least 16 bytes carrying three bits each or more."""
-    if len(value) < 16:
-        return False
-    counts = Counter(value)
-    bits = -sum(count / len(value) * math.log2(count / len(value)) for count in counts.values())
-    return bits >= 3.0
+def looks_random(value: bytes) -> bool:
+    """A token rather than a word or a number: 16 bytes or more, of the first 64 all ASCII, letters and digits, ten different."""
+    start = value[:64]
+    letters, digits = (len(re.findall(kind, start)) for kind in (rb"[A-Za-z]", rb"[0-9]"))
+    return len(value) >= 16 and start.isascii() and letters > 1 and digits > 1 and len(set(start)) >= 10
 
 
 def is_jwt(value: bytes) -> bool:
@@ -73,10 +65,14 @@ def is_card(value: bytes) -> bool:
         return False
     length, two, four = len(digits), int(digits[:2]), int(digits[:4])
     issued = (
-        digits[:1] == b"4" and length in (13, 16, 19) or (51 <= two <= 55 or 2221 <= four <= 2720) and length == 16
-        or two in (34, 37) and length == 15 or (four == 6011 or two == 65 or 644 <= four // 10 <= 649) and 16 <= length <= 19
-        or (two in (36, 38, 39) or 300 <= four // 10 <= 305) and 14 <= length <= 19 or 3528 <= four <= 3589 and 16 <= length <= 19
-        or two == 62 and 16 <= length <= 19)
+        (digits[:1] == b"4" and length in (13, 16, 19))
+        or ((51 <= two <= 55 or 2221 <= four <= 2720) and length == 16)
+        or (two in (34, 37) and length == 15)
+        or ((four == 6011 or two == 65 or 644 <= four // 10 <= 649) and 16 <= length <= 19)
+        or ((two in (36, 38, 39) or 300 <= four // 10 <= 305) and 14 <= length <= 19)
+        or (3528 <= four <= 3589 and 16 <= length <= 19)
+        or (two == 62 and 16 <= length <= 19)
+    )
     doubled = sum(sum(divmod(2 * int(chr(d)), 10)) if at % 2 else int(chr(d)) for at, d in enumerate(reversed(digits)))
     return bool(issued) and doubled % 10 == 0 and len(set(digits)) > 1
 
@@ -101,7 +97,9 @@ def in_request(head: Head, cookies: list[tuple[bytes, bytes, bool]], names: Any)
 def _authorization(name: bytes, value: bytes) -> Iterator[Found]:
     scheme, _, credentials = value.partition(b" ")
     credentials = credentials.strip()
-    kind = {b"basic": SecretKind.BASIC_AUTH, b"digest": SecretKind.DIGEST_AUTH, b"bearer": SecretKind.BEARER_TOKEN}.get(scheme.lower())
+    kind = {b"basic": SecretKind.BASIC_AUTH, b"digest": SecretKind.DIGEST_AUTH, b"bearer": SecretKind.BEARER_TOKEN}.get(
+        scheme.lower()
+    )
     if kind is None or not credentials:
         return
     if kind is SecretKind.BEARER_TOKEN and is_jwt(credentials):
@@ -130,7 +128,11 @@ def _named(name: bytes, value: bytes, names: Any) -> Iterator[Found]:
 
 
 def worth_a_look(content_type: bytes) -> bool:
-    return content_type == b"application/x-www-form-urlencoded" or content_type == b"application/json" or content_type.endswith(b"+json")
+    return (
+        content_type == b"application/x-www-form-urlencoded"
+        or content_type == b"application/json"
+        or content_type.endswith(b"+json")
+    )
 
 
 def in_body(body: bytes, content_type: bytes, names: Any) -> Iterator[Found]:

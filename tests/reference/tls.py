@@ -1,9 +1,10 @@
-"""TLS handshakes as far as they are readable: both hellos, the TLS 1.2 certificate, alerts; JA4 (FoxIO, technical_details/JA4.md)."""
+"""TLS handshakes as far as they are readable: hellos, the TLS 1.2 certificate, alerts; JA4 (FoxIO, JA4.md)."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,13 +12,35 @@ from lbtop.model.observation import HelloFlag, Side
 from tests.reference.rows import Recorder
 
 CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23
-CLIENT_HELLO, SERVER_HELLO, TICKET, CERTIFICATE, CERTIFICATE_REQUEST = 1, 2, 4, 11, 13
+CLIENT_HELLO, SERVER_HELLO, TICKET, CERTIFICATE, CERTIFICATE_REQUEST, HELLO_DONE = 1, 2, 4, 11, 13, 14
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 SNI, GROUPS, SIGNATURES, ALPN, PADDING, TICKETS, PSK, EARLY, VERSIONS, COOKIE, SHARES, ECH = (
-    0, 10, 13, 16, 21, 35, 41, 42, 43, 44, 51, 0xFE0D)
+    0,
+    10,
+    13,
+    16,
+    21,
+    35,
+    41,
+    42,
+    43,
+    44,
+    51,
+    0xFE0D,
+)
 VOLATILE = {PADDING, TICKETS, PSK, EARLY, COOKIE}
 POST_QUANTUM = {0x11EB, 0x11EC, 0x11ED, 0x6399, 0x639A, 0x0200, 0x0201, 0x0202}
-VERSION_MARK = {0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10", 0x300: "s3", 0x2: "s2", 0xFEFF: "d1", 0xFEFD: "d2", 0xFEFC: "d3"}
+VERSION_MARK = {
+    0x304: "13",
+    0x303: "12",
+    0x302: "11",
+    0x301: "10",
+    0x300: "s3",
+    0x2: "s2",
+    0xFEFF: "d1",
+    0xFEFD: "d2",
+    0xFEFC: "d3",
+}
 
 
 def grease(value: int) -> bool:
@@ -25,7 +48,7 @@ def grease(value: int) -> bool:
 
 
 def items16(data: bytes) -> list[int]:
-    return list(struct.unpack(f">{len(data) // 2}H", data[:len(data) // 2 * 2]))
+    return list(struct.unpack(f">{len(data) // 2}H", data[: len(data) // 2 * 2]))
 
 
 @dataclass(slots=True)
@@ -51,7 +74,7 @@ def parse_hello(body: bytes, client: bool, datagram: bool = False) -> Hello:
         at += 1 + body[at]
     if client:
         length = struct.unpack_from(">H", body, at)[0]
-        hello.ciphers = items16(body[at + 2:at + 2 + length])
+        hello.ciphers = items16(body[at + 2 : at + 2 + length])
         at += 2 + length
         at += 1 + body[at]
     else:
@@ -63,20 +86,20 @@ def parse_hello(body: bytes, client: bool, datagram: bool = False) -> Hello:
             kind, length = struct.unpack_from(">HH", body, at)
             if at + 4 + length > len(body):
                 break
-            hello.extensions.append((kind, body[at + 4:at + 4 + length]))
+            hello.extensions.append((kind, body[at + 4 : at + 4 + length]))
             at += 4 + length
     return hello
 
 
 def first_protocol(hello: Hello) -> bytes:
     offer = hello.get(ALPN) or b""
-    return offer[3:3 + offer[2]] if len(offer) > 2 else b""
+    return offer[3 : 3 + offer[2]] if len(offer) > 2 else b""
 
 
 def protocols(hello: Hello) -> list[bytes]:
     offer, found, at = hello.get(ALPN) or b"", [], 2
     while at < len(offer):
-        found.append(offer[at + 1:at + 1 + offer[at]])
+        found.append(offer[at + 1 : at + 1 + offer[at]])
         at += 1 + offer[at]
     return found
 
@@ -85,7 +108,7 @@ def server_name(hello: Hello) -> bytes:
     value = hello.get(SNI) or b""
     if len(value) < 5 or value[2] != 0:
         return b""
-    return value[5:5 + struct.unpack_from(">H", value, 3)[0]]
+    return value[5 : 5 + struct.unpack_from(">H", value, 3)[0]]
 
 
 def offered_version(hello: Hello) -> int:
@@ -94,7 +117,7 @@ def offered_version(hello: Hello) -> int:
     return max(versions, default=0) if listed is not None else hello.version
 
 
-def ja4(hello: Hello, transport: str, without: set[int] = frozenset()) -> str:  # type: ignore[assignment]
+def ja4(hello: Hello, transport: str, without: Collection[int] = ()) -> str:
     ciphers = [value for value in hello.ciphers if not grease(value)]
     kinds = [kind for kind, _ in hello.extensions if not grease(kind) and kind not in without]
     protocol = first_protocol(hello)
@@ -104,16 +127,14 @@ def ja4(hello: Hello, transport: str, without: set[int] = frozenset()) -> str:  
         plain = all(chr(byte).isascii() and chr(byte).isalnum() for byte in ends)
         mark = ends.decode() if plain else protocol.hex()[0] + protocol.hex()[-1]
     named = "d" if SNI in kinds else "i"
-    head = f"{transport}{VERSION_MARK.get(offered_version(hello), '00')}{named}{min(len(ciphers), 99):02}{min(len(kinds), 99):02}{mark}"
-    listed = ",".join(f"{kind:04x}" for kind in sorted(set_minus(kinds)))
+    counts = f"{min(len(ciphers), 99):02}{min(len(kinds), 99):02}"
+    head = f"{transport}{VERSION_MARK.get(offered_version(hello), '00')}{named}{counts}{mark}"
+    kinds = [kind for kind in kinds if kind not in (SNI, ALPN)]
+    listed = ",".join(f"{kind:04x}" for kind in sorted(kinds))
     algorithms = [value for value in items16((hello.get(SIGNATURES) or b"")[2:]) if not grease(value)]
     if algorithms:
         listed += "_" + ",".join(f"{value:04x}" for value in algorithms)
     return f"{head}_{_short(','.join(f'{value:04x}' for value in sorted(ciphers)), ciphers)}_{_short(listed, kinds)}"
-
-
-def set_minus(kinds: list[int]) -> list[int]:
-    return [kind for kind in kinds if kind not in (SNI, ALPN)]
 
 
 def _short(text: str, what: list[int]) -> str:
@@ -123,9 +144,9 @@ def _short(text: str, what: list[int]) -> str:
 class TlsHandshake:
     """Follows both directions of one TLS connection until its one row can be written."""
 
-    def __init__(self, rows: Recorder, transport: str = "t") -> None:
-        self._rows = rows
-        self._transport = transport
+    def __init__(self, rows: Recorder, conn: int, ends: dict[str, int], transport: str = "t") -> None:
+        self._rows, self._conn, self._ends, self._transport = rows, conn, ends, transport
+        self._settled = False
         self._records = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
         self._messages = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
         self._over = {Side.CLIENT: False, Side.SERVER: False}
@@ -138,7 +159,7 @@ class TlsHandshake:
         self._resumed: bool | None = None
         self.written = False
 
-    def bytes(self, side: Side, data: bytes, ts_ns: int) -> None:
+    def feed(self, side: Side, data: bytes, ts_ns: int) -> None:
         if self._over[side]:
             return
         buffer = self._records[side]
@@ -150,15 +171,17 @@ class TlsHandshake:
                 return
             if len(buffer) < 5 + length:
                 return
-            body = bytes(buffer[5:5 + length])
-            del buffer[:5 + length]
+            body = bytes(buffer[5 : 5 + length])
+            del buffer[: 5 + length]
             self._record(side, kind, body, ts_ns)
+            if self._settled:
+                self.close()
 
     def sslv2(self, data: bytes, ts_ns: int) -> None:
         """A version 2 client hello that offers SSL 3.0 or TLS (RFC 5246 appendix E.2)."""
         version, ciphers = struct.unpack_from(">HH", data, 3)
-        listed = data[11:11 + ciphers]
-        triples = [listed[at:at + 3] for at in range(0, len(listed), 3)]
+        listed = data[11 : 11 + ciphers]
+        triples = [listed[at : at + 3] for at in range(0, len(listed), 3)]
         hello = Hello(version, b"", b"", [int.from_bytes(one[1:], "big") for one in triples if one[:1] == b"\0"])
         self._flags |= HelloFlag.SSLV2
         self._client_hello(hello, 0, ts_ns)
@@ -174,6 +197,7 @@ class TlsHandshake:
         elif kind == CHANGE_CIPHER:
             if side is Side.SERVER and self._server is not None and not self._is13():
                 self._resumed = self._resumed or not self._leaf
+                self._settled = True
             if self._server is None or not self._is13():
                 self._over[side] = side is Side.SERVER or self._server is not None
         elif kind == ALERT:
@@ -191,8 +215,8 @@ class TlsHandshake:
                 return
             if len(buffer) < 4 + length:
                 return
-            kind, body = buffer[0], bytes(buffer[4:4 + length])
-            del buffer[:4 + length]
+            kind, body = buffer[0], bytes(buffer[4 : 4 + length])
+            del buffer[: 4 + length]
             try:
                 self.message(side, kind, body, ts_ns)
             except (IndexError, struct.error, ValueError):
@@ -211,13 +235,16 @@ class TlsHandshake:
                 self._server, self._at = hello, ts_ns
                 if self._is13():
                     self._resumed = hello.get(PSK) is not None
+                    self._settled = True
                 elif self._client is not None and hello.session_id and hello.session_id == self._client.session_id:
                     self._resumed = True
         elif side is Side.SERVER and kind == CERTIFICATE and not self._is13():
-            self._leaf = body[6:6 + int.from_bytes(body[3:6], "big")]
+            self._leaf = body[6 : 6 + int.from_bytes(body[3:6], "big")]
             self._resumed = False
         elif side is Side.SERVER and kind == CERTIFICATE_REQUEST and not self._is13():
             self._flags |= HelloFlag.CLIENT_CERT_REQUESTED
+        elif side is Side.SERVER and kind == HELLO_DONE:
+            self._settled = True
 
     def _is13(self) -> bool:
         chosen = self._server.get(VERSIONS) if self._server else None
@@ -232,14 +259,25 @@ class TlsHandshake:
             group, length = struct.unpack_from(">HH", listed, at)
             shares.append(group)
             at += 4 + length
-        greased = [*hello.ciphers, *kinds, *shares, *items16((hello.get(GROUPS) or b"")[2:]), *items16((hello.get(VERSIONS) or b"")[1:])]
+        greased = [
+            *hello.ciphers,
+            *kinds,
+            *shares,
+            *items16((hello.get(GROUPS) or b"")[2:]),
+            *items16((hello.get(VERSIONS) or b"")[1:]),
+        ]
         ticket = hello.get(TICKETS)
         may_13 = any(value == 0x304 for value in items16((hello.get(VERSIONS) or b"")[1:]))
         for flag, there in (
-            (HelloFlag.CLIENT_SEEN, True), (HelloFlag.GREASE, any(map(grease, greased))), (HelloFlag.ECH, ECH in kinds),
-            (HelloFlag.POST_QUANTUM, not POST_QUANTUM.isdisjoint(shares)), (HelloFlag.TICKET_OFFERED, bool(ticket)),
-            (HelloFlag.SESSION_ID_OFFERED, bool(hello.session_id) and not may_13), (HelloFlag.PSK_OFFERED, PSK in kinds),
-            (HelloFlag.EARLY_DATA, EARLY in kinds), (HelloFlag.HAS_SNI, SNI in kinds),
+            (HelloFlag.CLIENT_SEEN, True),
+            (HelloFlag.GREASE, any(map(grease, greased))),
+            (HelloFlag.ECH, ECH in kinds),
+            (HelloFlag.POST_QUANTUM, not POST_QUANTUM.isdisjoint(shares)),
+            (HelloFlag.TICKET_OFFERED, bool(ticket)),
+            (HelloFlag.SESSION_ID_OFFERED, bool(hello.session_id) and not may_13),
+            (HelloFlag.PSK_OFFERED, PSK in kinds),
+            (HelloFlag.EARLY_DATA, EARLY in kinds),
+            (HelloFlag.HAS_SNI, SNI in kinds),
         ):
             if there:
                 self._flags |= flag
@@ -250,14 +288,14 @@ class TlsHandshake:
             return b""
         identities = hello.get(PSK)
         if identities and len(identities) > 4:
-            return identities[4:4 + struct.unpack_from(">H", identities, 2)[0]]
+            return identities[4 : 4 + struct.unpack_from(">H", identities, 2)[0]]
         if self._flags & HelloFlag.TICKET_OFFERED:
             return hello.get(TICKETS) or b""
         return hello.session_id if self._flags & HelloFlag.SESSION_ID_OFFERED else b""
 
-    def close(self, conn: int, ends: dict[str, int]) -> None:
+    def close(self) -> None:
         """Writes the row, once, if a hello of either side was seen."""
-        if self.written or self._client is None and self._server is None:
+        if self.written or (self._client is None and self._server is None):
             return
         self.written = True
         client, server, flags, rows = self._client or Hello(), self._server, self._flags, self._rows
@@ -272,14 +310,31 @@ class TlsHandshake:
                 flags |= HelloFlag.RESUMED
         prints: dict[str, int] = {}
         if self._client is not None:
-            prints = {"ja4": rows.text(ja4(client, self._transport).encode()),
-                      "family": rows.text(ja4(client, self._transport, VOLATILE).encode()),
-                      "version_offered": offered_version(client)}
+            prints = {
+                "ja4": rows.text(ja4(client, self._transport).encode()),
+                "family": rows.text(ja4(client, self._transport, VOLATILE).encode()),
+                "version_offered": offered_version(client),
+            }
         before, after = validity(self._leaf)
-        rows.add("handshakes", at_ns=self._at, conn=conn, random=rows.hash(client.random), session=rows.hash(self._session()),
-                 certificate=rows.hash(self._leaf), not_before_ns=before, not_after_ns=after, **ends, sni=rows.text(server_name(client)),
-                 alpn=rows.text(b",".join(protocols(client))), alpn_chosen=chosen, flags=flags, size=self._size,
-                 version=version, cipher=cipher, **prints)
+        rows.add(
+            "handshakes",
+            at_ns=self._at,
+            conn=self._conn,
+            random=rows.hash(client.random),
+            session=rows.hash(self._session()),
+            certificate=rows.hash(self._leaf),
+            not_before_ns=before,
+            not_after_ns=after,
+            **self._ends,
+            sni=rows.text(server_name(client)),
+            alpn=rows.text(b",".join(protocols(client))),
+            alpn_chosen=chosen,
+            flags=flags,
+            size=self._size,
+            version=version,
+            cipher=cipher,
+            **prints,
+        )
 
 
 def validity(certificate: bytes) -> tuple[int, int]:
@@ -288,7 +343,7 @@ def validity(certificate: bytes) -> tuple[int, int]:
         body = _inside(_inside(certificate))
         if body[0] == 0xA0:
             body = _after(body)
-        for _ in range(3):                                  # serial number, signature, issuer
+        for _ in range(3):  # serial number, signature, issuer
             body = _after(body)
         dates = _inside(body)
         return _time(dates), _time(_after(dates))
@@ -311,7 +366,7 @@ def _inside(der: bytes) -> bytes:
 
 
 def _after(der: bytes) -> bytes:
-    return der[_header(der)[1]:]
+    return der[_header(der)[1] :]
 
 
 def _time(der: bytes) -> int:

@@ -1,0 +1,1 @@
+"""What programs that share nothing with lbtop say about a capture."""
