@@ -55,7 +55,9 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"lbtop {__version__}")
         return OK
     if arguments[0] not in COMMANDS:
-        raise LbtopError(f"no command {arguments[0]!r}; commands: {', '.join(COMMANDS)} (lbtop --help){_did_you_mean(arguments[0])}")
+        raise LbtopError(
+            f"no command {arguments[0]!r}; commands: {', '.join(COMMANDS)} (lbtop --help){_did_you_mean(arguments[0])}"
+        )
     return _run(arguments[0], arguments[1:])
 
 
@@ -65,7 +67,7 @@ def _run(name: str, arguments: list[str]) -> int:
     command = load(name)
     try:
         options = parser(name, command).parse_args(signed_values(arguments))
-    except SystemExit as exit_:     # --help
+    except SystemExit as exit_:  # --help
         return int(exit_.code or 0)
     return command.run(options)
 

@@ -14,7 +14,7 @@ from lbtop.model.errors import LbtopError
 class Command(Protocol):
     """A module in lbtop.cli."""
 
-    SUMMARY: str                  # one line, lower case, no full stop: for the list of commands
+    SUMMARY: str  # one line, lower case, no full stop: for the list of commands
     EXAMPLES: tuple[str, ...]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...

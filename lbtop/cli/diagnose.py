@@ -27,13 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md) instead of text")
     parser.add_argument("--for", dest="for_", metavar="TIME", help="without FILE: how long to listen, such as 60s")
     parser.add_argument("--evidence", action="store_true", help="all evidence for and against each verdict, with its weight")
-    parser.add_argument("--color", choices=COLOR_CHOICES, default="auto", help="colour in the text (default: on a terminal without NO_COLOR)")
+    parser.add_argument(
+        "--color", choices=COLOR_CHOICES, default="auto", help="colour in the text (default: on a terminal without NO_COLOR)"
+    )
     add_knowledge_options(parser)
     gate = parser.add_argument_group("for audits and CI")
-    gate.add_argument("--expect", metavar="LIST", action="append", default=[],
-                      help="exit 1 where the traffic differs: termination=offload,mechanism=lb_cookie[,service=NAME]")
-    gate.add_argument("--accept", metavar="ID[@SERVICE]", action="append", default=[],
-                      help="a known finding, or a file of such lines: listed, but no longer exit 1")
+    gate.add_argument(
+        "--expect",
+        metavar="LIST",
+        action="append",
+        default=[],
+        help="exit 1 where the traffic differs: termination=offload,mechanism=lb_cookie[,service=NAME]",
+    )
+    gate.add_argument(
+        "--accept",
+        metavar="ID[@SERVICE]",
+        action="append",
+        default=[],
+        help="a known finding, or a file of such lines: listed, but no longer exit 1",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     elif (rule := RULES.get(options.topic.lower())) is not None:
         text = explain.finding_page(rule.id, rule.severity.value, rule.summary, rule.explanation, shown)
     else:
-        raise LbtopError(f"nothing is called {safe_text(options.topic)!r}{_close(options.topic.lower(), [*RULES, *(m.value for m in Mode)])}; lbtop explain lists everything")
+        close = _close(options.topic.lower(), [*RULES, *(mode.value for mode in Mode)])
+        raise LbtopError(f"nothing is called {safe_text(options.topic)!r}{close}; lbtop explain lists everything")
     sys.stdout.write(text)
     return OK
 

@@ -13,12 +13,19 @@ from lbtop.model.text import safe_text
 
 WORKS, PARTLY, MISSING = "works", "partly", "missing"
 
-CAPABILITIES = {"CAP_NET_RAW": 13, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_PTRACE": 19, "CAP_PERFMON": 38, "CAP_BPF": 39}
+CAPABILITIES = {
+    "CAP_NET_RAW": 13,
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+}
 """Bits of /proc/PID/status (linux/capability.h)."""
 
 DIST_PACKAGES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages", "/usr/lib64/python3.*/site-packages")
-_OLDEST_RING = (3, 2)             # TPACKET_V3
-_OLDEST_EBPF = (5, 8)             # ring buffer maps and CAP_BPF
+_OLDEST_RING = (3, 2)  # TPACKET_V3
+_OLDEST_EBPF = (5, 8)  # ring buffer maps and CAP_BPF
 _USUAL_PORTS = (80, 443, 8000, 8080, 8443, 3000, 5000, 9000)
 
 
@@ -35,7 +42,7 @@ class Check:
 class Listener:
     address: str
     port: int
-    process: str | None               # None: this user may not see it
+    process: str | None  # None: this user may not see it
 
 
 def checks() -> list[Check]:
@@ -58,16 +65,33 @@ def _python() -> Check:
 def _readers() -> Check:
     import importlib.util
 
-    extras = {"zstandard": ("zstd", ".zst captures"), "hpack": ("http2", "HTTP/2 heads"), "cryptography": ("quic", "QUIC hellos"), "pyarrow": ("parquet", "parquet output")}
+    extras = {
+        "zstandard": ("zstd", ".zst captures"),
+        "hpack": ("http2", "HTTP/2 heads"),
+        "cryptography": ("quic", "QUIC hellos"),
+        "pyarrow": ("parquet", "parquet output"),
+    }
     missing = {extra: what for module, (extra, what) in extras.items() if importlib.util.find_spec(module) is None}
     try:
         from lbtop.probes.wire import decoder  # noqa: F401
     except ImportError as error:
-        return Check("decoder", MISSING, f"not compiled: {safe_text(str(error))}", "reading captures", ("pip install --force-reinstall lbtop",))
+        return Check(
+            "decoder",
+            MISSING,
+            f"not compiled: {safe_text(str(error))}",
+            "reading captures",
+            ("pip install --force-reinstall lbtop",),
+        )
     if not missing:
         return Check("decoder", WORKS, "compiled; pcap and pcapng, plain, gzip and zstd; HTTP/2 and QUIC")
     what = ", ".join(missing.values())
-    return Check("decoder", PARTLY, f"compiled; pcap and pcapng, plain and gzip; not: {what}", what, (f"pip install 'lbtop[{','.join(missing)}]'",))
+    return Check(
+        "decoder",
+        PARTLY,
+        f"compiled; pcap and pcapng, plain and gzip; not: {what}",
+        what,
+        (f"pip install 'lbtop[{','.join(missing)}]'",),
+    )
 
 
 def kernel_version(release: str) -> tuple[int, int]:
@@ -87,13 +111,18 @@ def _kernel() -> Check:
     if version < _OLDEST_RING:
         return Check("kernel", MISSING, f"Linux {release}: the packet ring needs {_OLDEST_RING[0]}.{_OLDEST_RING[1]}", "live")
     if version < _OLDEST_EBPF:
-        return Check("kernel", PARTLY, f"Linux {release}: packet ring yes, eBPF probe needs {_OLDEST_EBPF[0]}.{_OLDEST_EBPF[1]}", "the eBPF probe")
+        return Check(
+            "kernel",
+            PARTLY,
+            f"Linux {release}: packet ring yes, eBPF probe needs {_OLDEST_EBPF[0]}.{_OLDEST_EBPF[1]}",
+            "the eBPF probe",
+        )
     return Check("kernel", WORKS, f"Linux {release}{_lockdown()}")
 
 
 def _lockdown() -> str:
     text = _read("/sys/kernel/security/lockdown")
-    active = text[text.find("[") + 1: text.find("]")] if "[" in text else ""
+    active = text[text.find("[") + 1 : text.find("]")] if "[" in text else ""
     return f", lockdown {active}" if active and active != "none" else ""
 
 
@@ -117,8 +146,16 @@ def _privileges() -> Check:
     if raw and ebpf:
         return Check("privileges", WORKS, f"{user}: may open the packet ring and load eBPF programs")
     if raw:
-        return Check("privileges", PARTLY, f"{user}: may open the packet ring, may not load eBPF programs", "the eBPF probe", (f"sudo {_me()}",))
-    return Check("privileges", MISSING, f"{user}: may neither open the packet ring nor load eBPF programs", "live", (f"sudo {_me()}",))
+        return Check(
+            "privileges",
+            PARTLY,
+            f"{user}: may open the packet ring, may not load eBPF programs",
+            "the eBPF probe",
+            (f"sudo {_me()}",),
+        )
+    return Check(
+        "privileges", MISSING, f"{user}: may neither open the packet ring nor load eBPF programs", "live", (f"sudo {_me()}",)
+    )
 
 
 def _me() -> str:
@@ -133,7 +170,7 @@ def _ring() -> Check:
         return Check("packet ring", MISSING, "this system has no AF_PACKET sockets", "live")
     try:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as ring:
-            ring.setsockopt(263, 10, 2)   # SOL_PACKET, PACKET_VERSION, TPACKET_V3
+            ring.setsockopt(263, 10, 2)  # SOL_PACKET, PACKET_VERSION, TPACKET_V3
     except PermissionError:
         return Check("packet ring", MISSING, "not allowed without CAP_NET_RAW", "live", (f"sudo {_me()} doctor",))
     except OSError as error:
@@ -146,21 +183,37 @@ def _tracefs() -> Check:
         if os.path.isdir(f"{root}/events/sock/inet_sock_set_state"):
             return Check("tracepoints", WORKS, f"sock:inet_sock_set_state under {root}")
     if os.path.isdir("/sys/kernel/tracing") and not os.access("/sys/kernel/tracing", os.X_OK | os.R_OK):
-        return Check("tracepoints", PARTLY, "/sys/kernel/tracing is closed to this user", "TCP state changes live", (f"sudo {_me()} doctor",))
+        return Check(
+            "tracepoints",
+            PARTLY,
+            "/sys/kernel/tracing is closed to this user",
+            "TCP state changes live",
+            (f"sudo {_me()} doctor",),
+        )
     if not os.path.isdir("/sys/kernel/tracing/events"):
-        return Check("tracepoints", PARTLY, "tracefs is not mounted", "TCP state changes live", ("sudo mount -t tracefs tracefs /sys/kernel/tracing",))
+        return Check(
+            "tracepoints",
+            PARTLY,
+            "tracefs is not mounted",
+            "TCP state changes live",
+            ("sudo mount -t tracefs tracefs /sys/kernel/tracing",),
+        )
     return Check("tracepoints", PARTLY, "the kernel has no sock:inet_sock_set_state; packets tell the same", "")
 
 
 def find_bcc(search: list[str] | None = None) -> tuple[Path | None, Path | None]:
     """Where the BPF Compiler Collection's bindings are, and where an unrelated package called ``bcc`` is.
 
-    The bindings come from the distribution and lie outside a virtual environment. PyPI's ``bcc`` is a package of lattice geometry.
-    They are told apart by their files: importing an unknown package as root would run it.
+    The bindings come from the distribution and lie outside a virtual environment. PyPI's ``bcc`` is a package of lattice
+    geometry. They are told apart by their files: importing an unknown package as root would run it.
     """
     import glob
 
-    folders = list(search) if search is not None else [path for path in sys.path if path] + [p for pattern in DIST_PACKAGES for p in sorted(glob.glob(pattern))]
+    folders = (
+        list(search)
+        if search is not None
+        else [path for path in sys.path if path] + [p for pattern in DIST_PACKAGES for p in sorted(glob.glob(pattern))]
+    )
     real = unrelated = None
     for folder in folders:
         package = Path(folder, "bcc")
@@ -178,7 +231,9 @@ def _bcc() -> Check:
     note = f"; {unrelated} is an unrelated package of the same name (lattice geometry), it is not used" if unrelated else ""
     mend = ((f"{sys.executable} -m pip uninstall bcc",) if unrelated else ()) + install_bcc(_read("/etc/os-release"))
     if real is None:
-        return Check("bcc", MISSING, f"the BPF Compiler Collection's Python bindings are not installed{note}", "the eBPF probe", mend)
+        return Check(
+            "bcc", MISSING, f"the BPF Compiler Collection's Python bindings are not installed{note}", "the eBPF probe", mend
+        )
     import ctypes.util
 
     if ctypes.util.find_library("bcc") is None:
@@ -188,7 +243,12 @@ def _bcc() -> Check:
 
 def install_bcc(os_release: str) -> tuple[str, ...]:
     """The command that installs the bindings on the distribution that /etc/os-release describes."""
-    words = {part for line in os_release.splitlines() if line.startswith(("ID=", "ID_LIKE=")) for part in line.partition("=")[2].strip('"').split()}
+    words = {
+        part
+        for line in os_release.splitlines()
+        if line.startswith(("ID=", "ID_LIKE="))
+        for part in line.partition("=")[2].strip('"').split()
+    }
     if words & {"debian", "ubuntu"}:
         return ("sudo apt-get install python3-bpfcc",)
     if words & {"fedora", "rhel", "centos", "amzn"}:
@@ -232,7 +292,13 @@ def _listeners() -> Check:
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     if complete:
         return Check("listeners", WORKS, told + more)
-    return Check("listeners", PARTLY, f"{told}{more}; not every process may be seen by this user", "naming processes", (f"sudo {_me()} doctor",))
+    return Check(
+        "listeners",
+        PARTLY,
+        f"{told}{more}; not every process may be seen by this user",
+        "naming processes",
+        (f"sudo {_me()} doctor",),
+    )
 
 
 def tcpdump_command(found: list[Listener]) -> str:

@@ -21,7 +21,7 @@ _WORDS = {
 class Expectation:
     termination: str | None = None
     mechanism: str | None = None
-    service: str | None = None        # None: every service
+    service: str | None = None  # None: every service
 
     def misses(self, snapshot: Snapshot) -> list[str]:
         """One sentence per service that differs; one as well where no service is there to agree."""
@@ -74,8 +74,11 @@ def acceptances(arguments: Iterable[str], known: Iterable[str]) -> list[str]:
             except (OSError, UnicodeDecodeError) as error:
                 raise LbtopError(f"cannot read {safe_text(argument)}: {error}") from None
             for number, line in enumerate(lines, 1):
-                if line and line.partition("@")[0] not in ids:
-                    raise LbtopError(f"{safe_text(argument)} line {number}: no finding is called {safe_text(line.partition('@')[0])!r} (lbtop explain)")
+                id = line.partition("@")[0]
+                if line and id not in ids:
+                    raise LbtopError(
+                        f"{safe_text(argument)} line {number}: no finding is called {safe_text(id)!r} (lbtop explain)"
+                    )
             accepted += [line for line in lines if line]
         else:
             raise LbtopError(f"--accept {safe_text(argument)}: neither a finding (lbtop explain lists them) nor a file")

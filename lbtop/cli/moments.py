@@ -17,9 +17,9 @@ _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
 class Anchor(Enum):
     EPOCH = "epoch"
-    START = "start"               # of the capture
+    START = "start"  # of the capture
     END = "end"
-    DAY = "day"                   # midnight UTC of the day the capture starts on
+    DAY = "day"  # midnight UTC of the day the capture starts on
 
 
 @dataclass(frozen=True, slots=True)

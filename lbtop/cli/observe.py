@@ -30,17 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from lbtop.faces.observe import KINDS
 
     add_reading_options(parser)
-    parser.add_argument("--format", choices=FORMATS, default="ndjson", help="ndjson (default), csv, or parquet (needs lbtop[parquet])")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="ndjson", help="ndjson (default), csv, or parquet (needs lbtop[parquet])"
+    )
     parser.add_argument("-o", "--output", metavar="PATH", help="write to a file instead of standard output")
-    parser.add_argument("--kind", action="append", choices=sorted(KINDS.values()), default=[], help="only rows of this kind (repeatable)")
+    parser.add_argument(
+        "--kind", action="append", choices=sorted(KINDS.values()), default=[], help="only rows of this kind (repeatable)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    from lbtop.faces.observe import COLUMNS, HEAD, KINDS, all_columns
+    from lbtop.faces.observe import KINDS, columns_of
 
     kinds = frozenset(table for table, kind in KINDS.items() if not options.kind or kind in options.kind)
-    one = next(iter(kinds)) if len(kinds) == 1 else None
-    columns = [*HEAD, *COLUMNS[one]] if one else all_columns()
+    columns = columns_of(kinds)
     if options.format == "parquet":
         if not options.output:
             raise LbtopError("parquet needs a file: add -o observations.parquet")
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         _write(_rows(options, kinds), columns, options.format, sys.stdout)
         return OK
     rows = _rows(options, kinds)
-    first = next(rows, None)      # unusable input must not empty a file that is there
+    first = next(rows, None)  # unusable input must not empty a file that is there
     try:
         with open(options.output, "w", encoding="utf-8", newline="") as file:
             _write(_chain(first, rows), columns, options.format, file)
@@ -82,7 +85,7 @@ def _chain(first: Row | None, rest: Iterator[Row]) -> Iterator[Row]:
         yield from rest
 
 
-def _write(rows: Iterator[Row], columns: list[str], format: str, file: IO[str]) -> None:
+def _write(rows: Iterator[Row], columns: dict[str, str], format: str, file: IO[str]) -> None:
     if format == "ndjson":
         from json import JSONEncoder
 
@@ -102,11 +105,11 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list):
         return " ".join(str(item) for item in value)
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t"):
-        return "'" + value        # a spreadsheet would run it: the text comes from the network
+        return "'" + value  # a spreadsheet would run it: the text comes from the network
     return "" if value is None else value
 
 
-def _parquet(rows: Iterator[Row], columns: list[str], path: str) -> None:
+def _parquet(rows: Iterator[Row], columns: dict[str, str], path: str) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -114,29 +117,17 @@ def _parquet(rows: Iterator[Row], columns: list[str], path: str) -> None:
         raise LbtopError("parquet needs pyarrow: pip install 'lbtop[parquet]' (or use --format csv)") from None
     import itertools
 
-    schema = pa.schema([(name, _arrow_type(name, pa)) for name in columns])
+    from lbtop.faces.observe import NUMBER, SECONDS, TEXT, TEXTS
+
+    types = {NUMBER: pa.int64(), SECONDS: pa.float64(), TEXT: pa.string(), TEXTS: pa.list_(pa.string())}
+    schema = pa.schema([(name, types[type]) for name, type in columns.items()])
     first = next(rows, None)
     chained = _chain(first, rows)
     try:
         with pq.ParquetWriter(path, schema) as writer:
             while chunk := list(itertools.islice(chained, _PARQUET_ROWS)):
-                writer.write_table(pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in chunk], schema=schema))
+                writer.write_table(
+                    pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in chunk], schema=schema)
+                )
     except OSError as error:
         raise LbtopError(f"cannot write {safe_text(path)}: {error.strerror}") from None
-
-
-_LISTS = frozenset({"flags", "forwarded_for"})
-_TEXTS = frozenset({
-    "kind", "at", "client", "server", "transport", "syn", "orientation", "tcp_stack", "sni", "alpn", "alpn_chosen", "ja4", "tls_version",
-    "tls_version_offered", "cipher", "certificate_from", "certificate_until", "source", "destination", "authority", "method", "host", "path",
-    "http_version", "forwarded_proto", "real_ip", "proxy_source", "headers", "name", "names", "session_name", "class", "sender", "protocol",
-    "end", "first_closer", "opened_at", "first_data_at", "last_at",
-})  # fmt: skip
-
-
-def _arrow_type(name: str, pa: Any) -> Any:
-    if name in _LISTS:
-        return pa.list_(pa.string())
-    if name.endswith("_s"):
-        return pa.float64()
-    return pa.string() if name in _TEXTS else pa.int64()

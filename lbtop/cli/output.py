@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -19,11 +20,11 @@ def terminal(stream: TextIO, color: str = "auto") -> Terminal:
     tty = stream.isatty()
     width = 80
     if tty:
-        try:
+        with contextlib.suppress(OSError):
             width = os.get_terminal_size(stream.fileno()).columns or 80
-        except OSError:
-            pass
-    wanted = color == "always" or (color == "auto" and tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+    wanted = color == "always" or (
+        color == "auto" and tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
     return Terminal(width=min(max(width, _NARROWEST), _WIDEST), color=wanted, unicode=_has_boxes(stream))
 
 
@@ -56,7 +57,9 @@ class Progress:
         rate = stats.read_bytes / elapsed
         text = f"{size(stats.read_bytes)}, {size(int(rate))}/s, {stats.packets:,} packets"
         if stats.total_bytes and rate:
-            text = f"{100 * stats.read_bytes / stats.total_bytes:.0f} % of {size(stats.total_bytes)}, {text[text.index(',') + 2:]}"
+            text = (
+                f"{100 * stats.read_bytes / stats.total_bytes:.0f} % of {size(stats.total_bytes)}, {text[text.index(',') + 2 :]}"
+            )
             text += f", {length(max(0.0, (stats.total_bytes - stats.read_bytes) / rate))} left"
         self._stream.write(f"\r\x1b[K{text}  (Ctrl-C: the verdict on what was read)")
         self._stream.flush()

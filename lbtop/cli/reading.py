@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lbtop.cli.moments import Anchor, Moment, moment
+from lbtop.cli.moments import Anchor, moment
 from lbtop.model.errors import LbtopError
 from lbtop.model.text import safe_text
 
@@ -21,10 +21,18 @@ VANTAGES = ("target", "load_balancer", "mirror", "client")
 
 
 def add_reading_options(parser: argparse.ArgumentParser, *, files: str = "+") -> None:
-    parser.add_argument("files", nargs=files, metavar="FILE",
-                        help="pcap or pcapng, also compressed; several are merged by time; a pattern in quotes; - reads standard input")
+    parser.add_argument(
+        "files",
+        nargs=files,
+        metavar="FILE",
+        help="pcap or pcapng, also compressed; several are merged by time; a pattern in quotes; - reads standard input",
+    )
     when = parser.add_argument_group("slice of time")
-    when.add_argument("--since", metavar="TIME", help="leave out what is earlier: 2026-03-01T12:00:05Z, 14:05 (UTC), +30s after the start, -5m before the end")
+    when.add_argument(
+        "--since",
+        metavar="TIME",
+        help="leave out what is earlier: 2026-03-01T12:00:05Z, 14:05 (UTC), +30s after the start, -5m before the end",
+    )
     when.add_argument("--until", metavar="TIME", help="leave out what is later")
 
 
@@ -38,7 +46,9 @@ def add_knowledge_options(parser: argparse.ArgumentParser) -> None:
 
 def add_name_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--name", metavar="ADDR=NAME", action="append", default=[], help="call this address so (repeatable)")
-    parser.add_argument("--hosts", metavar="FILE", action="append", default=[], help="take names from a file in the form of /etc/hosts")
+    parser.add_argument(
+        "--hosts", metavar="FILE", action="append", default=[], help="take names from a file in the form of /etc/hosts"
+    )
 
 
 def capture_files(patterns: Iterable[str]) -> list[str]:
@@ -58,7 +68,7 @@ def capture_files(patterns: Iterable[str]) -> list[str]:
 def _rotation(name: str) -> tuple[str, int]:
     """``x.pcap2`` before ``x.pcap10``: the order in which tcpdump -C writes a set."""
     stem = name.rstrip("0123456789")
-    return stem, int(name[len(stem):] or -1)
+    return stem, int(name[len(stem) :] or -1)
 
 
 def open_files(options: argparse.Namespace) -> Source:
@@ -130,30 +140,7 @@ def engine_options(options: argparse.Namespace) -> Options:
 
     return Options(
         vantage=options.vantage,
-        targets=tuple(endpoint(text, "--target") for text in options.target),
-        balancers=tuple(endpoint(text, "--lb")[0] for text in options.lb),
+        targets=tuple(options.target),
+        balancers=tuple(options.lb),
         names=names(options.name, options.hosts),
     )
-
-
-def endpoint(text: str, option: str) -> tuple[str, int | None]:
-    """Address and port (None: any) of ``10.0.0.11``, ``10.0.0.11:8080``, ``2001:db8::1`` or ``[2001:db8::1]:8080``. Raises LbtopError."""
-    import ipaddress
-
-    address, port = text, ""
-    if text.startswith("["):
-        address, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        address, _, port = text.partition(":")
-    try:
-        ip = str(ipaddress.ip_address(address))
-        number = int(port) if port else None
-    except ValueError:
-        raise LbtopError(f"{option} {safe_text(text)}: write an address, 10.0.0.11 or 10.0.0.11:8080") from None
-    if number is not None and not 0 < number < 65536:
-        raise LbtopError(f"{option} {safe_text(text)}: a port is between 1 and 65535")
-    return ip, number
-
-
-__all__ = ["Moment", "add_knowledge_options", "add_name_options", "add_reading_options", "capture_files", "endpoint", "engine_options", "names", "open_files"]

@@ -230,7 +230,7 @@ def _target(target: Target) -> Object:
         "retransmits": target.retransmits,
         "status": None if target.status is None else {name: target.status[name] for name in sorted(target.status)},
     }
-    if target.name is not None:      # only where the operator gave names
+    if target.name is not None:  # only where the operator gave names
         row["name"] = target.name
     return row
 

@@ -7,40 +7,38 @@ from lbtop.faces.words import length, percent, plural
 from lbtop.model.snapshot import Percentiles, Service, Target
 
 SHOWN = 12
-_BAR = 14
+_NARROWEST_BAR, _WIDEST_BAR = 8, 24
 
 
 def target_lines(service: Service, terminal: Terminal) -> list[str]:
     """The hottest targets first; at most :data:`SHOWN` rows and a line that tells of the others."""
     ranked = sorted(service.targets, key=lambda target: -target.share)
-    shown = ranked[:SHOWN]
-    rest = ranked[SHOWN:]
-    serving = sum(target.state != "gone" for target in ranked) or len(ranked)
-    fair = 1 / serving
+    shown, rest = ranked[:SHOWN], ranked[SHOWN:]
+    fair = 1 / (sum(target.state != "gone" for target in ranked) or len(ranked))
     unit = metric(service)
-    with_requests = any(target.requests is not None for target in shown)
-    with_response = any(target.response_ms is not None for target in shown)
-    with_clients = any(target.clients is not None for target in shown)
+    counts = [
+        ("requests", [_count(target.requests) for target in shown]),
+        ("conns", [_count(target.connections) for target in shown]),
+        ("clients", [_count(target.clients) for target in shown]),
+        ("p99", [_p99(target.response_ms) for target in shown]),
+    ]
+    counts = [(name, cells) for name, cells in counts if any(cell != "-" for cell in cells)]
+    names = [_name(target) for target in shown]
+    states = [_state(target) for target in shown]
+    taken = sum(max(len(name), *map(len, cells)) + 1 for name, cells in counts)
+    taken += max(map(len, ["target", *names])) + max(map(len, ["state", *states])) + len("99.9 %") + 3
+    width = min(max(terminal.width - taken, _NARROWEST_BAR), _WIDEST_BAR)
     scale = max(ranked[0].share, 1.5 * fair)
-    head = ["target", f"share of {unit}"[: _BAR + 7], "", "requests" if with_requests else "", "conns",
-            "clients" if with_clients else "", "p99" if with_response else "", "state"]  # fmt: skip
+    mark = fair if len(ranked) > 1 else None
+
+    head = ("target", f"share of {unit}", *(name for name, _ in counts), "state")
     rows = [tuple(terminal.paint(cell, "dim") for cell in head)]
-    for target in shown:
-        rows.append((
-            _name(target),
-            terminal.bar(target.share, scale, fair if len(ranked) > 1 else None, _BAR),
-            percent(target.share),
-            _count(target.requests) if with_requests else "",
-            _count(target.connections),
-            _count(target.clients) if with_clients else "",
-            _p99(target.response_ms) if with_response else "",
-            _state(target),
-        ))  # fmt: skip
-    keep = [i for i in range(len(head)) if i in (1, 2) or any(row[i].strip() for row in rows)]
-    lines = columns([tuple(row[i] for i in keep) for row in rows], frozenset(keep.index(i) for i in (2, 3, 4, 5, 6) if i in keep), gap=" ")
-    if len(ranked) > 1:
-        legend = f"{terminal.glyph('┃')} fair share {percent(fair)} of {unit}"
-        lines.append(terminal.paint("  " + legend, "dim"))
+    for i, target in enumerate(shown):
+        bar = terminal.bar(target.share, scale, mark, width)
+        rows.append((names[i], f"{bar} {percent(target.share):>6}", *(cells[i] for _, cells in counts), states[i]))
+    lines = columns(rows, frozenset(range(2, 2 + len(counts))), gap=" ")
+    if mark is not None:
+        lines.append(terminal.paint(f"  {terminal.glyph('┃')} fair share {percent(fair)} of {unit}", "dim"))
     if rest:
         lines.append(f"  and {plural(len(rest), 'target')} more, {percent(rest[-1].share)} to {percent(rest[0].share)} each")
     return lines

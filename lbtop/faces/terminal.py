@@ -59,18 +59,27 @@ _ASCII = {
 
 
 def visible(text: str) -> int:
-    """Columns ``text`` takes, colour codes left out."""
-    return len(_ESCAPE.sub("", text))
+    """Columns ``text`` takes, colour codes left out; characters of East Asian width take two, combining ones none."""
+    bare = _ESCAPE.sub("", text)
+    if bare.isascii():
+        return len(bare)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 1 + (east_asian_width(char) in "WF") for char in bare)
 
 
 def cut(text: str, width: int) -> str:
     """``text`` in at most ``width`` columns, its middle left out: names differ at both ends."""
-    if len(text) <= width:
+    if visible(text) <= width:
         return text
+    if visible(text) != len(text):  # wide characters: keep the beginning, one column of doubt each
+        while visible(text) >= width:
+            text = text[:-1]
+        return text + "…"
     if width < 3:
         return text[:width]
     head = (width - 1) // 2
-    return text[:head] + "…" + text[len(text) - (width - 1 - head):]
+    return text[:head] + "…" + text[len(text) - (width - 1 - head) :]
 
 
 def columns(rows: Iterable[tuple[str, ...]], right: frozenset[int], gap: str = "  ") -> list[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
+from typing import TypeVar
 
 from lbtop.faces import paths, words
 from lbtop.faces.targets import target_lines
-from lbtop.faces.terminal import Terminal
-from lbtop.model.judgement import Evidence, Finding, Severity, Verdict
+from lbtop.faces.terminal import Terminal, cut, visible
+from lbtop.model.judgement import UNKNOWN, Evidence, Finding, Severity, Verdict
 from lbtop.model.snapshot import Service, Skew, Snapshot, SourceFrame, Stickiness
 from lbtop.model.text import safe_text
 from lbtop.model.times import clock_utc, date_utc
 
-_LABEL = 13                       # columns before a paragraph of a service
+Candidate = TypeVar("Candidate", bound=Enum)
+
+_LABEL = 13  # columns before a paragraph of a service
 _SHOWN_EVIDENCE = 3
 _SHOWN_SENSITIVE = 6
 _MARKS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.INFO: "info"}
@@ -66,7 +70,11 @@ def _modes(services: Sequence[Service]) -> str:
     for service in services:
         token = service.termination.verdict.token
         counts[token] = counts.get(token, 0) + 1
-    return f"{len(services)} services: " + ", ".join(f"{count} {token}" for token, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))) + "."
+    return (
+        f"{len(services)} services: "
+        + ", ".join(f"{count} {token}" for token, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+        + "."
+    )
 
 
 def mode_sentence(service: Service) -> str:
@@ -81,7 +89,7 @@ def mode_sentence(service: Service) -> str:
     tail = ""
     if len(mixed) > 1:
         counts = sorted(mixed.items(), key=lambda item: (-item[1], str(item[0])))
-        tail = " Mixed: " + ", ".join(f"{count:,} connections {str(getattr(name, 'value', name))}" for name, count in counts) + "."
+        tail = " Mixed: " + ", ".join(f"{count:,} connections {getattr(name, 'value', name)!s}" for name, count in counts) + "."
     return f"{sentence} ({mode.value}, {words.percent(termination.verdict.confidence)}).{tail}"
 
 
@@ -108,8 +116,8 @@ def _source(source: SourceFrame, terminal: Terminal) -> list[str]:
         span = words.length((source.ended_ns - source.started_ns) / 1e9)
         text += (
             f": {date_utc(source.started_ns)} {clock_utc(source.started_ns)} to {clock_utc(source.ended_ns)} UTC ({span}), "
-            f"{VANTAGES.get(source.vantage, source.vantage)}. {words.plural(source.packets, 'packet')}, {words.size(source.bytes)}, "
-            f"{words.plural(source.connections, 'connection')}"
+            f"{VANTAGES.get(source.vantage, source.vantage)}. {words.plural(source.packets, 'packet')}, "
+            f"{words.size(source.bytes)}, {words.plural(source.connections, 'connection')}"
         )
         missed = source.connections - source.connections_seen_from_start
         text += f", {missed:,} of them not from their start." if missed else ", all from their start."
@@ -121,7 +129,12 @@ def _source(source: SourceFrame, terminal: Terminal) -> list[str]:
         (source.duplicate_packets, "seen twice and counted once"),
     ]
     told = [f"{count:,} {what}" for count, what in weak if count]
-    notes = [f"Packets {', '.join(told)}." if told else "", *(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in source.notes if note)]
+    if told:
+        told[0] = told[0].replace(" ", " packets ", 1) if not told[0].startswith("1 ") else told[0].replace(" ", " packet ", 1)
+    notes = [
+        ", ".join(told) + "." if told else "",
+        *(f"{note[0].upper()}{note[1:].rstrip('.')}." for note in source.notes if note),
+    ]
     if source.caps_reached:
         notes.append(f"Limits reached: {', '.join(source.caps_reached)}.")
     return lines + [terminal.paint(line, "dim") for note in notes if note for line in terminal.paragraph(note)]
@@ -129,9 +142,9 @@ def _source(source: SourceFrame, terminal: Terminal) -> list[str]:
 
 def _title(left: str, right: str, terminal: Terminal) -> str:
     room = terminal.width - len(right) - 8
-    left = left if len(left) <= room else left[: room - 1] + "…"
+    left = cut(left, room)
     rule = terminal.glyph("━")
-    fill = rule * max(2, terminal.width - len(left) - len(right) - (6 if right else 4))
+    fill = rule * max(2, terminal.width - visible(left) - len(right) - (5 if right else 4))
     return terminal.paint(f"{rule * 2} {left} {fill}" + (f" {right}" if right else rule), "head")
 
 
@@ -168,13 +181,13 @@ def _entry(label: str, text: str, terminal: Terminal) -> list[str]:
     if not text:
         return []
     lines = terminal.paragraph(text, " " * _LABEL, label.ljust(_LABEL))
-    lines[0] = terminal.paint(label, "bold") + lines[0][len(label):]
+    lines[0] = terminal.paint(label, "bold") + lines[0][len(label) :]
     return lines
 
 
-def _ledger(verdict: Verdict[object], terminal: Terminal, everything: bool) -> list[str]:  # type: ignore[type-var]
+def _ledger(verdict: Verdict[Candidate], terminal: Terminal, everything: bool) -> list[str]:
     """What speaks for the verdict (+), against it (-), and what only gives context (·), heaviest first."""
-    leading = max(verdict.candidates, key=lambda c: verdict.candidates[c]).value if verdict.candidates else None  # type: ignore[attr-defined]
+    leading = max(verdict.candidates, key=lambda c: verdict.candidates[c]).value if verdict.candidates else None
     ranked = sorted(verdict.evidence, key=lambda e: -_weight(e))
     against = [e for e in ranked if e.favours not in (None, leading)]
     shown = ranked if everything else (ranked[:_SHOWN_EVIDENCE] + [e for e in against[:1] if e not in ranked[:_SHOWN_EVIDENCE]])
@@ -200,11 +213,11 @@ def _weight(item: Evidence) -> float:
     return 1e9 if item.weight is None else abs(item.weight)
 
 
-def _unknown(verdict: Verdict[object], names: dict[str, str]) -> str:  # type: ignore[type-var]
+def _unknown(verdict: Verdict[Candidate], names: dict[str, str]) -> str:
     ranked = sorted(verdict.candidates.items(), key=lambda item: -item[1])
     likely = [(c, p) for c, p in ranked if p >= 0.05][:3] or ranked[:2]
-    told = [f"{names.get(c.value, c.value)} ({words.percent(p)})" for c, p in likely]  # type: ignore[attr-defined]
-    if not told:
+    told = [f"{names.get(c.value, c.value)} ({words.percent(p)})" for c, p in likely]
+    if not told or (not verdict.evidence and max(verdict.candidates.values()) <= 1.01 / len(verdict.candidates)):
         return "unknown, because nothing in view speaks to it."
     return f"unknown, because what is in view fits {words.article_or(told)}."
 
@@ -222,7 +235,9 @@ def _balancer(service: Service) -> str:
     name = {"unknown": "not recognised", "none": "none"}.get(balancer.product) or (
         f"{words.product_name(balancer.product)} ({words.percent(balancer.confidence)})"
     )
-    addresses = ", ".join(balancer.addresses[:4]) + (f" and {len(balancer.addresses) - 4} more" if len(balancer.addresses) > 4 else "")
+    addresses = ", ".join(balancer.addresses[:4]) + (
+        f" and {len(balancer.addresses) - 4} more" if len(balancer.addresses) > 4 else ""
+    )
     return f"{name}, at {addresses}." if addresses else f"{name}."
 
 
@@ -236,13 +251,18 @@ def stickiness_sentence(stickiness: Stickiness) -> str:
         sentence = f"nothing pins clients to targets ({words.percent(verdict.confidence)})."
     else:
         name = words.MECHANISM_NAMES[mechanism]
-        cookie = f" ({stickiness.cookie})" if stickiness.cookie and mechanism.value.endswith("cookie") else ""
+        cookie = f" ({cut(stickiness.cookie, 40)})" if stickiness.cookie and mechanism.value.endswith("cookie") else ""
         sentence = f"{name}{cookie} pins clients to targets ({mechanism.value}, {words.percent(verdict.confidence)})."
     sentence = sentence[0].upper() + sentence[1:] if mechanism is not None else sentence
     if stickiness.affinity is not None:
-        interval = f" (95 %: {stickiness.affinity_interval[0]:.2f} to {stickiness.affinity_interval[1]:.2f})" if stickiness.affinity_interval else ""
-        by = f" by {stickiness.key}" if stickiness.key else ""
-        sentence += f" Affinity{by} {stickiness.affinity:.2f}{interval}, {words.plural(stickiness.keys, 'key')}, {words.plural(stickiness.returns, 'return')}."
+        interval = (
+            f" (95 %: {stickiness.affinity_interval[0]:.2f} to {stickiness.affinity_interval[1]:.2f})"
+            if stickiness.affinity_interval
+            else ""
+        )
+        by = f" by {cut(stickiness.key, 48)}" if stickiness.key else ""
+        seen = f"{words.plural(stickiness.keys, 'key')}, {words.plural(stickiness.returns, 'return')}"
+        sentence += f" Affinity{by} {stickiness.affinity:.2f}{interval}, {seen}."
     if stickiness.balancing != "unknown":
         sentence += f" New clients: {stickiness.balancing.replace('_', ' ')}."
     if lifetime := stickiness.cookie_lifetime:
@@ -253,8 +273,11 @@ def stickiness_sentence(stickiness: Stickiness) -> str:
         causes: dict[str, int] = {}
         for b in stickiness.breaks:
             causes[b.cause] = causes.get(b.cause, 0) + b.keys
-        named = ", ".join(f"{cause.replace('_', ' ')} {count:,}" for cause, count in sorted(causes.items(), key=lambda c: (-c[1], c[0]))[:3])
-        sentence += f" {words.plural(keys, 'key')} changed target ({named}), first at {clock_utc(min(b.time_ns for b in stickiness.breaks))}."
+        named = ", ".join(
+            f"{cause.replace('_', ' ')} {count:,}" for cause, count in sorted(causes.items(), key=lambda c: (-c[1], c[0]))[:3]
+        )
+        first = clock_utc(min(b.time_ns for b in stickiness.breaks))
+        sentence += f" {words.plural(keys, 'key')} changed target ({named}), first at {first}."
     if stickiness.sessions_lost:
         of = f" of {stickiness.sessions:,}" if stickiness.sessions is not None else ""
         sentence += f" Sessions lost: {stickiness.sessions_lost:,}{of}."
@@ -275,12 +298,15 @@ def _keys(stickiness: Stickiness, terminal: Terminal) -> list[str]:
 def skew_sentence(skew: Skew, service: Service) -> str:
     """How far from even, against what chance would give."""
     hottest = max(service.targets, key=lambda target: target.share, default=None)
-    p = "p < 0.001" if skew.p_value < 0.001 else f"p = {skew.p_value:.2g}"
-    name = f"{hottest.target} has" if hottest else "the hottest target has"
+    chance = (
+        f"chance gives {skew.expected_peak_to_mean:.2f} ({'p < 0.001' if skew.p_value < 0.001 else f'p = {skew.p_value:.2g}'})"
+    )
+    peak = f"{skew.peak_to_mean:.2f} times the mean of {skew.metric}"
     if not skew.significant:
-        return f"Even, as far as chance goes: the peak is {skew.peak_to_mean:.2f} times the mean of {skew.metric}, chance gives {skew.expected_peak_to_mean:.2f} ({p})."
-    cause = f" Cause: {words.CAUSE_NAMES.get(skew.cause, skew.cause)}." if skew.cause and skew.cause != "unknown" else " Cause not known."
-    return f"{name} {skew.peak_to_mean:.2f} times the mean of {skew.metric}; chance gives {skew.expected_peak_to_mean:.2f} ({p}).{cause}"
+        return f"Even, as far as chance goes: the peak is {peak}, {chance}."
+    known = skew.cause is not None and skew.cause != UNKNOWN
+    cause = f"Cause: {words.CAUSE_NAMES.get(skew.cause or '', skew.cause)}." if known else "Cause not known."
+    return f"{hottest.target if hottest else 'The hottest target'} has {peak}; {chance}. {cause}"
 
 
 def _exposure(service: Service) -> str:
@@ -295,7 +321,9 @@ def _exposure(service: Service) -> str:
     by_hop: dict[str, list[str]] = {}
     for item in exposure.sensitive[:_SHOWN_SENSITIVE]:
         name = words.sensitive_name(item.kind, item.distinct)
-        by_hop.setdefault(item.hop, []).append(f"{item.distinct:,} {name} ({item.count:,} times)" if item.count != 1 else f"{item.distinct:,} {name}")
+        by_hop.setdefault(item.hop, []).append(
+            f"{item.distinct:,} {name} ({item.count:,} times)" if item.count != 1 else f"{item.distinct:,} {name}"
+        )
     if more := len(exposure.sensitive) - _SHOWN_SENSITIVE:
         by_hop[next(iter(by_hop))] += [f"{more} kinds more"] if more > 0 else []
     return text + "; " + "; ".join(f"{words.hop_name(hop)}: {', '.join(items)}" for hop, items in by_hop.items()) + "."
@@ -307,7 +335,11 @@ def _idle(service: Service) -> str:
         return ""
     parts = []
     if idle.cliff_s is not None or idle.interval is not None:
-        between = f"{words.length(idle.interval[0])} to {words.length(idle.interval[1])}" if idle.interval else f"about {words.length(idle.cliff_s or 0)}"
+        between = (
+            f"{words.length(idle.interval[0])} to {words.length(idle.interval[1])}"
+            if idle.interval
+            else f"about {words.length(idle.cliff_s or 0)}"
+        )
         how = {"rst": ", by a reset", "fin": ", by an orderly close", "silence": ", without a word"}.get(idle.ended_by or "", "")
         matches = f" ({idle.matches})" if idle.matches else ""
         parts.append(f"connections end after {between} of silence{how}{matches}")
@@ -326,17 +358,20 @@ def _where(finding: Finding) -> str:
 def _finding(finding: Finding, terminal: Terminal, name_service: bool, all_evidence: bool) -> list[str]:
     head = f"{_MARKS[finding.severity]:<9}"
     lines = terminal.paragraph(finding.title, "  " + " " * 9, "  " + head)
-    lines[0] = "  " + terminal.paint(head, finding.severity.value) + terminal.paint(lines[0][2 + len(head):], "bold")
+    lines[0] = "  " + terminal.paint(head, finding.severity.value) + terminal.paint(lines[0][2 + len(head) :], "bold")
     lines[1:] = [terminal.paint(line, "bold") for line in lines[1:]]
     indent = " " * 11
     if finding.detail:
         lines += terminal.paragraph(finding.detail, indent)
     shown: Sequence[Evidence] = finding.evidence if all_evidence else finding.evidence[:2]
-    lines += [terminal.paint(line, "dim") for item in shown for line in terminal.paragraph(item.detail, indent + "  ", indent + terminal.glyph("·") + " ")]
+    lines += [
+        terminal.paint(line, "dim")
+        for item in shown
+        for line in terminal.paragraph(item.detail, indent + "  ", indent + terminal.glyph("·") + " ")
+    ]
     for number, advice in enumerate(finding.advice):
         lines += terminal.paragraph(advice, indent + " " * 6, indent + ("      " if number else "Mend: "))
-    lines += [f"{indent}$ {command}" for command in finding.confirm]      # never wrapped: they are there to be copied
+    lines += [f"{indent}$ {command}" for command in finding.confirm]  # never wrapped: they are there to be copied
     where = finding.id + (f" at {finding.service}" if name_service and finding.service else "")
     lines += [terminal.paint(line, "dim") for line in terminal.paragraph(f"({where})", indent)]
     return lines
-

@@ -33,7 +33,7 @@ MECHANISM_NAMES = {
     Mechanism.NONE: "nothing",
 }
 
-PRODUCT_NAMES = {            # short, for a drawing; a product that is missing here is shown by its token
+PRODUCT_NAMES = {  # short, for a drawing; a product that is missing here is shown by its token
     "alb": "ALB",
     "nlb": "NLB",
     "clb": "Classic ELB",
@@ -128,7 +128,7 @@ def size(count: int) -> str:
 def length(seconds: float) -> str:
     """A duration with two units at most."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     whole = round(seconds)
