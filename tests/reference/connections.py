@@ -280,7 +280,8 @@ class Table:
         if not packet.flags & (SYN | FIN) and packet.length <= 1 and half.anchored and start == half.expected - 1:
             connection.probes += 1
             return
-        old = start + packet.length + bool(packet.flags & FIN) <= half.expected
+        fin = bool(packet.flags & FIN) and half.fin_at is None          # a FIN takes a sequence number, once
+        old = start + packet.length + fin <= half.expected
         if packet.length or packet.flags & (SYN | FIN):
             repeated = half.isn_repeated if packet.flags & SYN else old or start in half.waiting
             half.retransmits += repeated
