@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,8 +14,9 @@ from textual.widgets import Static
 
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.filtering import FIELDS
+from lbtop.faces.words import length, size
 from lbtop.model.judgement import Evidence, Finding
-from lbtop.model.snapshot import Service
+from lbtop.model.snapshot import ConnectionRow, Service
 
 
 class Box(ModalScreen[None]):
@@ -142,6 +144,36 @@ class FindingScreen(Box):
 
     def copied(self) -> str:
         return "\n".join(self.finding.confirm) or self.finding.title
+
+
+class ConnectionScreen(Box):
+    """The life of one connection, with the time between its events."""
+
+    def __init__(self, row: ConnectionRow) -> None:
+        super().__init__()
+        self.row = row
+
+    def text(self) -> Text:
+        row = self.row
+        text = Text()
+        text.append(f"{row.client} → {row.target}", draw.style("bold"))
+        text.append(f"  {row.protocol.replace('_', ' ')}\n")
+        text.append(
+            f"{row.requests:,} requests, {size(row.bytes_in)} in, {size(row.bytes_out)} out, "
+            f"{row.retransmits:,} retransmits, longest silence {length(row.idle_s)}\n\n",
+            draw.style("dim"),
+        )
+        if not row.seen_from_start:
+            text.append("joined in the middle: what came before is not known\n\n", draw.style("yellow"))
+        before = row.opened_ns
+        for event in row.events:
+            clock = datetime.fromtimestamp(event.at_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
+            text.append(f"  {clock} ", draw.style("dim"))
+            text.append(f"{'+' + length((event.at_ns - before) / 1e9):>10}  ", draw.style("dim"))
+            text.append(f"{event.what:<9}", draw.style("bold cyan"))
+            text.append(f"{event.detail}\n")
+            before = event.at_ns
+        return text
 
 
 KEYS = (

@@ -12,7 +12,8 @@ from textual.widgets import Footer, Static
 
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.screens.base import FrameScreen, Header
-from lbtop.faces.tui.screens.details import EvidenceScreen, FindingScreen
+from lbtop.faces.tui.screens.details import ConnectionScreen, EvidenceScreen, FindingScreen
+from lbtop.faces.tui.screens.history_rows import connection_rows, session_rows
 from lbtop.faces.tui.widgets.filter_line import FilterLine
 from lbtop.faces.tui.widgets.table import Column, LineTable, Row
 from lbtop.faces.words import hop_name, percent, sensitive_name, size
@@ -55,6 +56,27 @@ TLS_COLUMNS = (
 )
 FINDING_COLUMNS = (Column("mark", "", width=2), Column("title", "finding"))
 
+SESSION_COLUMNS = (
+    Column("key", "session or client", width=20),
+    Column("strip", "targets of its last arrivals, newest right", minimum=16),
+    Column("moves", "moves", width=6, right=True),
+    Column("arrivals", "arrivals", width=9, right=True),
+    Column("client", "client", width=17),
+    Column("last", "last seen", width=9),
+)
+CONNECTION_COLUMNS = (
+    Column("client", "client", minimum=16),
+    Column("target", "target", minimum=16),
+    Column("opened", "opened", width=9),
+    Column("lasted", "lasted", width=9, right=True),
+    Column("protocol", "protocol", width=9),
+    Column("requests", "req", width=5, right=True),
+    Column("out", "bytes out", width=9, right=True),
+    Column("idle", "idle", width=8, right=True),
+    Column("retransmits", "retr", width=5, right=True),
+    Column("end", "end", width=14),
+)
+
 TABS = (
     ("targets", "Targets"),
     ("affinity", "Affinity"),
@@ -90,6 +112,8 @@ class ServiceScreen(FrameScreen):
         yield LineTable(EXPOSURE_COLUMNS, empty="no secret seen on a readable hop", id="exposure")
         yield LineTable(TLS_COLUMNS, empty="no TLS handshake in view", id="tls")
         yield LineTable(FINDING_COLUMNS, empty="nothing found", id="findings-of-service")
+        yield LineTable(SESSION_COLUMNS, empty="no session or client came more than once yet", id="sessions")
+        yield LineTable(CONNECTION_COLUMNS, empty="no connection has ended yet", id="connections")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -138,6 +162,34 @@ class ServiceScreen(FrameScreen):
                 if finding.service == service.service
             ]
         )
+
+        detail = service.detail
+        for name, rows in (
+            ("#sessions", session_rows(service, detail.sessions) if detail else []),
+            ("#connections", connection_rows(detail.connections) if detail else []),
+        ):
+            table = self.query_one(name, LineTable)
+            table.accepts = self.lbtop.filter
+            table.show(rows)
+
+    @on(LineTable.Selected, "#connections")
+    def _open_connection(self, event: LineTable.Selected) -> None:
+        service = self._service(self.lbtop.frame) if self.lbtop.frame else None
+        for row in service.detail.connections if service and service.detail else ():
+            if str(row.number) == event.row.key:
+                self.app.push_screen(ConnectionScreen(row))
+
+    @on(LineTable.Selected, "#targets")
+    def _open_target(self, event: LineTable.Selected) -> None:
+        """The connections of one target."""
+        self.lbtop.set_filter(f"target:{event.row.key}")
+        self.action_tab(6)
+
+    @on(LineTable.Selected, "#sessions")
+    def _open_session(self, event: LineTable.Selected) -> None:
+        """The connections of one session's client."""
+        self.lbtop.set_filter(f"client:{event.row.values['client']}")
+        self.action_tab(6)
 
     @on(LineTable.Selected, "#findings-of-service")
     def _open_finding(self, event: LineTable.Selected) -> None:
