@@ -1,0 +1,67 @@
+"""The reference reader holds what it promises, and the compiled decoder sees what it sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.comparison import differences
+from tests.corpus import SHARED_CAPTURES, committed, orphans
+from tests.readers import by_decoder, by_reference
+from tests.tools import rewrite, writing
+
+CAPTURES = {capture.name: capture.path for capture in committed()}
+FOREIGN = {path.name: path for path in sorted((SHARED_CAPTURES / "ja4").glob("*.*cap*"))}
+
+
+def test_every_truth_has_its_recording() -> None:
+    assert not orphans()
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_decoder_and_reference_see_the_same(name: str) -> None:
+    """Row by row, every column, on every committed capture."""
+    (reference, told), (decoder, counted) = by_reference(CAPTURES[name]), by_decoder(CAPTURES[name])
+    assert not differences(reference, decoder)[:20]
+    for figure in ("packets", "bytes", "undecoded_packets", "truncated_packets", "duplicate_packets", "started_ns", "ended_ns"):
+        assert (figure, getattr(counted, figure)) == (figure, getattr(told, figure))
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_decoder_and_reference_see_the_same_in_foreign_captures(name: str) -> None:
+    (reference, told), (decoder, counted) = by_reference(FOREIGN[name]), by_decoder(FOREIGN[name])
+    assert not differences(reference, decoder)[:20]
+    assert (counted.packets, counted.duplicate_packets) == (told.packets, told.duplicate_packets)
+
+
+FORMATS = {
+    "big-endian": lambda records: writing.pcap(records, ">", nanoseconds=True),
+    "pcapng": lambda records: writing.pcapng(records),
+    "pcapng, big-endian, with an offset": lambda records: writing.pcapng(records, ">", 9, 1_000_000),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_reference_reads_every_form_alike(form: str, tmp_path: Path) -> None:
+    records = writing.read(CAPTURES["offload-lb-cookie-one"])
+    plain = writing.write(tmp_path / "plain.pcap", records)
+    other = tmp_path / "other"
+    other.write_bytes(FORMATS[form](records))
+    assert not differences(by_reference(plain)[0], by_reference(other)[0])
+
+
+def test_reference_reassembles(tmp_path: Path) -> None:
+    """Heads cut into pieces of 7 bytes are the same heads; only packets are counted differently, and a FIN stands alone."""
+    records = writing.read(CAPTURES["offload-lb-cookie-one"])
+    whole = by_reference(writing.write(tmp_path / "whole.pcap", records))[0]
+    pieces = by_reference(writing.write(tmp_path / "pieces.pcap", rewrite.split(records, 7)))[0]
+    assert not differences(whole, pieces, frozenset({"packets_c", "packets_s", "idle_before_end_ns"}))
+
+
+def test_reference_counts_each_packet_of_a_mirror_once(tmp_path: Path) -> None:
+    records = writing.read(CAPTURES["offload-lb-cookie-one"])
+    once, single = by_reference(writing.write(tmp_path / "once.pcap", records))
+    twice, double = by_reference(writing.write(tmp_path / "twice.pcap", rewrite.doubled(records)))
+    assert not differences(once, twice, frozenset({"duplicates"}))
+    assert (double.packets, double.duplicate_packets) == (single.packets, single.packets)

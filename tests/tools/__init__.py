@@ -1,0 +1,1 @@
+"""Recordings rewritten: the same traffic as another capture would have held it."""
