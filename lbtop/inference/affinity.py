@@ -1,8 +1,353 @@
-"""Placeholder."""
+"""What pins a client to a target, and how well: affinity by key, the mechanism in effect, what breaks it."""
 
-from lbtop.model.snapshot import Stickiness, Termination
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lbtop.catalog import balancer_cookie
+from lbtop.inference.assignment import balancing_of
+from lbtop.inference.breaks import find_breaks
+from lbtop.inference.mechanism import (
+    ADDRESS,
+    ADDRESS_UNMARKED,
+    LAYER4,
+    USER,
+    USER_UNMARKED,
+    Kind,
+    Weighing,
+    kinds_of,
+    prior,
+    weigh,
+)
+from lbtop.inference.sessions import SessionFacts, session_facts
+from lbtop.inference.statistics import Floats, affinity_interval, affinity_of
+from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
+from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
+from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.keytable import CROSSED
+from lbtop.reconstruct.ledgers.affinity import Measure
+
+BROUGHT = 0.02
+"""A balancer's cookie is in use where at least this share of requests brings it."""
+MULTIPLEXED = 0.02
+
+
+@dataclass(slots=True)
+class View:
+    """The measures that matter for one service, in the unit in which its balancer decides."""
+
+    layer: int | None                       # 7: per request, 4: per connection, None: undecided
+    layer_evidence: Evidence
+    measures: dict[str, tuple[Measure, int]]   # key -> measure and lane
+    address: str | None                     # the key that holds clients' addresses
+    network: str | None
+    user: str | None                        # the session cookie that tells users best
+    balancer_cookies: dict[str, int]        # names that come back -> requests that bring them
+    inserted: list[str]                     # cookies that the balancer adds in view (front leg)
+    target_cookie: str | None               # a cookie whose values each stand for one target
 
 
 def infer_stickiness(facts: ServiceFacts, termination: Termination) -> Stickiness | None:
+    """The verdict with its evidence; None where nothing but health checks arrived."""
+    ledger = facts.ledgers.affinity
+    if not ledger.connections.tables and not ledger.requests.tables:
+        return None
+    view = _view(facts, termination)
+    sessions = session_facts(facts)
+    verdict = _mechanism(facts, view, sessions, termination)
+    by_key = tuple(_key_affinity(key, *measure) for key, measure in _in_order(view))
+    explaining = _explaining_key(view, verdict.value)
+    measured = explaining or view.user or view.address
+    affinity, interval, keys, returns = _measured(view, measured, verdict.value)
+    breaks = find_breaks(facts, view.measures.get(measured) if measured else None, verdict.value, view.layer)
+    return Stickiness(
+        verdict=verdict,
+        cookie=_cookie(view, verdict.value),
+        balancing=balancing_of(facts, view.measures, measured, verdict.value, view.layer),
+        key=explaining,
+        affinity=affinity,
+        affinity_interval=interval,
+        keys=keys,
+        returns=returns,
+        by_key=by_key,
+        breaks=breaks.breaks,
+        cookie_lifetime=breaks.lifetime,
+        sessions=sessions.sessions,
+        sessions_lost=sessions.lost,
+        orphan_requests=sessions.orphans,
+    )
+
+
+# -- what is looked at --------------------------------------------------------------------------------------------------
+
+
+def _view(facts: ServiceFacts, termination: Termination) -> View:
+    layer, evidence = balancer_layer(facts, termination)
+    measures = facts.ledgers.affinity.measures()
+    ledger = facts.ledgers.affinity
+    chosen: dict[str, tuple[Measure, int]] = {}
+    for (unit, key), measure in measures.items():
+        if unit == "request":
+            chosen[key] = (measure, 0 if layer == 7 else 1)
+    for (unit, key), measure in measures.items():
+        if unit == "connection" and (key not in chosen or layer != 7):
+            chosen[key] = (measure, 0)
+    own = _own_addresses(facts)
+    if not own:
+        for key in ("source_ip", "source_net"):
+            chosen.pop(key, None)
+    elif "forwarded_for" in chosen and _keys_seen(chosen, "forwarded_for") == 0:
+        chosen.pop("forwarded_for")
+    address = next((key for key in ("forwarded_for", "proxy_source", "source_ip") if _keys_seen(chosen, key)), None)
+    network = {"forwarded_for": "forwarded_net", "source_ip": "source_net"}.get(address or "")
+    total = max(ledger.request_count, 1)
+    brought = {
+        label: int(ledger.presented[bit])
+        for bit, label in enumerate(ledger.balancer_labels)
+        if ledger.presented[bit] >= max(2, BROUGHT * total)
+    }
+    inserted = [
+        safe_text(facts.strings[name])
+        for name, count in ledger.set_at_front.items()
+        if count >= 2 and not ledger.set_at_back.get(name)
+    ]
+    return View(
+        layer, evidence, chosen, address, network if network in chosen else None, _user_key(facts, chosen), brought, inserted,
+        _target_cookie(chosen),
+    )  # fmt: skip
+
+
+def balancer_layer(facts: ServiceFacts, termination: Termination) -> tuple[int | None, Evidence]:
+    """Whether the balancer decides per request (7) or per connection (4), and what says so."""
+    ledger, heads = facts.ledgers.affinity, facts.ledgers.heads
+    mode = termination.verdict.value
+    if ledger.several_clients >= max(2, MULTIPLEXED * ledger.consecutive) or ledger.several_users >= max(
+        4, 0.1 * ledger.consecutive_users
+    ):
+        return 7, Evidence(
+            "multiplexing", "connections",
+            f"{ledger.several_clients} of {ledger.consecutive} consecutive requests on one connection come from another client, "
+            f"{ledger.several_users} of {ledger.consecutive_users} from another session: the balancer decides per request",
+        )  # fmt: skip
+    if mode in (Mode.PASSTHROUGH, Mode.L4_TLS):
+        return 4, Evidence("mode", "termination", f"{mode.value}: the balancer forwards connections and reads no requests")
+    if heads.proxies:
+        return 4, Evidence("proxy_header", "proxy", f"{heads.proxies} connections begin with a PROXY header: one client each")
+    if heads.requests and heads.forwarded >= 0.5 * heads.requests:
+        return 7, Evidence(
+            "forwarded", "headers", f"{heads.forwarded} of {heads.requests} requests name their client: something reads them"
+        )
+    if mode in (Mode.OFFLOAD, Mode.BRIDGING):
+        return 7, Evidence("mode", "termination", f"{mode.value}: the balancer speaks HTTP for itself")
+    if ledger.marked_requests:
+        return 7, Evidence("balancer_cookie", "cookies", f"{ledger.marked_requests} requests bring a balancer's cookie")
+    if _own_addresses(facts):
+        return 4, Evidence("addresses", "addresses", "the targets see the clients' own addresses: connections are forwarded")
+    return None, Evidence("layer", "addresses", "nothing says whether the balancer decides per request or per connection")
+
+
+def _own_addresses(facts: ServiceFacts) -> bool:
+    """Whether connections come from the clients' own addresses."""
+    return bool(facts.clients_preserved) or (facts.clients_preserved is None and not facts.balancers)
+
+
+def _keys_seen(measures: dict[str, tuple[Measure, int]], key: str) -> int:
+    return measures[key][0].keys_seen if key in measures else 0
+
+
+def _user_key(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> str | None:
+    """The session cookie with most returning keys."""
+    ledger = facts.ledgers.affinity
+    names = [ledger.cookie_keys[name] for name in sorted(ledger.session_names) if name in ledger.cookie_keys]
+    there = [key for key in names if key in measures and len(measures[key][0].slots)]
+    return max(there, key=lambda key: len(measures[key][0].slots), default=None)
+
+
+def _target_cookie(measures: dict[str, tuple[Measure, int]]) -> str | None:
+    """A cookie that many users share and whose few values each mean one target of their own."""
+    for key, (measure, _) in measures.items():
+        if not key.startswith("cookie:") or not 2 <= len(measure.slots) <= 64 or measure.keys_seen > 64:
+            continue
+        returns, same = measure.returns[:, 0].sum(1), measure.same[:, 0].sum(1)
+        shared = measure.slots["aux_changes"] >= 2
+        homes = measure.slots["last"][shared]
+        if shared.sum() >= 2 and len(np.unique(homes)) == len(homes) and same[shared].sum() >= 0.97 * returns[shared].sum():
+            return key
+    return None
+
+
+# -- the verdict ----------------------------------------------------------------------------------------------------------
+
+
+def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, termination: Termination) -> Verdict[Mechanism]:
+    weighing = Weighing(prior(view.layer), [view.layer_evidence])
+    _weigh_presence(weighing, view, facts)
+    marked = bool(view.balancer_cookies)
+    user = view.measures.get(view.user or "")
+    address = view.measures.get(view.address or "")
+    if view.layer == 4:
+        if address is not None:
+            weigh(weighing, _kinds("address", *address), LAYER4, "addresses")
+    else:
+        if user is not None:
+            weigh(weighing, _kinds("user", *user), USER if marked else USER_UNMARKED, "sessions")
+        if address is not None:
+            kinds = _kinds("address", *address, unknown_users_only=user is not None)
+            weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses")
+    _weigh_sessions(weighing, sessions, len(facts.targets))
+    _weigh_tickets(weighing, facts, termination)
+    return weighing.verdict(_settled_by(facts, view, termination))
+
+
+def _kinds(of: str, measure: Measure, lane: int, unknown_users_only: bool = False) -> dict[int, Kind]:
+    returns, same, chance = (array[:, lane] for array in (measure.returns, measure.same, measure.chance))
+    kinds = kinds_of(of, returns, same, chance)
+    if unknown_users_only:
+        # what is known of the same user was already counted by its session; here only clients that have none
+        alone = kinds_of(of, returns, same, chance, measure.slots["aux"] == 0)
+        kinds = {stratum: kind for stratum, kind in kinds.items() if stratum & 1} | {
+            stratum: kind for stratum, kind in alone.items() if not stratum & 1
+        }
+    return kinds
+
+
+def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None:
+    """Direct evidence: a balancer's cookie that comes back, is inserted in view, or whose values stand for targets."""
+    if Mechanism.LB_COOKIE not in weighing.weights:
+        return
+    total = facts.ledgers.affinity.request_count
+    by_kind: dict[Mechanism, list[str]] = {}
+    for name, count in view.balancer_cookies.items():
+        row = balancer_cookie(name)
+        kind = Mechanism(row.kind) if row is not None and row.kind != "other" else Mechanism.LB_COOKIE
+        by_kind.setdefault(kind, []).append(f"{name} ({count} of {total} requests)")
+    if Mechanism.LB_COOKIE in by_kind or Mechanism.APP_COOKIE in by_kind:
+        by_kind.pop(Mechanism.WEIGHTED_TARGET_GROUP, None)       # within the group something finer is in evidence
+    for kind, names in by_kind.items():
+        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 3.0})
+    if view.inserted and not by_kind:
+        detail = f"set on the clients' leg and by no target: {', '.join(view.inserted)}"
+        weighing.add("inserted_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 3.0})
+    if view.target_cookie and not by_kind:
+        detail = f"each value of {view.target_cookie.removeprefix('cookie:')} stands for one target, whoever brings it"
+        weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0})
+
+
+def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, targets: int) -> None:
+    """Orphans: sessions that return here although no response in view issued them. With one target in view this is what
+    tells stickiness from none; with all of them it says only whether there are more."""
+    if targets != 1 or sessions.judged < 4:
+        return
+    weighing.add(
+        "orphans", "sessions",
+        f"{sessions.judged_orphans} of {sessions.judged} sessions first seen here after the warm-up were issued elsewhere",
+        sessions.likelihoods(list(weighing.weights)),
+    )  # fmt: skip
+
+
+def _weigh_tickets(weighing: Weighing, facts: ServiceFacts, termination: Termination) -> None:
+    """Refused session tickets: inside TLS they measure missing affinity. Accepted ones say little: keys may be shared."""
+    if termination.verdict.value is not Mode.PASSTHROUGH:
+        return
+    offered, resumed = facts.ledgers.sessions.tickets_offered, facts.ledgers.sessions.tickets_accepted
+    if offered < 10:
+        return
+    refused = 1.0 - resumed / offered
+    detail = f"{resumed} of {offered} offered TLS sessions were accepted"
+    scale = min(offered, 60) / 60.0
+    if refused > 0.3:
+        weighing.add("refused_tickets", "tls", detail + ": many were issued elsewhere", {Mechanism.NONE: 4.0 * scale})
+    elif refused < 0.1:
+        weighing.add("accepted_tickets", "tls", detail, {Mechanism.SOURCE_IP: 1.0 * scale})
+    else:
+        weighing.evidence.append(Evidence("tickets", "tls", detail))
+
+
+def _settled_by(facts: ServiceFacts, view: View, termination: Termination) -> str:
+    if termination.verdict.value is Mode.BRIDGING:
+        return "the requests inside TLS: a capture on the clients' side of the balancer, or the targets' decrypted requests"
+    if len(facts.targets) == 1:
+        return "a capture of a second target over the same time: from one target alone returns to another one cannot be seen"
+    if view.user is None and view.address is None:
+        return "something that tells users apart: forwarded addresses, session cookies, or the clients' side of the balancer"
+    if view.layer != 4 and not view.balancer_cookies and not view.inserted:
+        return "the Set-Cookie headers on the clients' side of the balancer, or several users behind one address"
+    return "more returning clients: several users behind one address, or one user from several addresses"
+
+
+# -- what is reported -----------------------------------------------------------------------------------------------------
+
+
+def _in_order(view: View) -> list[tuple[str, tuple[Measure, int]]]:
+    first = ("source_ip", "source_net", "forwarded_for", "forwarded_net", "proxy_source")
+    rank = {key: place for place, key in enumerate(first)}
+    return sorted(view.measures.items(), key=lambda item: (rank.get(item[0], 9), not item[0].startswith("cookie:"), item[0]))
+
+
+def _sums(measure: Measure, lane: int) -> tuple[Floats, Floats, Floats]:
+    return measure.same[:, lane].sum(1), measure.chance[:, lane].sum(1), measure.returns[:, lane].sum(1)
+
+
+def _key_affinity(key: str, measure: Measure, lane: int) -> KeyAffinity:
+    same, chance, returns = _sums(measure, lane)
+    value = affinity_of(float(same.sum()), float(chance.sum()), float(returns.sum()))
+    return KeyAffinity(key, value, affinity_interval(same, chance, returns), int((returns > 0).sum()), int(returns.sum()))
+
+
+def _explaining_key(view: View, mechanism: Mechanism | None) -> str | None:
+    if mechanism is Mechanism.SOURCE_IP:
+        return _narrowest(view)
+    if mechanism in (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP):
+        if mechanism is Mechanism.LB_COOKIE and view.target_cookie:
+            return view.target_cookie
+        return view.user or view.address
+    return None
+
+
+def _narrowest(view: View) -> str | None:
+    """The address, or its network where whole networks keep together."""
+    if view.network is not None:
+        measure, lane = view.measures[view.network]
+        crossed = measure.returns[:, lane, CROSSED].sum()
+        chance, same = measure.chance[:, lane, CROSSED].sum(), measure.same[:, lane, CROSSED].sum()
+        together = affinity_of(float(same), float(chance), float(crossed))
+        spread = int((measure.slots["aux_changes"] > 0).sum())
+        if together is not None and together > 0.9 and crossed >= 10 and spread >= 3:
+            return view.network
+    return view.address
+
+
+def _measured(
+    view: View, key: str | None, mechanism: Mechanism | None
+) -> tuple[float | None, tuple[float, float] | None, int, int]:
+    if key is None or key not in view.measures:
+        return None, None, 0, 0
+    measure, lane = view.measures[key]
+    same, chance, returns = _sums(measure, lane)
+    if mechanism in (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE) and view.balancer_cookies:
+        brings = measure.slots["marks_any"] != 0             # clients that never return the cookie are measured apart
+        if brings.any():
+            same, chance, returns = same[brings], chance[brings], returns[brings]
+    value = affinity_of(float(same.sum()), float(chance.sum()), float(returns.sum()))
+    return value, affinity_interval(same, chance, returns), int((returns > 0).sum()), int(returns.sum())
+
+
+def _cookie(view: View, mechanism: Mechanism | None) -> SafeText | None:
+    if mechanism not in (Mechanism.SOURCE_IP, Mechanism.NONE) or view.balancer_cookies:
+        wanted = mechanism.value if mechanism is not None else None
+        ranked = sorted(view.balancer_cookies.items(), key=lambda item: (-item[1], len(item[0]), item[0]))
+        for name, _ in ranked:
+            row = balancer_cookie(name)
+            if wanted is None or mechanism in (Mechanism.SOURCE_IP, Mechanism.NONE) or row is None or row.kind == wanted:
+                return SafeText(name)
+    if mechanism is Mechanism.LB_COOKIE:
+        if view.target_cookie:
+            return SafeText(view.target_cookie.removeprefix("cookie:"))
+        if view.inserted:
+            return SafeText(view.inserted[0])
+    if mechanism is Mechanism.APP_COOKIE and view.user:
+        return SafeText(view.user.removeprefix("cookie:"))
     return None

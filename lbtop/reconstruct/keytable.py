@@ -230,7 +230,7 @@ class KeyTable:
             place = self._place(self.rows[i].presented)
             if self.index[place] != 0:
                 s = self.index[place] - 1
-                if self.slots[s].value != value:     # the key goes on under a new value
+                if self.slots[s].value != value:  # the key goes on under a new value
                     self.slots[s].previous = self.slots[s].value
                     self.slots[s].value = value
                     place = self._place(value)
@@ -243,10 +243,10 @@ class KeyTable:
             self._begin(i, place)
             return 0
         if self.rows[i].issued:
-            return 0                                 # set again, unchanged: its request already counted
+            return 0  # set again, unchanged: its request already counted
         s = self.index[place] - 1
         if self.rows[i].request != 0 and self.slots[s].request == self.rows[i].request:
-            return 0                                 # the same name twice in one request
+            return 0  # the same name twice in one request
         self._return(s, i)
         return 0
 
@@ -315,7 +315,7 @@ class KeyTable:
                 self.slots[s].longest_age_ns = age_ns
         else:
             self._moved(s, i, stratum, gap_ns, age_ns)
-        if self.rows[i].conn > self.slots[s].top_conn:   # connections are numbered in the order they opened
+        if self.rows[i].conn > self.slots[s].top_conn:  # connections are numbered in the order they opened
             self.slots[s].top_conn = self.rows[i].conn
             self.slots[s].connections += 1
             cell = 3 * (_STRATA + stratum)

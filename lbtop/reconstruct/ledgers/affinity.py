@@ -36,12 +36,12 @@ class Measure:
     """What one key did, in arrays over its values; rows are keys with two arrivals or more."""
 
     key: str
-    slots: Rows                             # keytable.SLOT
-    returns: npt.NDArray[np.float64]        # [keys, lanes, strata]
+    slots: Rows  # keytable.SLOT
+    returns: npt.NDArray[np.float64]  # [keys, lanes, strata]
     same: npt.NDArray[np.float64]
-    chance: npt.NDArray[np.float64]         # sums over returns
-    firsts: npt.NDArray[np.uint16]          # targets of the latest first assignments, in order
-    moves: Rows                             # keytable.MOVE, in order
+    chance: npt.NDArray[np.float64]  # sums over returns
+    firsts: npt.NDArray[np.uint16]  # targets of the latest first assignments, in order
+    moves: Rows  # keytable.MOVE, in order
     moves_seen: int
     keys_seen: int
     arrivals: int
@@ -58,7 +58,7 @@ class Unit:
     sequence: npt.NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
     sources: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
     times: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    epochs: list[tuple[int, int]] = field(default_factory=list)   # (time, set of targets as bits) of the latest epochs
+    epochs: list[tuple[int, int]] = field(default_factory=list)  # (time, set of targets as bits) of the latest epochs
 
     def table(self, key: str, cap: int = _ADDRESS_KEYS) -> KeyTable:
         found = self.tables.get(key)
@@ -129,22 +129,23 @@ class AffinityLedger:
     def __init__(self) -> None:
         self.connections = Unit()
         self.requests = Unit()
-        self.cookie_keys: dict[int, str] = {}          # name number -> key, of measured names
-        self.rotating: set[str] = set()                # cookies that are present and no keys
-        self.other_names = 0                           # names beyond the cap
-        self.balancer_names: dict[int, int] = {}       # name number -> bit in the marks
-        self.balancer_labels: list[str] = []           # by bit
+        self.cookie_keys: dict[int, str] = {}  # name number -> key, of measured names
+        self.rotating: set[str] = set()  # cookies that are present and no keys
+        self.other_names = 0  # names beyond the cap
+        self.balancer_names: dict[int, int] = {}  # name number -> bit in the marks
+        self.balancer_labels: list[str] = []  # by bit
         self.session_names: set[int] = set()
-        self.presented = np.zeros(BALANCER_NAMES, np.int64)     # requests that bring each balancer cookie
+        self.presented = np.zeros(BALANCER_NAMES, np.int64)  # requests that bring each balancer cookie
         self.request_count = 0
-        self.marked_requests = 0                       # requests that bring any stickiness cookie
+        self.marked_requests = 0  # requests that bring any stickiness cookie
         self.session_requests = 0
-        self.set_at_front: dict[int, int] = {}         # Set-Cookie by name, where the front leg is in view
+        self.set_at_front: dict[int, int] = {}  # Set-Cookie by name, where the front leg is in view
         self.set_at_back: dict[int, int] = {}
         self.brought_to_front: dict[int, int] = {}
-        self.several_clients = 0                       # consecutive requests of one connection that name different clients
+        self.several_clients = 0  # consecutive requests of one connection that name different clients
         self.consecutive = 0
-        self._client_of_last: tuple[int, int] = (0, 0)
+        self.several_users = 0                         # the same by session
+        self.consecutive_users = 0
         self._nets: U64 = np.zeros(1, np.uint64)
 
     # -- folding ----------------------------------------------------------------------------------------------------
@@ -230,6 +231,10 @@ class AffinityLedger:
         self, unit: Unit, feeds: list[tuple[str, Rows]], by_name: ByName, requests: Rows, begin: int, end: int
     ) -> None:
         users = self._users(requests, by_name, begin, end)
+        if self.session_names:
+            together, changed = _changes(requests["conn"][begin:end], users)
+            self.consecutive_users += together
+            self.several_users += changed
         for key, rows in feeds:
             if key != "forwarded_net":
                 rows["aux"][begin:end] = users
@@ -352,13 +357,9 @@ class AffinityLedger:
 
     def _count_multiplexing(self, requests: Rows, client: U64) -> None:
         """Several clients on one connection prove that the balancer decides per request."""
-        if not len(requests):
-            return
-        order = np.argsort(requests["conn"], kind="stable")
-        conn, who = requests["conn"][order], client[order]
-        together = (conn[1:] == conn[:-1]) & (who[1:] != 0) & (who[:-1] != 0)
-        self.consecutive += int(together.sum())
-        self.several_clients += int((together & (who[1:] != who[:-1])).sum())
+        together, changed = _changes(requests["conn"], client)
+        self.consecutive += together
+        self.several_clients += changed
 
     def _networks(self, numbers: npt.NDArray[np.generic], window: ServiceWindow) -> U64:
         """The /24 or /64 of each address number, as one 64-bit value."""
@@ -392,6 +393,12 @@ class AffinityLedger:
             for key, table in unit.tables.items():
                 found[label, key] = _measure(key, table, [chance for chance, _ in unit.chances(key, table)])
         return found
+
+    def session_rows(self) -> list[Rows]:
+        """Every key (SLOT) of each session cookie, those that came only once included."""
+        keys = [self.cookie_keys[name] for name in sorted(self.session_names) if name in self.cookie_keys]
+        tables = [self.requests.tables[key] for key in keys if key in self.requests.tables]
+        return [table.slot_rows[: len(table)] for table in tables]
 
     def caps_reached(self) -> list[str]:
         caps = [
@@ -439,6 +446,14 @@ def _counted(window: ServiceWindow, table: str) -> tuple[Rows, npt.NDArray[np.ui
     if keep.all():
         return rows, target
     return rows[keep], np.ascontiguousarray(target[keep])
+
+
+def _changes(conns: npt.NDArray[np.generic], who: U64) -> tuple[int, int]:
+    """Consecutive rows of one connection that both name somebody, and those that name somebody else than the one before."""
+    order = np.argsort(conns, kind="stable")
+    conns, who = conns[order], who[order]
+    together = (conns[1:] == conns[:-1]) & (who[1:] != 0) & (who[:-1] != 0)
+    return int(together.sum()), int((together & (who[1:] != who[:-1])).sum())
 
 
 def _distinct(numbers: npt.NDArray[np.generic]) -> list[int]:

@@ -1,0 +1,154 @@
+"""The statistics behind verdicts, in numpy alone. Everything random is seeded: the same facts give the same figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+SEED = 20_240_229
+GROUPS = 128
+"""More keys than this are dealt into so many groups before they are resampled: the interval is the same, the cost is not."""
+RESAMPLES = 400
+
+
+def normal_tail(z: float) -> float:
+    """P(Z > z) of the standard normal distribution."""
+    return 0.5 * math.erfc(z / math.sqrt(2.0))
+
+
+def chi_square_tail(x: float, degrees: int) -> float:
+    """P(X > x) of the chi-square distribution (Wilson-Hilferty; good to a few parts in a thousand for 2 degrees and more)."""
+    if degrees <= 0 or x <= 0:
+        return 1.0
+    if degrees == 1:
+        return math.erfc(math.sqrt(x / 2.0))
+    if degrees == 2:
+        return math.exp(-x / 2.0)
+    spread = 2.0 / (9.0 * degrees)
+    return normal_tail(((x / degrees) ** (1.0 / 3.0) - (1.0 - spread)) / math.sqrt(spread))
+
+
+def student_factor(count: int) -> float:
+    """How much wider than a normal one a 95 % interval from ``count`` independent units is (Student's t, two-sided)."""
+    if count < 2:
+        return 6.5
+    quantile = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}.get(count - 1)
+    return (quantile if quantile is not None else 1.96 + 2.4 / (count - 1)) / 1.96
+
+
+def binomial_tail(successes: int, trials: int, probability: float) -> float:
+    """P(at least this many successes), exact."""
+    if successes <= 0:
+        return 1.0
+    if probability <= 0:
+        return 0.0
+    if probability >= 1:
+        return 1.0
+    k = np.arange(successes, trials + 1)
+    logs = log_choose(trials, k) + k * math.log(probability) + (trials - k) * math.log1p(-probability)
+    return float(min(np.exp(logs - logs.max()).sum() * math.exp(logs.max()), 1.0))
+
+
+def log_choose(n: int, k: npt.NDArray[np.int64]) -> Floats:
+    """Logarithm of the binomial coefficients."""
+    table = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, n + 1)))))
+    result: Floats = table[n] - table[k] - table[n - k]
+    return result
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: p-values that may be compared with the level whatever number of tests was made."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected = [0.0] * len(p_values)
+    floor = 0.0
+    for rank, place in enumerate(order):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = floor
+    return corrected
+
+
+def gini(values: Floats) -> float:
+    """Gini coefficient of non-negative values: 0 all equal, towards 1 all in one."""
+    total = float(values.sum())
+    n = len(values)
+    if n == 0 or total <= 0:
+        return 0.0
+    ordered = np.sort(values)
+    return float((2.0 * (np.arange(1, n + 1) * ordered).sum() / (n * total)) - (n + 1.0) / n)
+
+
+def affinity_of(same: float, chance: float, returns: float) -> float | None:
+    """(rate of returns to the same target - chance) / (1 - chance); None where chance leaves nothing to measure."""
+    room = returns - chance
+    return None if returns <= 0 or room < 0.02 * returns else (same - chance) / room
+
+
+def affinity_interval(same: Floats, chance: Floats, returns: Floats) -> tuple[float, float] | None:
+    """95 % interval of the affinity from resampling keys (one entry per key in each array).
+
+    Few keys widen it as Student's t does. Keys that all came back to their target every time leave nothing to resample: then the
+    lower end is the affinity at which as many faithful keys would be seen one time in twenty.
+    """
+    useful = returns > 0
+    same, chance, returns = same[useful], chance[useful], returns[useful]
+    keys = len(returns)
+    value = affinity_of(float(same.sum()), float(chance.sum()), float(returns.sum()))
+    if value is None or keys == 0:
+        return None
+    expected = float(chance.sum() / returns.sum())
+    lowest = max(-1.0, -expected / (1.0 - expected))
+    if float(same.sum()) == float(returns.sum()):
+        faithful = 0.05 ** (1.0 / keys)
+        return max(lowest, (faithful - expected) / (1.0 - expected)), 1.0
+    if keys > GROUPS:
+        group = np.arange(keys) % GROUPS
+        same, chance, returns = (np.bincount(group, column, GROUPS) for column in (same, chance, returns))
+    units = len(returns)
+    rng = np.random.default_rng(SEED)
+    weights = rng.multinomial(units, np.full(units, 1.0 / units), RESAMPLES).astype(np.float64)
+    resampled_chance = weights @ chance
+    room = np.maximum(weights @ returns - resampled_chance, 1e-9)
+    values = (weights @ same - resampled_chance) / room
+    low, high = np.percentile(values, [2.5, 97.5]).tolist()
+    wider = student_factor(keys) * math.sqrt(units / max(units - 1, 1))
+    if keys == 1 or low == high:
+        error = math.sqrt(max(value + expected, 0.05) * 1.0 / keys)
+        low, high = value - error, value + error
+        wider = 1.0
+    return max(lowest, value - (value - low) * wider), min(1.0, value + (high - value) * wider)
+
+
+def log_mean_exp(values: Floats) -> float:
+    """Logarithm of the mean of exponentials."""
+    top = float(values.max())
+    return top + math.log(float(np.exp(values - top).mean()))
+
+
+def normalised(log_weights: dict[str, float]) -> dict[str, float]:
+    """Probabilities that sum to 1, from logarithms of weights."""
+    top = max(log_weights.values())
+    weights = {name: math.exp(value - top) for name, value in log_weights.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def rank_test(first: Floats, second: Floats) -> float:
+    """Two-sided p-value of the Mann-Whitney rank test (normal approximation with ties): do two samples differ in location?"""
+    n, m = len(first), len(second)
+    if n == 0 or m == 0:
+        return 1.0
+    both = np.concatenate((first, second))
+    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+    statistic = float(ranks[:n].sum()) - n * (n + 1) / 2.0
+    ties = float((counts.astype(np.float64) ** 3 - counts).sum())
+    total = n + m
+    variance = n * m / 12.0 * (total + 1 - ties / (total * (total - 1)))
+    if variance <= 0:
+        return 1.0
+    return min(1.0, 2.0 * normal_tail(abs(statistic - n * m / 2.0) / math.sqrt(variance)))
