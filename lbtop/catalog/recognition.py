@@ -38,9 +38,7 @@ def recognition() -> Recognition:
         api_key_headers=frozenset(row.name.lower().encode() for row in secrets if row.place == "header"),
         tls_headers={
             **default.tls_headers,
-            **{
-                row.header.lower().encode(): b"" for row in catalog.headers() if row.tls == "yes" and row.match != "via"
-            },
+            **{row.header.lower().encode(): b"" for row in catalog.headers() if row.tls == "yes" and row.match != "via"},
             b"front-end-https": b"on",
         },
         parameters={row.name.lower().encode(): _KINDS[row.kind] for row in secrets if row.place == "parameter"},

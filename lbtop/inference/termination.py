@@ -1,9 +1,187 @@
-"""Placeholder."""
+"""Where TLS ends: bridging, passthrough, offload, TLS termination at layer 4, or none.
 
-from lbtop.model.judgement import Mode, Verdict
+Logical proofs first, then weighed evidence (:mod:`lbtop.inference.weighing`). What arrives at the targets decides which
+questions are open. TLS arrives: is it the balancer's own (bridging) or the clients' (passthrough)? Plaintext arrives: was
+the hop before it TLS, and does the balancer read HTTP (offload) or not (TLS termination at layer 4)?
+Where the answer stays open the verdict is `unknown`, with the candidates and with what would settle it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lbtop.inference.arriving import Arrivals, arrivals, front_signals, layer_signals, tls_signals
+from lbtop.inference.hops import hops
+from lbtop.inference.identity import ProductMarks, product_marks
+from lbtop.inference.weighing import PROOF, Question
+from lbtop.model.judgement import DECISION_THRESHOLD, Evidence, Mode, Verdict
 from lbtop.model.snapshot import Termination
 from lbtop.reconstruct.facts import ServiceFacts
 
+MIXED_SHARE, MIXED_CONNECTIONS = 0.02, 3
+"""A service is mixed when this share and this number of data connections come in each of two modes (contract: Mode)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """Candidates for one kind of arrival, and what they rest on."""
+
+    candidates: Mapping[Mode, float]
+    evidence: tuple[Evidence, ...]
+    settled_by: str | None
+
 
 def infer_termination(facts: ServiceFacts) -> Termination:
-    return Termination(Verdict({mode: 0.2 for mode in Mode}), ())
+    """The service's mode (its majority's), its hops, and connections per mode where it is mixed."""
+    seen = arrivals(facts)
+    marks = product_marks(facts)
+    by_kind = {"tls": seen.tls, "plain": seen.plain, "quic": seen.datagrams_tls, "datagrams": seen.datagrams_plain}
+    kind = max(by_kind, key=lambda name: by_kind[name])
+    if by_kind[kind] == 0 or seen.opaque + seen.datagrams_opaque > 4 * by_kind[kind]:
+        leaning = _nothing_readable(seen)
+    else:
+        leaning = _lean(kind, facts, marks, seen)
+    verdict: Verdict[Mode] = Verdict(leaning.candidates, leaning.evidence, leaning.settled_by)
+    if verdict.value is not None:
+        verdict = Verdict(leaning.candidates, leaning.evidence, None)
+    by_mode = _by_mode(kind, seen, facts, marks, verdict)
+    return Termination(verdict, hops(facts, kind, verdict, marks), by_mode)
+
+
+def _lean(kind: str, facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> Leaning:
+    if kind == "tls":
+        return _tls_arrives(facts, seen)
+    if kind == "plain":
+        return _plain_arrives(facts, marks, seen)
+    if kind == "quic":
+        detail = f"{seen.datagrams_tls} QUIC or DTLS flows: their encryption ends where they end"
+        evidence = Evidence("encrypted-datagrams", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
+        return Leaning(_candidates({Mode.PASSTHROUGH: 0.97, Mode.BRIDGING: 0.03}), (evidence,), None)
+    detail = f"{seen.datagrams_plain} flows of a recognised clear datagram protocol"
+    evidence = Evidence("clear-datagrams", "protocol", detail, Mode.NONE.value, PROOF)
+    return Leaning(_candidates({Mode.NONE: 0.97, Mode.L4_TLS: 0.03}), (evidence,), None)
+
+
+def _nothing_readable(seen: Arrivals) -> Leaning:
+    number = seen.opaque + seen.datagrams_opaque
+    detail = f"no protocol was recognised in {number} connections" if number else "no data connection is in view"
+    evidence = Evidence("opaque", "protocol", detail)
+    settled = "a capture that holds the first bytes of connections (start it before they open, without a short snap length)"
+    return Leaning(_candidates({mode: 1.0 for mode in Mode}), (evidence,), settled)
+
+
+def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
+    pairs = facts.pairs
+    question = Question("bridging", Mode.BRIDGING.value, Mode.PASSTHROUGH.value)
+    if pairs.hellos_front and pairs.hellos_back:
+        least = min(pairs.hellos_front, pairs.hellos_back)
+        if pairs.randoms_on_both:
+            detail = f"{pairs.randoms_on_both} of {least} ClientHello.random values stand on both legs: the same hellos"
+            question.prove("same-random", "client-hello", False, detail)
+        else:
+            detail = f"none of {least} ClientHello.random values stands on both legs, TLS on both: two different sessions"
+            question.prove("different-random", "client-hello", True, detail)
+    elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
+        detail = f"{pairs.same_isn} connections keep their initial sequence number across the balancer: one TCP connection"
+        question.prove("same-tcp", "tcp-stack", False, detail)
+    elif pairs.front_plain and not pairs.front_tls and pairs.front_plain >= 3:
+        detail = f"{pairs.front_plain} plain connections in front, TLS to the targets: the balancer adds the encryption"
+        candidates = _candidates({Mode.BRIDGING: 0.5, Mode.PASSTHROUGH: 0.25, Mode.NONE: 0.25})
+        seen_in_front = Evidence("plain-in-tls-out", "front-leg", detail)
+        return Leaning(candidates, (seen_in_front,), "nothing: plain in and TLS out is none of the modes, see the hops")
+    tls_signals(facts, question)
+    if not facts.ledgers.handshakes.back.hellos and question.proven is None:
+        detail = f"{seen.tls} TLS connections joined after their handshakes: no hello to judge by"
+        candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
+        settled = "a capture that holds TLS handshakes: start it before connections open"
+        return Leaning(candidates, (Evidence("no-hello", "client-hello", detail), *question.evidence()), settled)
+    yes = question.probability
+    candidates = _candidates({Mode.BRIDGING: yes, Mode.PASSTHROUGH: 1 - yes})
+    settled = "the clients' side of the balancer: passthrough shows the same ClientHello.random on both sides, bridging never"
+    evidence = question.evidence()
+    if yes > 0.5 and _keeps_clients(facts):
+        detail = "the targets see the clients' own addresses: TLS is ended and begun again at layer 4"
+        evidence = (*evidence, Evidence("layer-4-bridging", "addresses", detail, Mode.BRIDGING.value, None))
+    return Leaning(candidates, evidence, settled)
+
+
+def _keeps_clients(facts: ServiceFacts) -> bool:
+    return facts.clients_preserved is True or facts.ledgers.heads.proxies > 0
+
+
+def _plain_arrives(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> Leaning:
+    pairs = facts.pairs
+    front = Question("tls_front", "tls_front", Mode.NONE.value)
+    layer = Question("layer7", Mode.OFFLOAD.value, Mode.L4_TLS.value)
+    if pairs.front_tls + pairs.front_plain:
+        detail = f"in front, {pairs.front_tls} connections are TLS and {pairs.front_plain} readable"
+        if pairs.front_tls > pairs.front_plain:
+            front.prove("front-leg-tls", "front-leg", True, detail)
+        else:
+            front.prove("front-leg-plain", "front-leg", False, detail)
+    elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
+        detail = f"{pairs.same_isn} readable connections keep their initial sequence number across the balancer"
+        front.prove("same-tcp", "tcp-stack", False, detail)
+    front_signals(facts, marks, front)
+    layer_signals(facts, marks, layer, seen)
+    tls, http = front.probability, layer.probability
+    candidates = _candidates({Mode.OFFLOAD: tls * http, Mode.L4_TLS: tls * (1 - http), Mode.NONE: 1 - tls})
+    name = Mode.OFFLOAD.value if http >= 0.5 else Mode.L4_TLS.value
+    told = tuple(
+        Evidence(item.signal, item.group, item.detail, name if item.favours == "tls_front" else item.favours, item.weight)
+        for item in front.evidence()
+    )
+    evidence = told + (layer.evidence() if tls >= 0.3 else ())
+    return Leaning(candidates, _by_weight(evidence), _what_settles_plain(facts, tls, http))
+
+
+def _what_settles_plain(facts: ServiceFacts, tls: float, http: float) -> str:
+    if 1 - DECISION_THRESHOLD < tls < DECISION_THRESHOLD:
+        settled = "the clients' side of the balancer, or its listener's configuration: is the client's hop TLS?"
+        if http < 0.5:
+            settled += " PROXY protocol v2 with TLS details (send-proxy-v2-ssl) would say it on every connection"
+        else:
+            settled += " X-Forwarded-Proto on every request would say it"
+        return settled
+    return "the balancer's configuration: does its listener read HTTP, or pass bytes on?"
+
+
+def _by_weight(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """Proofs first, then the heaviest."""
+    return tuple(sorted(evidence, key=lambda item: -(item.weight if item.weight is not None else 100.0)))
+
+
+def _candidates(weights: Mapping[Mode, float]) -> dict[Mode, float]:
+    """Probabilities that sum to 1, in the order of :class:`Mode`."""
+    whole = sum(weights.values())
+    return {mode: weights[mode] / whole for mode in Mode if weights.get(mode, 0.0) > 0}
+
+
+def _by_mode(
+    kind: str, seen: Arrivals, facts: ServiceFacts, marks: ProductMarks, verdict: Verdict[Mode]
+) -> Mapping[str, int] | None:
+    """Data connections per mode, where there are enough in two of them."""
+    counts: dict[str, int] = {}
+    others = {"tls": seen.tls, "plain": seen.plain, "quic": seen.datagrams_tls, "datagrams": seen.datagrams_plain}
+    for other, connections in others.items():
+        if not _counts(connections, seen.total):
+            continue
+        leaning = verdict if other == kind else Verdict(_lean(other, facts, marks, seen).candidates)
+        for token, part in _split(other, leaning, connections, facts).items():
+            counts[token] = counts.get(token, 0) + part
+    counts = {token: part for token, part in counts.items() if _counts(part, seen.total)}
+    return counts if len(counts) > 1 else None
+
+
+def _counts(connections: int, total: int) -> bool:
+    return connections >= MIXED_CONNECTIONS and connections >= MIXED_SHARE * total
+
+
+def _split(kind: str, leaning: Verdict[Mode], connections: int, facts: ServiceFacts) -> dict[str, int]:
+    """Plain connections by what their requests say of the client's hop; everything else is of one mode."""
+    if kind == "plain":
+        http, https = facts.ledgers.heads.connections_by_proto()
+        if _counts(http, connections) and _counts(https, connections):
+            return {Mode.OFFLOAD.value: https, Mode.NONE.value: http}
+    return {leaning.token: connections}

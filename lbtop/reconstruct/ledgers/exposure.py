@@ -58,11 +58,11 @@ class ExposureLedger:
     def __init__(self) -> None:
         self.connections = np.zeros((2, PROTOCOLS), np.int64)
         self.bytes = np.zeros((2, PROTOCOLS), np.int64)
-        self.datagrams = np.zeros((2, PROTOCOLS), np.int64)      # of those connections, the UDP flows
-        self.checks = np.zeros(PROTOCOLS, np.int64)              # health checks of the last leg
-        self.secrets: dict[tuple[int, int], list[int]] = {}      # (leg, kind) -> count, first, last (ns)
+        self.datagrams = np.zeros((2, PROTOCOLS), np.int64)  # of those connections, the UDP flows
+        self.checks = np.zeros(PROTOCOLS, np.int64)  # health checks of the last leg
+        self.secrets: dict[tuple[int, int], list[int]] = {}  # (leg, kind) -> count, first, last (ns)
         self.distinct: dict[tuple[int, int], DistinctValues] = {}
-        self.names = Tally(cap=512)                              # (kind, name of the header, cookie or parameter)
+        self.names = Tally(cap=512)  # (kind, name of the header, cookie or parameter)
 
     def fold(self, window: ServiceWindow) -> None:
         self._connections(BACK, window.back["connections"])
@@ -79,7 +79,7 @@ class ExposureLedger:
             return
         rows = rows[(rows["bytes_c"] != 0) | (rows["bytes_s"] != 0)]
         protocol = rows["protocol7"] % PROTOCOLS
-        size = (rows["bytes_c"] + rows["bytes_s"]).astype(np.float64)     # exact to 2**53 bytes per window
+        size = (rows["bytes_c"] + rows["bytes_s"]).astype(np.float64)  # exact to 2**53 bytes per window
         self.connections[leg] += np.bincount(protocol, minlength=PROTOCOLS)
         self.bytes[leg] += np.bincount(protocol, size, PROTOCOLS).astype(np.int64)
         self.datagrams[leg] += np.bincount(protocol[rows["proto"] == 17], minlength=PROTOCOLS)

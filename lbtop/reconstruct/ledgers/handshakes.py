@@ -18,14 +18,14 @@ class Negotiated:
 
     def __init__(self) -> None:
         self.hellos = 0
-        self.offered = 0                             # sessions offered for resumption to a server whose answer was seen
+        self.offered = 0  # sessions offered for resumption to a server whose answer was seen
         self.accepted = 0
         self.alerts = 0
-        self.versions = Tally(cap=64)                # negotiated version, both hellos seen
-        self.ciphers = Tally(cap=512)                # negotiated version << 16 | cipher
+        self.versions = Tally(cap=64)  # negotiated version, both hellos seen
+        self.ciphers = Tally(cap=512)  # negotiated version << 16 | cipher
         self.ja4 = Tally(cap=1024)
         self.sni = Tally(cap=1024)
-        self.alpn = Tally(cap=256)                   # chosen, or first offered where the choice is encrypted
+        self.alpn = Tally(cap=256)  # chosen, or first offered where the choice is encrypted
 
     def fold(self, rows: Rows) -> None:
         if len(rows) == 0:
@@ -60,11 +60,11 @@ class HandshakeLedger:
         self.front = Negotiated()
         self.families = Tally(columns=5, cap=8192)
         """(family, client): hellos, with GREASE, with ECH, with a post-quantum share, offering a session."""
-        self.sni_families = Tally(cap=4096)          # (sni, family)
-        self.sessions = Tally(columns=3, cap=8192)   # offered session: hellos, Σ and Σ² of client numbers
-        self.certificates = Tally(columns=1, cap=1024)   # (target, certificate number), where readable
-        self.certificate_hashes: dict[int, int] = {}     # keyed hash -> dense number
-        self.validity: dict[int, tuple[int, int]] = {}   # certificate number -> not before, not after (ns)
+        self.sni_families = Tally(cap=4096)  # (sni, family)
+        self.sessions = Tally(columns=3, cap=8192)  # offered session: hellos, Σ and Σ² of client numbers
+        self.certificates = Tally(columns=1, cap=1024)  # (target, certificate number), where readable
+        self.certificate_hashes: dict[int, int] = {}  # keyed hash -> dense number
+        self.validity: dict[int, tuple[int, int]] = {}  # certificate number -> not before, not after (ns)
         self.first_ns = 0
         self.last_ns = 0
 
@@ -85,10 +85,7 @@ class HandshakeLedger:
         self.first_ns = self.first_ns or int(rows["at_ns"][0])
         self.last_ns = int(rows["at_ns"][-1])
         flags = rows["flags"]
-        bits = [
-            (flags & np.uint32(mask)) != 0
-            for mask in (HelloFlag.GREASE, HelloFlag.ECH, HelloFlag.POST_QUANTUM, RESUMPTION)
-        ]
+        bits = [(flags & np.uint32(mask)) != 0 for mask in (HelloFlag.GREASE, HelloFlag.ECH, HelloFlag.POST_QUANTUM, RESUMPTION)]
         known = rows["family"] != 0
         self.families.add(pair(rows["family"], rows["client"])[known], *(bit[known] for bit in bits))
         self.sni_families.add(pair(rows["sni"], rows["family"])[known])

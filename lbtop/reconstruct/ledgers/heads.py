@@ -25,26 +25,26 @@ class HeadLedger:
 
     def __init__(self) -> None:
         self.requests = 0
-        self.flags = np.zeros(32, np.int64)              # requests with each ReqFlag bit
-        self.forwarded_proto = np.zeros(4, np.int64)     # absent, http, https, something else
-        self.forwarded = 0                               # requests with a forwarded address
-        self.versions = Tally(cap=16)                    # 10, 11, 20
-        self.shapes = Tally(columns=3, cap=2048)         # (shape, version): requests, with forwarded address, as https
-        self.browsers = Tally(columns=1 + len(BROWSER_BITS), cap=2048)   # (user agent, shape): requests, with each bit
+        self.flags = np.zeros(32, np.int64)  # requests with each ReqFlag bit
+        self.forwarded_proto = np.zeros(4, np.int64)  # absent, http, https, something else
+        self.forwarded = 0  # requests with a forwarded address
+        self.versions = Tally(cap=16)  # 10, 11, 20
+        self.shapes = Tally(columns=3, cap=2048)  # (shape, version): requests, with forwarded address, as https
+        self.browsers = Tally(columns=1 + len(BROWSER_BITS), cap=2048)  # (user agent, shape): requests, with each bit
         self.forwarded_ports = Tally(cap=64)
         self.via = Tally(cap=64)
         self.hosts = Tally(cap=1024)
-        self.checks = Tally(cap=256)                     # user agents of health checks
-        self.connections = Tally(columns=5, cap=_CONNECTIONS_CAP)
-        """Connection: requests, forwarded as http, as https, sum and sum of squares of the last forwarded address."""
-        self.cookies = Tally(columns=3, cap=1024)        # name in Cookie: rows, balancer's, session's
-        self.set_cookies = Tally(columns=1 + len(_SET_BITS), cap=1024)   # name in Set-Cookie: rows, with each attribute
+        self.checks = Tally(cap=256)  # user agents of health checks
+        self.connections = Tally(columns=7, cap=_CONNECTIONS_CAP)
+        """Connection: requests, forwarded as http, as https, Σ and Σ² of the last forwarded address, of the user agent."""
+        self.cookies = Tally(columns=3, cap=1024)  # name in Cookie: rows, balancer's, session's
+        self.set_cookies = Tally(columns=1 + len(_SET_BITS), cap=1024)  # name in Set-Cookie: rows, with each attribute
         self.named_targets = Tally(columns=2, cap=1024)  # (name, decoder): naming a target, the one reached
-        self.servers = Tally(cap=64)                     # Server header of responses
+        self.servers = Tally(cap=64)  # Server header of responses
         self.proxy_flags = np.zeros(16, np.int64)
-        self.proxies = 0                                 # connections with a PROXY header that has addresses
-        self.proxy_ports = Tally(cap=64)                 # destination ports in PROXY headers
-        self.proxy_tls = Tally(cap=16)                   # TLS versions in SSL TLVs
+        self.proxies = 0  # connections with a PROXY header that has addresses
+        self.proxy_ports = Tally(cap=64)  # destination ports in PROXY headers
+        self.proxy_tls = Tally(cap=16)  # TLS versions in SSL TLVs
 
     def fold(self, window: ServiceWindow) -> None:
         requests = window.back["requests"]
@@ -89,7 +89,8 @@ class HeadLedger:
     def _connections(self, rows: Rows) -> None:
         proto = rows["forwarded_proto"]
         address = (rows["forwarded0"] & np.uint32(0xFFFFF)).astype(np.int64)
-        self.connections.add(rows["conn"], proto == HTTP, proto == HTTPS, address, address * address)
+        agent = (rows["user_agent"] & np.uint32(0xFFFFF)).astype(np.int64)
+        self.connections.add(rows["conn"], proto == HTTP, proto == HTTPS, address, address * address, agent, agent * agent)
 
     def _cookies(self, rows: Rows, window: ServiceWindow) -> None:
         if len(rows) == 0:
@@ -129,12 +130,14 @@ class HeadLedger:
         """PROXY headers that have this mark."""
         return int(self.proxy_flags[int(bit).bit_length() - 1])
 
-    def shared_connections(self) -> tuple[int, int]:
-        """(connections that carried requests of several forwarded clients, connections with two requests or more)."""
-        n, total, squares = (self.connections.sums[:, column].astype(np.float64) for column in (0, 3, 4))
-        several = n > 1
-        mixed = several & (n * squares - total * total > 0.5)
-        return int(mixed.sum()), int(several.sum())
+    def shared_connections(self) -> tuple[int, int, int]:
+        """Connections that carried requests of several forwarded clients, of several user agents, two requests or more."""
+        return self._varied(3), self._varied(5), int((self.connections.counts > 1).sum())
+
+    def _varied(self, column: int) -> int:
+        """Connections whose requests differ in a column: n·Σc² ≠ (Σc)²."""
+        n, total, squares = (self.connections.sums[:, c].astype(np.float64) for c in (0, column, column + 1))
+        return int(((n > 1) & (n * squares - total * total > 0.5)).sum())
 
     def connections_by_proto(self) -> tuple[int, int]:
         """(connections whose requests came mostly as forwarded http, mostly as forwarded https)."""

@@ -15,11 +15,11 @@ class StackLedger:
     """Folds OPENED (stacks) and CONNECTION (round trips) rows of the last leg, health checks left out."""
 
     def __init__(self) -> None:
-        self.combinations = Tally(cap=16384)         # client, SYN stack, TTL on arrival
-        self.connections = 0                         # counted connections
+        self.combinations = Tally(cap=16384)  # client, SYN stack, TTL on arrival
+        self.connections = 0  # counted connections
         self.with_syn = 0
-        self.round_trips = np.zeros(64, np.int64)    # SYN-ACK to ACK, see log_bin
-        self.clients = Tally(cap=16384)              # client addresses
+        self.round_trips = np.zeros(64, np.int64)  # SYN-ACK to ACK, see log_bin
+        self.clients = Tally(cap=16384)  # client addresses
 
     def fold(self, window: ServiceWindow) -> None:
         self._stacks(window)
@@ -35,16 +35,15 @@ class StackLedger:
             return
         self.connections += len(rows)
         self.clients.add(rows["client"].astype(np.uint64))
-        shown = rows[((rows["flags16"] & np.uint16(ConnFlag.SYN)) != 0) | (rows["stack"] != 0)]
-        self.with_syn += len(shown)
-        client = shown["client"].astype(np.uint64)
-        stack = shown["stack"].astype(np.uint64)
-        inside = (client < np.uint64(1 << _CLIENT_BITS)) & (stack < np.uint64(1 << _STACK_BITS)) & (stack != 0)
+        self.with_syn += int(((rows["flags16"] & np.uint16(ConnFlag.SYN)) != 0).sum())
+        client = rows["client"].astype(np.uint64)
+        stack = rows["stack"].astype(np.uint64)
+        inside = (client < np.uint64(1 << _CLIENT_BITS)) & (stack < np.uint64(1 << _STACK_BITS))
         keys = (client << np.uint64(_STACK_BITS + _TTL_BITS)) | (stack << np.uint64(_TTL_BITS))
-        self.combinations.add((keys | shown["ttl_c"].astype(np.uint64))[inside])
+        self.combinations.add((keys | rows["ttl_c"].astype(np.uint64))[inside])
 
     def seen(self) -> list[tuple[int, int, int, int]]:
-        """(client, stack, TTL, connections) of every combination."""
+        """(client, stack, TTL, connections) of every combination; stack 0: the SYN was not seen."""
         return [
             (key >> (_STACK_BITS + _TTL_BITS), (key >> _TTL_BITS) & ((1 << _STACK_BITS) - 1), key & 0xFF, numbers[0])
             for key, numbers in self.combinations.items()

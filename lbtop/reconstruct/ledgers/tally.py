@@ -68,7 +68,7 @@ class Tally:
         if len(keys) == 0:
             return
         first = keys[0]
-        if (keys == first).all():                     # one balancer, one product: nothing to sort
+        if (keys == first).all():  # one balancer, one product: nothing to sort
             count = len(keys) if rows is None else int(rows.sum())
             totals = np.array([[count, *(int(column.sum()) for column in columns)]], np.int64)
             self._merge(np.array([first], np.uint64), totals, np.zeros(1, np.intp))

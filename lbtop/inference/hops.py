@@ -1,0 +1,77 @@
+"""The hops of a request and what protects each."""
+
+from __future__ import annotations
+
+from lbtop.inference.identity import ProductMarks
+from lbtop.model.judgement import Mode, Verdict
+from lbtop.model.observation import ReqFlag
+from lbtop.model.snapshot import Hop
+from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.ledgers.handshakes import Negotiated
+
+VERSIONS = {
+    0x0002: "SSL 2.0", 0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3",
+    0xFEFF: "DTLS 1.0", 0xFEFD: "DTLS 1.2", 0xFEFC: "DTLS 1.3",
+}  # fmt: skip
+
+CLIENT, CDN, BALANCER, TARGET = "client", "cdn", "load_balancer", "target"
+_OPEN = {"tls": "tls", "plain": "plain", "quic": "tls", "datagrams": "plain"}
+
+
+def version_name(number: int) -> str:
+    """``TLS 1.3`` for 0x0304; the number itself where it has no name."""
+    return VERSIONS.get(number, f"0x{number:04x}")
+
+
+def negotiated_versions(leg: Negotiated) -> tuple[str, ...]:
+    """Names of the versions negotiated on a leg, in order of age."""
+    return tuple(version_name(key) for key, _ in leg.versions.items())
+
+
+def hops(facts: ServiceFacts, arriving: str, verdict: Verdict[Mode], marks: ProductMarks) -> tuple[Hop, ...]:
+    """From the client to the target. ``arriving``: what reaches the targets (tls, plain, quic, datagrams)."""
+    shakes = facts.ledgers.handshakes
+    last = _OPEN.get(arriving, "unknown") if verdict.candidates and len(verdict.candidates) < len(Mode) else "unknown"
+    back_versions = negotiated_versions(shakes.back)
+    if not has_balancer(facts):
+        return (Hop(CLIENT, TARGET, last, True, back_versions),)
+    front_seen = facts.pairs.front_connections > 0
+    first, first_versions = _first_hop(facts, verdict, front_seen)
+    near = Hop(BALANCER, TARGET, last, True, back_versions)
+    if marks.cdns and any(product not in marks.cdns for product in marks.scores):
+        return (
+            Hop(CLIENT, CDN, "tls" if facts.ledgers.heads.flag(ReqFlag.HTTPS_ORIGIN) or first == "tls" else "unknown", False),
+            Hop(CDN, BALANCER, first, front_seen, first_versions),
+            near,
+        )
+    return (Hop(CLIENT, BALANCER, first, front_seen, first_versions), near)
+
+
+def has_balancer(facts: ServiceFacts) -> bool:
+    """Something distributes: a known balancer address, a front in view, several targets for the same clients, checkers."""
+    return bool(
+        facts.balancers or facts.vips or facts.pairs.front_connections or len(facts.targets) > 1 or facts.ledgers.heads.proxies
+    )
+
+
+def _first_hop(facts: ServiceFacts, verdict: Verdict[Mode], seen: bool) -> tuple[str, tuple[str, ...]]:
+    pairs = facts.pairs
+    shakes = facts.ledgers.handshakes
+    if seen and pairs.front_tls + pairs.front_plain:
+        return ("tls" if pairs.front_tls >= pairs.front_plain else "plain"), negotiated_versions(shakes.front)
+    if verdict.value is Mode.NONE:
+        return "plain", ()
+    if verdict.value is Mode.PASSTHROUGH:
+        return "tls", negotiated_versions(shakes.back)
+    if verdict.value in (Mode.OFFLOAD, Mode.L4_TLS):
+        return "tls", proxy_versions(facts)
+    if verdict.value is Mode.BRIDGING:
+        return "tls", ()
+    return "unknown", ()
+
+
+def proxy_versions(facts: ServiceFacts) -> tuple[str, ...]:
+    """TLS versions of the clients' hop as PROXY headers tell them (``TLSv1.3`` becomes ``TLS 1.3``)."""
+    names = [facts.strings[key].decode("latin-1") for key, _ in facts.ledgers.heads.proxy_tls.items()]
+    known = {f"TLSv1.{minor}": f"TLS 1.{minor}" for minor in "0123"} | {"TLSv1": "TLS 1.0", "SSLv3": "SSL 3.0"}
+    return tuple(sorted(known[name] for name in names if name in known))
