@@ -16,6 +16,8 @@ from lbtop.model.observation import ConnFlag, Protocol7, Rows
 
 MAX_ENDPOINTS = 4096
 MAX_CLIENTS = 64
+MAX_NAMES = 16
+TLS_HANDSHAKE_BYTES = 2500
 
 Endpoint = tuple[int, int]
 """Address number and port."""
@@ -62,8 +64,7 @@ class EndpointTally:
     protocols: dict[int, int] = field(default_factory=dict)
     clients: dict[int, ClientTally] = field(default_factory=dict)
     unnamed: int = 0  # connections from client addresses beyond the cap
-    stacks: set[int] = field(default_factory=set)
-    ttls: set[int] = field(default_factory=set)
+    names: dict[int, int] = field(default_factory=dict)  # SNI and Host, by string number
 
     def of(self, client: int) -> ClientTally | None:
         """The tally of a client address; None when the list of names is full."""
@@ -71,6 +72,31 @@ class EndpointTally:
         if tally is None and len(self.clients) < MAX_CLIENTS:
             tally = self.clients[client] = ClientTally()
         return tally
+
+    def share_of(self, clients: set[int]) -> float:
+        """How much of the connections comes from these addresses, 0..1."""
+        mine = sum(part.connections for client, part in self.clients.items() if client in clients)
+        return mine / self.connections if self.connections else 0.0
+
+    @property
+    def usual_name(self) -> int:
+        return min(self.names, key=lambda name: (-self.names[name], name), default=0)
+
+    @property
+    def payload_s(self) -> float:
+        """What the server sent, less what its TLS handshakes take by experience; never less than a third."""
+        return max(self.bytes_s - TLS_HANDSHAKE_BYTES * self.hellos, self.bytes_s / 3)
+
+    @property
+    def encrypted(self) -> int:
+        """Connections that were seen to speak TLS, QUIC or DTLS."""
+        return max(self.hellos, sum(self.protocols.get(protocol, 0) for protocol in ENCRYPTED))
+
+    @property
+    def readable(self) -> int:
+        """Ended connections of a protocol in clear."""
+        opaque = (Protocol7.UNKNOWN, Protocol7.SSH, *ENCRYPTED)
+        return sum(count for protocol, count in self.protocols.items() if protocol not in opaque)
 
     @property
     def protocol(self) -> int:
@@ -133,9 +159,6 @@ class Census:
             tally.connections += len(part)
             tally.datagrams += int(np.count_nonzero(part["proto"] == 17))
             tally.proven += int(np.count_nonzero(part["orientation"] > 1))
-            if len(tally.stacks) < MAX_CLIENTS:
-                tally.stacks.update(np.unique(part["stack"][part["stack"] > 0])[:MAX_CLIENTS].tolist())
-            tally.ttls.update(np.unique(part["ttl_c"][part["ttl_c"] > 0]).tolist())
             known = len(tally.clients)
             for (client,), members in groups(part["client"]):
                 named = tally.of(client)
@@ -153,6 +176,7 @@ class Census:
             part = requests[rows]
             checked = int(np.count_nonzero(checks[rows]))
             tally.requests += len(part) - checked
+            _count_names(tally, part["host"][~checks[rows]])
             named = tally.of(client)
             if named is not None:
                 named.checks += checked
@@ -164,6 +188,7 @@ class Census:
             tally = self.endpoints.get((address, port))
             if tally is not None:
                 tally.hellos += len(rows)
+                _count_names(tally, handshakes["sni"][rows])
 
     def add_proxies(self, proxies: Rows) -> None:
         for (address, port, client), rows in groups(proxies["server"], proxies["server_port"], proxies["client"]):
@@ -202,3 +227,9 @@ class Census:
                 named.handshakes += int(np.count_nonzero(timed))
                 named.connect_ns += int(mine["connect_ns"][timed].sum())
                 named.ack_ns += int(mine["ack_ns"][timed].sum())
+
+
+def _count_names(tally: EndpointTally, names: npt.NDArray[np.uint32]) -> None:
+    for (name,), rows in groups(names):
+        if name > 1 and (name in tally.names or len(tally.names) < MAX_NAMES):
+            tally.names[name] = tally.names.get(name, 0) + len(rows)

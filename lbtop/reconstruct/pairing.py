@@ -1,36 +1,320 @@
-"""Front and back connections of one balancer, seen together."""
+"""Front and back connections of one balancer, seen together: which proves that the one was opened in answer to the other.
+
+The marks, strongest first: one ``ClientHello.random`` on both (the client's own TLS went through); one initial sequence
+number on both (the packets themselves were forwarded: DNAT, SNAT); a PROXY header that names the front connection; the
+client's own address and port on both (a proxy that borrows them); the same request head on both within seconds; forwarded
+addresses that are the front's clients. The first three are proofs one by one, the others in numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from lbtop.model.judgement import Evidence
-from lbtop.model.observation import Rows
-from lbtop.reconstruct.census import Endpoint
+from lbtop.model.observation import Rows, empty
+from lbtop.reconstruct.census import Endpoint, EndpointTally, groups
 from lbtop.reconstruct.facts import PairFacts
+
+KEPT_ROWS = 2048
+"""So many rows are carried over to the next window, for pairs that lie across its edge."""
+
+NEAR_NS = 2_000_000_000
+MAX_LINKS = 4096
+MAX_NAMES = 64
+ENOUGH = 3
+MOST = 0.5
+CLEARLY = 3
+
+Numbers = npt.NDArray[np.uint64]
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """What speaks for one front endpoint feeding one back endpoint, in pairs of connections (or requests)."""
+
+    randoms: int = 0
+    sequences: int = 0  # same initial sequence number
+    headers: int = 0  # named by a PROXY header
+    sources: int = 0  # same client address and port
+    heads: int = 0  # same request within seconds
+    forwarded: int = 0  # requests whose forwarded address is a client of the front
+    likely: float = 0.0  # log-odds where no pair proves it
+    callers: dict[int, int] = field(default_factory=dict)  # who opened the back connections, if not the client itself
+
+    @property
+    def proofs(self) -> int:
+        return self.randoms + self.sequences + self.headers
+
+    @property
+    def pairs(self) -> int:
+        return max(self.randoms, self.sequences, self.headers, self.sources, self.heads)
+
+    @property
+    def strength(self) -> int:
+        return self.pairs + self.forwarded
+
+    def holds(self, front: EndpointTally | None, back: EndpointTally | None) -> bool:
+        """Whether the front feeds the back beyond doubt."""
+        if front is None or back is None:
+            return False
+        if self.proofs:
+            return True
+        return (
+            (self.sources >= ENOUGH and self.sources >= MOST * back.connections)
+            or (self.heads >= ENOUGH and self.heads >= MOST * back.requests)
+            or (self.forwarded >= ENOUGH and self.forwarded >= MOST * back.requests)
+        )
 
 
 @dataclass(slots=True, eq=False)
 class Links:
-    """Which front endpoint was seen to feed which back endpoint, and by what proof."""
+    """Pairs of endpoints, in order of appearance."""
 
+    links: dict[tuple[Endpoint, Endpoint], Link] = field(default_factory=dict)
     version: int = 0
+    opened: Rows = field(default_factory=lambda: empty("opened"))  # the last rows of the windows before
+    handshakes: Rows = field(default_factory=lambda: empty("handshakes"))
+    requests: Rows = field(default_factory=lambda: empty("requests"))
 
-    def fold(self, window: dict[str, Rows]) -> None:
-        pass
+    def fold(self, window: Mapping[str, Rows]) -> None:
+        opened = _joined(self.opened, window["opened"])
+        if len({*zip(opened["server"][:4096].tolist(), opened["server_port"][:4096].tolist(), strict=True)}) > 1:
+            self._fold_randoms(_joined(self.handshakes, window["handshakes"]), opened)
+            self._fold_sequences(opened)
+            self._fold_headers(window["proxies"], opened)
+            self._fold_heads(_joined(self.requests, window["requests"]), window["responses"])
+        self.opened = opened[-KEPT_ROWS:].copy()
+        self.handshakes = _joined(self.handshakes, window["handshakes"])[-KEPT_ROWS:].copy()
+        self.requests = _joined(self.requests, window["requests"])[-KEPT_ROWS:].copy()
 
-    def pairs(self, targets: Iterable[Endpoint]) -> PairFacts:
-        return PairFacts()
+    def _add(self, mark: str, front: Rows, back: Rows) -> None:
+        """Counts pairs given as parallel rows that hold both ends' addresses and ports."""
+        columns = front["server"], front["server_port"], back["server"], back["server_port"]
+        for (front_ip, front_port, back_ip, back_port), rows in groups(*columns):
+            if (front_ip, front_port) == (back_ip, back_port):
+                continue
+            link = self._link((front_ip, front_port), (back_ip, back_port))
+            if link is None:
+                continue
+            before = getattr(link, mark)
+            setattr(link, mark, before + len(rows))
+            if before < ENOUGH or before + len(rows) >= 2 * before:
+                self.version += 1
+            other = back["client"][rows][back["client"][rows] != front["client"][rows]]
+            for (caller,), calls in groups(other):
+                if caller in link.callers or len(link.callers) < MAX_NAMES:
+                    link.callers[caller] = link.callers.get(caller, 0) + len(calls)
 
-    def fronts(self) -> Iterable[Endpoint]:
-        return ()
+    def _link(self, front: Endpoint, back: Endpoint) -> Link | None:
+        link = self.links.get((front, back))
+        if link is None and len(self.links) < MAX_LINKS:
+            link = self.links[front, back] = Link()
+        return link
+
+    def _fold_randoms(self, handshakes: Rows, opened: Rows) -> None:
+        first, second = _twins(handshakes["random"], handshakes["seq"], self._edge("handshakes"))
+        if not len(first):
+            return
+        # A server hello travels towards the client: the rows' order says nothing, that of the connections does.
+        order = np.argsort(opened["conn"], kind="stable")
+        rank = [_looked_up(opened["conn"][order], opened["seq"][order], handshakes["conn"][side]) for side in (first, second)]
+        swap = rank[0] > rank[1]
+        front, back = np.where(swap, second, first), np.where(swap, first, second)
+        self._add("randoms", handshakes[front], handshakes[back])
+
+    def _fold_sequences(self, opened: Rows) -> None:
+        """One TCP connection seen before and after its addresses were rewritten; and borrowed client addresses."""
+        rows = opened[(opened["syn_ns"] > 0) & (opened["isn_c"] > 0)]
+        edge = self._edge("opened")
+        for mark, key in (
+            ("sequences", rows["isn_c"].astype(np.uint64)),
+            ("sources", (rows["client"].astype(np.uint64) << np.uint64(16)) | rows["client_port"]),
+        ):
+            first, second = _twins(key, rows["seq"], edge)
+            near = np.abs(rows["syn_ns"][second] - rows["syn_ns"][first]) <= NEAR_NS
+            self._add(mark, rows[first[near]], rows[second[near]])
+
+    def _fold_headers(self, proxies: Rows, opened: Rows) -> None:
+        named = proxies[(proxies["source"] > 0) & (proxies["source_port"] > 0)]
+        if not len(named):
+            return
+        ends = (opened["client"].astype(np.uint64) << np.uint64(16)) | opened["client_port"]
+        order = np.argsort(ends, kind="stable")
+        wanted = (named["source"].astype(np.uint64) << np.uint64(16)) | named["source_port"]
+        place = np.minimum(np.searchsorted(ends[order], wanted, side="right") - 1, len(ends) - 1)
+        front = order[np.maximum(place, 0)]
+        found = (ends[front] == wanted) & (opened["conn"][front] != named["conn"])
+        self._add("headers", opened[front[found]], named[found])
+
+    def _fold_heads(self, requests: Rows, responses: Rows) -> None:
+        """The same request on two connections, the second asked and answered while the first is waiting."""
+        if not len(requests):
+            return
+        key = (requests["path"].astype(np.uint64) << np.uint64(32)) | requests["method"]
+        order = np.lexsort((requests["seq"], key))
+        first, second = order[:-1], order[1:]
+        other = (requests["server"][first] != requests["server"][second]) | (
+            requests["server_port"][first] != requests["server_port"][second]
+        )
+        wait = requests["at_ns"][second] - requests["at_ns"][first]
+        match = (key[first] == key[second]) & other & (wait >= 0) & (wait <= NEAR_NS)
+        match &= requests["seq"][second].astype(np.int64) > self._edge("requests")
+        first, second = first[match], second[match]
+        # Two servers that get the same requests by turns are no front and back: the second names the first's client,
+        # or is asked and answered within the first.
+        by = np.argsort(responses["request"], kind="stable")
+        answered = [
+            _looked_up(responses["request"][by], responses["at_ns"][by].astype(np.uint64), requests["request"][side])
+            for side in (first, second)
+        ]
+        within = (answered[1] > 0) & (answered[1] <= answered[0])
+        within &= requests["user_agent"][first] == requests["user_agent"][second]
+        named = requests["forwarded0"][second] == requests["client"][first]
+        self._add("heads", requests[first[named | within]], requests[second[named | within]])
+
+    def _edge(self, table: str) -> int:
+        """The last sequence number that was paired already."""
+        kept: Rows = getattr(self, table)
+        return int(kept["seq"][-1]) if len(kept) else -1
+
+    def add_forwarded(self, requests: Rows, opened: Rows, endpoints: Mapping[Endpoint, EndpointTally]) -> None:
+        """Requests whose forwarded address is a client of some other endpoint in view."""
+        named = requests[requests["forwarded0"] > 0]
+        if not len(named):
+            return
+        for (back_ip, back_port, caller), rows in groups(named["server"], named["server_port"], named["client"]):
+            forwarded = named["forwarded0"][rows]
+            for (front_ip, front_port), tally in endpoints.items():
+                if (front_ip, front_port) == (back_ip, back_port) or not tally.connections:
+                    continue
+                here = opened["client"][(opened["server"] == front_ip) & (opened["server_port"] == front_port)]
+                clients = np.unique(np.concatenate([here, np.fromiter(tally.clients, np.uint32)]))
+                clients = clients[clients != caller]
+                matched = int(np.count_nonzero(np.isin(forwarded, clients)))
+                if matched:
+                    link = self._link((front_ip, front_port), (back_ip, back_port))
+                    if link is not None:
+                        self.version += link.forwarded < ENOUGH or matched > link.forwarded
+                        link.forwarded += matched
+                        link.callers[caller] = link.callers.get(caller, 0) + matched
+
+    def proven(self, endpoints: Mapping[Endpoint, EndpointTally]) -> dict[tuple[Endpoint, Endpoint], Link]:
+        """Links beyond doubt, each in its one direction; of a front that is only guessed the strongest per back."""
+        held = {
+            pair: link
+            for pair, link in self.links.items()
+            if link.holds(endpoints.get(pair[0]), endpoints.get(pair[1]))
+            and (link.proofs or link.strength >= CLEARLY * _weight(self.links.get((pair[1], pair[0]))))
+            and link.strength >= _weight(self.links.get((pair[1], pair[0])))
+        }
+        best: dict[Endpoint, int] = {}
+        for (_, back), link in held.items():
+            best[back] = max(best.get(back, 0), link.forwarded)
+        return {
+            pair: link for pair, link in held.items() if link.pairs >= ENOUGH or link.proofs or link.forwarded == best[pair[1]]
+        }
+
+
+def _weight(link: Link | None) -> int:
+    return link.strength if link else 0
+
+
+def _joined(before: Rows, now: Rows) -> Rows:
+    return np.concatenate([before, now]) if len(before) else now
+
+
+def _twins(key: Numbers, seq: Numbers, edge: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Indices of rows that hold the same key one after the other, where the later one is new."""
+    order = np.lexsort((seq, key))
+    same = (key[order[:-1]] == key[order[1:]]) & (key[order[1:]] > 0) & (seq[order[1:]].astype(np.int64) > edge)
+    return order[:-1][same], order[1:][same]
+
+
+def _looked_up(keys: Numbers, values: Numbers, wanted: Numbers) -> Numbers:
+    """Values of sorted keys; 0 for what is not there."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.uint64)
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[place] == wanted, values[place], np.uint64(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """The proven links as a graph from front to back."""
+
+    links: dict[tuple[Endpoint, Endpoint], Link]
+
+    @property
+    def fronts(self) -> set[Endpoint]:
+        return {front for front, _ in self.links}
+
+    @property
+    def backs(self) -> set[Endpoint]:
+        return {back for _, back in self.links}
 
     def fronts_of(self, targets: Iterable[Endpoint]) -> list[Endpoint]:
-        return []
+        """The endpoints that feed the targets directly, the busiest first."""
+        wanted = set(targets)
+        weight: dict[Endpoint, int] = {}
+        for (front, back), link in self.links.items():
+            if back in wanted:
+                weight[front] = weight.get(front, 0) + _weight(link)
+        return sorted(weight, key=lambda front: -weight[front])
 
-    def relays(self, legs_are_fronts: set[Endpoint]) -> frozenset[int]:
-        return frozenset()
+    def callers(self) -> frozenset[int]:
+        """Addresses that open back connections on behalf of a front's clients."""
+        return frozenset(caller for link in self.links.values() for caller in link.callers)
 
-    def evidence(self, vips: Iterable[Endpoint]) -> list[Evidence]:
-        return []
+    def keeps_sources(self, targets: Iterable[Endpoint]) -> int:
+        """How many pairs that lead to the targets keep the client's own address."""
+        wanted = set(targets)
+        return sum(
+            max(link.sources, link.pairs - sum(link.callers.values())) for (_, back), link in self.links.items() if back in wanted
+        )
+
+    def pairs(self, targets: Iterable[Endpoint], endpoints: Mapping[Endpoint, EndpointTally]) -> PairFacts:
+        wanted = set(targets)
+        facts = PairFacts()
+        for front in self.fronts_of(wanted):
+            tally = endpoints[front]
+            facts.front_connections += tally.connections
+            facts.hellos_front += tally.hellos
+            facts.front_plain += tally.readable
+            facts.front_tls += tally.encrypted
+        for back in wanted:
+            if back in endpoints:
+                facts.hellos_back += endpoints[back].hellos
+        for (_, back), link in self.links.items():
+            if back in wanted:
+                facts.paired += link.pairs
+                facts.randoms_on_both += link.randoms
+                facts.same_source += link.sources
+                facts.same_isn += link.sequences
+        return facts
+
+    def evidence(self, targets: Iterable[Endpoint]) -> list[Evidence]:
+        """What proves that the targets' connections answer those at the front."""
+        wanted = set(targets)
+        total = Link()
+        for (_, back), link in self.links.items():
+            if back in wanted:
+                for name in ("randoms", "sequences", "headers", "sources", "heads", "forwarded"):
+                    setattr(total, name, getattr(total, name) + getattr(link, name))
+        likely = max((link.likely for (_, back), link in self.links.items() if back in wanted), default=0.0)
+        said = (
+            ("same-random", "tls-stack", total.randoms, "client hellos stand on both legs"),
+            ("same-sequence", "tcp-stack", total.sequences, "connections keep their initial sequence number on the way"),
+            ("proxy-names-front", "proxy-header", total.headers, "PROXY headers name a connection at the front"),
+            ("same-source", "addresses", total.sources, "connections keep the client's address and port"),
+            ("same-request", "http-headers", total.heads, "requests are seen on both legs, one after the other"),
+            ("forwards-front-clients", "http-headers", total.forwarded, "requests name a client of the front"),
+        )
+        evidence = [Evidence(signal, group, f"{count} {text}") for signal, group, count, text in said if count]
+        if likely:
+            detail = "no pair of connections proves it, but volumes, times and names on both legs agree"
+            evidence.append(Evidence("legs-agree", "traffic", detail, weight=round(likely, 1)))
+        return evidence

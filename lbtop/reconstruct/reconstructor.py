@@ -16,7 +16,7 @@ import numpy as np
 
 from lbtop.model.observation import TABLES, Batch, Interner, Rows, SourceStats, empty
 from lbtop.reconstruct.census import Census, Endpoint
-from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, PairFacts, ServiceFacts
+from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, ServiceFacts
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.pairing import Links
 from lbtop.reconstruct.roles import Leg, Overrides, Roles, decide
@@ -37,8 +37,6 @@ class _State:
     roles: Roles = field(default_factory=Roles)
     health: HealthChecks = field(default_factory=HealthChecks)
     ledgers: list[Ledgers] = field(default_factory=list)
-    pairs: list[PairFacts] = field(default_factory=list)
-    decided: tuple[int, int] = (-1, -1)
     connections: int = 0
     from_start: int = 0
     first_ns: int = 0
@@ -60,10 +58,8 @@ class _State:
         self.census.add_proxies(window["proxies"])
         self.census.add_connections(connections)
         self.links.fold(window)
-        version = (self.census.version, self.links.version)
-        if version != self.decided:
-            decide(self.census, self.links, self.roles, overrides)
-            self.decided = version
+        self.links.add_forwarded(window["requests"], opened, self.census.endpoints)
+        decide(self.census, self.links, self.roles, overrides, opened)
         while len(self.ledgers) < len(self.roles.services):
             self.ledgers.append(Ledgers())
         for number, part in Router(self.roles, self.health, strings, addresses).split(window):
@@ -141,7 +137,7 @@ class Reconstructor:
                     source=stats,
                     vantage=vantage,
                     roles_evidence=list(service.evidence),
-                    pairs=state.links.pairs(service.targets),
+                    pairs=roles.chains.pairs(service.targets, state.census.endpoints),
                     ledgers=state.ledgers[number],
                     proxies=roles.proxies,
                     checkers=list(service.feeders.checkers),

@@ -1,18 +1,272 @@
-"""Hosts that both accept and open connections: do they pass on what they accept, or use something of their own?"""
+"""Fronts and backs that no single pair of connections proves: what is likely from volumes, times, names, protocols.
+
+Two questions. A host that both accepts and opens connections: does it pass on what it accepts (a balancer), or does it use
+something of its own (a target with a database)? And a host that only accepts beside one that only opens: are they
+two addresses of one balancer, or strangers? Each sign is a log-odds for "passes on"; a sum above zero decides.
+"""
 
 from __future__ import annotations
 
-from lbtop.reconstruct.census import Endpoint, EndpointTally
-from lbtop.reconstruct.pairing import Links
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import Protocol7, Rows
+from lbtop.reconstruct.census import ENCRYPTED, WEB, Endpoint, EndpointTally
+from lbtop.reconstruct.feeders import FEW
+from lbtop.reconstruct.pairing import Link
 
 Serving = dict[Endpoint, EndpointTally]
 
+BACKENDS = frozenset(
+    {Protocol7.POSTGRES, Protocol7.MYSQL, Protocol7.REDIS, Protocol7.DNS, Protocol7.SMTP, Protocol7.NATS, Protocol7.SYSLOG}
+)
+"""Protocols in which servers use servers."""
 
-def relays_of(serving: Serving, links: Links, fronts: set[Endpoint]) -> set[Endpoint]:
-    """Further endpoints whose connections are passed on, beyond those that pairs of connections prove."""
-    return set()
+BACKEND_PORTS = frozenset(
+    {25, 53, 67, 68, 88, 111, 123, 137, 138, 161, 389, 514, 546, 547, 587, 636, 1433, 1521, 2049, 2181, 2379, 3306, 4222,
+     4317, 4318, 5353, 5355, 5432, 5671, 5672, 6379, 8125, 9042, 9092, 11211, 27017}
+)  # fmt: skip
+"""Registered ports of such protocols, for connections whose protocol was not recognised."""
+
+INFRASTRUCTURE_PORTS = frozenset({53, 67, 68, 123, 137, 138, 161, 514, 546, 547, 1900, 5353, 5355})
+"""Name service, time, logs, discovery: what every host uses for itself."""
+
+MAX_CANDIDATES = 64
+SHIFTS = 16
+STRANGERS = -2.0
 
 
-def dependencies_of(serving: Serving, fronts: set[Endpoint], links: Links) -> dict[Endpoint, bool]:
-    """Endpoints used by hosts in view for themselves: True where targets use them, False where balancers do."""
-    return {}
+@dataclass(frozen=True, slots=True)
+class Back:
+    """Endpoints of one port fed by the same addresses."""
+
+    endpoints: tuple[Endpoint, ...]
+    callers: frozenset[int]  # empty: more than a few
+
+    def total(self, serving: Serving) -> EndpointTally:
+        whole = EndpointTally()
+        for endpoint in self.endpoints:
+            tally = serving[endpoint]
+            for name in ("connections", "ended", "bytes_c", "bytes_s", "requests", "hellos", "unnamed"):
+                setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+            for protocol, count in tally.protocols.items():
+                whole.protocols[protocol] = whole.protocols.get(protocol, 0) + count
+            for name, count in tally.names.items():
+                whole.names[name] = whole.names.get(name, 0) + count
+            for client, part in tally.clients.items():
+                mine = whole.of(client)
+                if mine is not None:
+                    mine.connections += part.connections
+                    mine.forwarded += part.forwarded
+        return whole
+
+
+def guesses(
+    serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], opened: Rows
+) -> dict[tuple[Endpoint, Endpoint], Link]:
+    """Further links, likely though unproven."""
+    settled = {endpoint for pair in proven for endpoint in pair}
+    accepting = {address for address, _ in serving}
+    opening = {client for tally in serving.values() for client, part in tally.clients.items() if part.connections}
+    backs = [
+        back for back in _backs(serving) if not settled.intersection(back.endpoints) and not _is_infrastructure(back, serving)
+    ]
+    fronts = sorted(
+        (e for e in serving if e not in settled or e in {f for f, _ in proven}), key=lambda e: -serving[e].connections
+    )
+    found: dict[tuple[Endpoint, Endpoint], Link] = {}
+    for back in backs[:MAX_CANDIDATES]:
+        total = back.total(serving)
+        best: tuple[float, Endpoint] | None = None
+        for front in fronts[:MAX_CANDIDATES]:
+            if any(front[0] == address for address, _ in back.endpoints):
+                continue
+            tally = serving[front]
+            if back.callers and front[0] in back.callers:
+                score = _shared(tally, total) + _same_host(front, back, tally, total, serving)
+            elif back.callers and not back.callers & accepting and front[0] not in opening:
+                score = STRANGERS + _shared(tally, total) + _two_addresses(front, back, serving, opened)
+            elif not back.callers and front[0] not in opening:
+                score = STRANGERS + _shared(tally, total) + _borrowed(tally, total) + _in_time(front, back.endpoints, opened)
+            else:
+                continue
+            if score > 0 and (best is None or score > best[0]):
+                best = score, front
+        if best is not None:
+            for endpoint in back.endpoints:
+                link = Link(likely=best[0])
+                link.callers = dict.fromkeys(back.callers, 1)
+                found[best[1], endpoint] = link
+    return found
+
+
+def _backs(serving: Serving) -> list[Back]:
+    """Groups of endpoints, the busiest first."""
+    groups: dict[tuple[int, frozenset[int]], list[Endpoint]] = {}
+    for endpoint, tally in serving.items():
+        callers = frozenset(client for client, part in tally.clients.items() if part.connections and not part.only_checks)
+        few = callers if len(callers) <= FEW and not tally.unnamed else frozenset[int]()
+        groups.setdefault((endpoint[1], few), []).append(endpoint)
+    backs = [Back(tuple(endpoints), callers) for (_, callers), endpoints in groups.items()]
+    return sorted(backs, key=lambda back: -sum(serving[endpoint].connections for endpoint in back.endpoints))
+
+
+def _is_infrastructure(back: Back, serving: Serving) -> bool:
+    return all(is_infrastructure(endpoint, serving[endpoint]) for endpoint in back.endpoints)
+
+
+def is_infrastructure(endpoint: Endpoint, tally: EndpointTally) -> bool:
+    """Name service, time, logs: by protocol, or by port where the protocol says nothing else."""
+    protocol = tally.protocol
+    if protocol in (Protocol7.DNS, Protocol7.SYSLOG):
+        return True
+    return protocol in (Protocol7.UNKNOWN, Protocol7.OTHER_CLEAR) and endpoint[1] in INFRASTRUCTURE_PORTS
+
+
+def _kind(protocol: int) -> str:
+    return "http" if protocol in WEB else "tls" if protocol in ENCRYPTED else str(protocol)
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else 0.0
+
+
+def _shared(front: EndpointTally, back: EndpointTally) -> float:
+    """What speaks for the same traffic on both sides, whoever the hosts are."""
+    score = 0.0
+    kinds = _kind(front.protocol), _kind(back.protocol)
+    if back.protocol in BACKENDS:
+        score += 3.0 if front.protocol == back.protocol else -8.0
+    else:
+        score += {("tls", "http"): 1.0, ("http", "tls"): -2.0}.get(kinds, 0.0)
+    settled = front.ended >= 0.5 * front.connections and back.ended >= 0.5 * back.connections
+    if settled and min(front.bytes_s, back.bytes_s) > 10_000:
+        volume = _ratio(back.payload_s, front.payload_s)
+        score += 2.0 if 0.8 < volume < 1.25 else 0.5 if 0.5 < volume < 2 else -2.0
+    if front.requests >= 5 and back.requests >= 5:
+        asked = _ratio(back.requests, front.requests)
+        score += 2.0 if 0.9 < asked < 1.15 else -2.0 if asked < 0.7 or asked > 1.5 else 0.0
+    if front.connections >= 10 and 0.95 <= _ratio(back.connections, front.connections) <= 1.05:
+        score += 1.0
+    if front.names and back.names:
+        score += 3.0 if front.usual_name == back.usual_name else -1.0
+    return score
+
+
+def _same_host(front: Endpoint, back: Back, tally: EndpointTally, total: EndpointTally, serving: Serving) -> float:
+    """Speaks for a balancer, against a target that uses something of its own."""
+    servers = len(back.endpoints)
+    score = 2.0 if servers >= 3 else 1.5 if servers == 2 else -0.5
+    if total.protocol == Protocol7.UNKNOWN and back.endpoints[0][1] in BACKEND_PORTS:
+        score -= 4.0
+    if _peers(front, back, serving):
+        score -= 2.0
+    if len(tally.clients) > FEW:
+        score += 1.0
+    if tally.requests >= 5 and total.requests >= 5:
+        score -= 3.0  # a proxy's requests would have been recognised as the same
+    behind = sum(part.forwarded for part in tally.clients.values())
+    ahead = sum(part.forwarded for part in total.clients.values())
+    if behind and not ahead:
+        score -= 2.0
+    return score
+
+
+def _peers(front: Endpoint, back: Back, serving: Serving) -> bool:
+    """Several hosts that accept on the front's port all use the same backs: servers of one kind with one database."""
+    twins = {address for address, port in serving if port == front[1]}
+    return len(twins & back.callers) >= 2
+
+
+def _two_addresses(front: Endpoint, back: Back, serving: Serving, opened: Rows) -> float:
+    """Speaks for one balancer with an address on either side."""
+    score = _in_time(front, back.endpoints, opened)
+    covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
+    total = sum(tally.connections for tally in serving.values())
+    if covered >= 0.95 * total:
+        score += 2.0
+    return score
+
+
+def _borrowed(front: EndpointTally, back: EndpointTally) -> float:
+    """Speaks for a balancer that opens its connections under the clients' addresses."""
+    mine = {client: part.connections for client, part in back.clients.items() if part.connections}
+    theirs = {client: part.connections for client, part in front.clients.items() if part.connections}
+    shared = [client for client in mine if client in theirs]
+    if len(shared) < 3 or len(shared) < 0.9 * len(mine):
+        return -6.0
+    equal = sum(mine[client] == theirs[client] for client in shared)
+    return 2.0 + (2.0 if equal >= 0.8 * len(shared) else 0.0)
+
+
+def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
+    """Do back connections follow upon front connections more closely than upon moments picked at random?"""
+    at_front = _times(opened, [front])
+    at_back = _times(opened, backs)
+    if len(at_front) < 3 or len(at_back) < 5:
+        return 0.0
+    span = max(int(at_front[-1] - at_front[0]), 1)
+    wait = np.median(_since(at_front, at_back))
+    moved = [
+        np.median(_since(at_front, at_front[0] + (at_back - at_front[0] + span * shift // (SHIFTS + 1)) % span))
+        for shift in range(1, SHIFTS + 1)
+    ]
+    closer = float(np.median(moved)) / max(float(wait), 1.0)
+    if closer >= 4:
+        return 3.0
+    if closer >= 2:
+        return 1.0
+    return -3.0 if closer < 1.3 and len(at_back) >= 20 else 0.0
+
+
+def _times(opened: Rows, endpoints: Iterable[Endpoint]) -> npt.NDArray[np.int64]:
+    mask = np.zeros(len(opened), np.bool_)
+    for address, port in endpoints:
+        mask |= (opened["server"] == address) & (opened["server_port"] == port)
+    return np.sort(opened["at_ns"][mask])
+
+
+def _since(events: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How long before each moment the latest event was; for moments before all events, the time to the first."""
+    place = np.maximum(np.searchsorted(events, moments, side="right") - 1, 0)
+    return np.abs(moments - events[place])
+
+
+def dependencies(serving: Serving, fronts: set[Endpoint], backs: set[Endpoint]) -> dict[Endpoint, bool]:
+    """Endpoints used by hosts in view for themselves: True where targets use them, False where a balancer or client does."""
+    found: dict[Endpoint, bool] = {}
+    front_hosts = {address for address, _ in fronts}
+    hosts = {address for address, _ in serving}
+    rest = {endpoint: tally for endpoint, tally in serving.items() if endpoint not in fronts}
+    # Roots are reached from outside, or from a balancer in view; what only hosts of roots reach is theirs.
+    roots = {
+        endpoint
+        for endpoint, tally in rest.items()
+        if endpoint in backs or tally.share_of(hosts - front_hosts - {endpoint[0]}) < 0.9
+    }
+    using = {address for address, _ in roots} - front_hosts
+    changed = True
+    while changed:
+        changed = False
+        for endpoint, tally in rest.items():
+            if endpoint in roots or endpoint in found or tally.share_of(using - {endpoint[0]}) < 0.9:
+                continue
+            found[endpoint] = True
+            using.add(endpoint[0])
+            changed = True
+    for endpoint, tally in rest.items():
+        if endpoint in found or endpoint in backs or not is_infrastructure(endpoint, tally):
+            continue
+        callers = set(tally.clients)
+        others = {
+            client
+            for other, part in serving.items()
+            if other != endpoint and not is_infrastructure(other, part)
+            for client in part.clients
+        }
+        if callers <= (others | hosts) and callers:
+            found[endpoint] = bool(callers & using)
+    return found

@@ -8,15 +8,15 @@ is likely (:mod:`lbtop.reconstruct.relays`); private and public addresses never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from lbtop.model.judgement import Evidence
+from lbtop.model.observation import Rows
 from lbtop.reconstruct.census import Census, Endpoint, EndpointTally
 from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders
-from lbtop.reconstruct.pairing import Links
-from lbtop.reconstruct.relays import dependencies_of, relays_of
+from lbtop.reconstruct.pairing import Chains, Links
+from lbtop.reconstruct.relays import dependencies, guesses
 
 MAX_SERVICES = 256
 MAX_TARGETS = 1024
@@ -47,6 +47,7 @@ class Roles:
     legs: dict[Endpoint, Leg] = field(default_factory=dict)
     place: dict[Endpoint, tuple[int, int]] = field(default_factory=dict)  # service and target numbers; target -1 at the front
     services: list[ServiceRole] = field(default_factory=list)
+    chains: Chains = field(default_factory=lambda: Chains({}))
     proxies: frozenset[int] = frozenset()
     caps: set[str] = field(default_factory=set)
 
@@ -64,16 +65,16 @@ class Overrides:
         return endpoint in self.targets or (endpoint[0], 0) in self.targets
 
 
-def decide(census: Census, links: Links, roles: Roles, overrides: Overrides) -> None:
+def decide(census: Census, links: Links, roles: Roles, overrides: Overrides, opened: Rows) -> None:
     """Brings ``roles`` up to date. Numbers given before stay; an endpoint changes its leg only on better evidence."""
     serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
-    legs = _legs(serving, links, overrides)
-    roles.legs = legs
+    proven = links.proven(serving)
+    roles.chains = chains = Chains({**guesses(serving, proven, opened), **proven})
+    roles.legs = legs = _legs(serving, chains, overrides)
     targets = {endpoint: tally for endpoint, tally in serving.items() if legs[endpoint] is Leg.TARGET}
-    relays = links.relays(legs_are_fronts={endpoint for endpoint, leg in legs.items() if leg is Leg.FRONT})
-    relays |= overrides.balancers
+    relays = chains.callers() | overrides.balancers
     for group in _groups(targets, relays):
-        _place(group, targets, relays, roles, links)
+        _place(group, targets, relays, roles)
     _add_unreached(census, roles)
     _retire(roles)
     proxies: dict[int, None] = {}
@@ -84,14 +85,13 @@ def decide(census: Census, links: Links, roles: Roles, overrides: Overrides) -> 
     roles.proxies = frozenset(proxies)
 
 
-def _legs(serving: dict[Endpoint, EndpointTally], links: Links, overrides: Overrides) -> dict[Endpoint, Leg]:
+def _legs(serving: dict[Endpoint, EndpointTally], chains: Chains, overrides: Overrides) -> dict[Endpoint, Leg]:
     legs = dict.fromkeys(serving, Leg.TARGET)
-    fronts = {front for front in links.fronts() if front in serving}
+    fronts = set(chains.fronts)
     fronts |= {endpoint for endpoint in serving if endpoint[0] in overrides.balancers}
-    fronts |= relays_of(serving, links, fronts)
     for endpoint in fronts:
         legs[endpoint] = Leg.FRONT
-    for endpoint, of_target in dependencies_of(serving, fronts, links).items():
+    for endpoint, of_target in dependencies(serving, fronts, chains.backs - fronts).items():
         legs[endpoint] = Leg.DEPENDENCY if of_target else Leg.ASIDE
     for endpoint in serving:
         if overrides.is_target(endpoint):
@@ -122,9 +122,7 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
     return groups
 
 
-def _place(
-    group: list[Endpoint], targets: dict[Endpoint, EndpointTally], relays: frozenset[int], roles: Roles, links: Links
-) -> None:
+def _place(group: list[Endpoint], targets: dict[Endpoint, EndpointTally], relays: frozenset[int], roles: Roles) -> None:
     known = [roles.place[endpoint][0] for endpoint in group if endpoint in roles.place]
     if known:
         number = min(known)
@@ -144,8 +142,11 @@ def _place(
         roles.place[endpoint] = (number, len(service.targets))
         service.targets.append(endpoint)
     service.feeders = feeders([targets[endpoint] for endpoint in service.targets if endpoint in targets], relays)
-    service.vips = [front for front in links.fronts_of(service.targets) if roles.legs.get(front) is Leg.FRONT]
-    service.evidence = [*links.evidence(service.vips), *service.feeders.evidence]
+    kept = roles.chains.keeps_sources(service.targets)
+    if kept and not service.feeders.balancers:
+        service.feeders = replace(service.feeders, preserved=True)
+    service.vips = roles.chains.fronts_of(service.targets)
+    service.evidence = [*roles.chains.evidence(service.targets), *service.feeders.evidence]
     for front in service.vips:
         roles.place.setdefault(front, (number, -1))
 
@@ -172,7 +173,3 @@ def _retire(roles: Roles) -> None:
         service.retired = not any(
             roles.legs.get(endpoint) is Leg.TARGET and roles.place[endpoint][0] == number for endpoint in service.targets
         )
-
-
-def hosts(endpoints: Iterable[Endpoint]) -> set[int]:
-    return {address for address, _ in endpoints}
