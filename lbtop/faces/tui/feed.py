@@ -1,7 +1,7 @@
 """Where the dashboard's frames come from: a thread that runs the engine and hands over the newest snapshot.
 
-One message per snapshot and the newest wins, so that a slow terminal can never be flooded. The history is bounded: when it is full,
-every second frame of its older half is dropped, so that an hour stays an hour, only coarser the further back.
+One message per snapshot and the newest wins, so that a slow terminal can never be flooded. The history is bounded: when it
+is full, every second frame of its older half is dropped, so that an hour stays an hour, only coarser the further back.
 """
 
 from __future__ import annotations

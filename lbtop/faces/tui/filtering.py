@@ -1,9 +1,9 @@
 """The filter language of the dashboard: ``target:10.0.0.11 mode:offload status:5xx client:203.0.113.0/24 -state:gone``.
 
-Terms are separated by spaces and must all hold. A term is ``field:value``, or a bare word that may stand anywhere in a row.
-``-`` in front negates it. Values: an address or network (``10.0.0.0/8``), a number with ``>``, ``<``, ``>=``, ``<=`` in front, a status
-class (``5xx``), otherwise text, which matches anywhere in the field and ignores case; ``"two words"`` keeps a space. Commas mean "or":
-``state:gone,draining``.
+Terms are separated by spaces and must all hold. A term is ``field:value``, or a bare word that may stand anywhere in a
+row. ``-`` in front negates it. Values: an address or network (``10.0.0.0/8``), a number with ``>``, ``<``, ``>=``, ``<=`` in
+front, a status class (``5xx``), otherwise text, which matches anywhere in the field and ignores case; ``"two words"`` keeps
+a space. Commas mean "or": ``state:gone,draining``.
 """
 
 from __future__ import annotations

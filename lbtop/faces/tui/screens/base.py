@@ -95,6 +95,8 @@ class FrameScreen(Screen[None]):
 
     def _state(self, frame: Snapshot) -> str:
         clock = time.strftime("%H:%M:%S", time.gmtime(frame.at_ns / 1e9))
+        if self.lbtop.playing:
+            return f"playing {clock}"
         if self.lbtop.paused:
             return f"paused {clock}"
         if self.lbtop.position is not None:

@@ -7,8 +7,9 @@ cursor is the row's *key*, so that it stays on the same target when rows are sor
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -91,6 +92,7 @@ class LineTable(ScrollView, can_focus=True):
         self.rows: list[Row] = []
         self.sort_key: str | None = None
         self.descending = True
+        self.following = False
         self.accepts: Callable[[dict[str, object]], bool] = lambda values: True
         self._all: list[Row] = []
 
@@ -116,7 +118,19 @@ class LineTable(ScrollView, can_focus=True):
         if self.cursor not in keys:
             self.cursor = rows[0].key if rows else None
         self.virtual_size = Size(self.size.width, len(rows) + 1)
+        if self.following:
+            self._reveal()
         self.refresh()
+
+    def hide(self, keys: Sequence[str]) -> None:
+        """Hides these columns and shows all others."""
+        self.columns = [replace(column, hidden=column.key in keys) for column in self.columns]
+        self.refresh()
+
+    def _reveal(self) -> None:
+        index = self.index
+        if index is not None:
+            self.scroll_to_region(Region(0, index + 1, 1, 1), animate=False, force=True)
 
     @property
     def current(self) -> Row | None:
@@ -163,7 +177,8 @@ class LineTable(ScrollView, can_focus=True):
                 base = base + Style(bold=False)
         segments: list[Segment] = []
         for position, (column, columns) in enumerate(layout):
-            marker = "▸" if position == 0 and row.key == self.cursor else " "
+            here = position == 0 and row.key == self.cursor
+            marker = ("◆" if self.following else "▸") if here else " "
             segments.append(Segment(marker, base))
             segments.extend(_fit(row.cells.get(column.key, ""), columns, column.right, base))
         return Strip(segments).adjust_cell_length(width, base)
@@ -177,6 +192,11 @@ class LineTable(ScrollView, can_focus=True):
             segments.extend(_fit(Text(column.title + mark), columns, column.right, style))
         return Strip(segments).adjust_cell_length(width, style)
 
+    def on_mount(self) -> None:
+        hidden = getattr(self.app, "settings", None)
+        if hidden is not None and self.id in hidden.hidden:
+            self.hide(hidden.hidden[self.id])
+
     def on_resize(self, event: events.Resize) -> None:
         self.virtual_size = Size(event.size.width, len(self.rows) + 1)
 
@@ -185,7 +205,7 @@ class LineTable(ScrollView, can_focus=True):
     def watch_cursor(self) -> None:
         index = self.index
         if index is not None:
-            self.scroll_to_region(Region(0, index + 1, 1, 1), animate=False, force=True)
+            self._reveal()
             self.post_message(self.Moved(self, self.rows[index]))
         self.refresh()
 
@@ -252,7 +272,7 @@ def _fit(cell: Cell, width: int, right: bool, base: Style) -> list[Segment]:
         return [Segment(plain, base + text.style if isinstance(text.style, Style) else base)]
     segments: list[Segment] = []
     edges = sorted({0, len(plain), *(s.start for s in text.spans), *(s.end for s in text.spans)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         style = base
         for span in text.spans:
             if span.start <= start < span.end:

@@ -1,7 +1,8 @@
 """The timeline: one column per stretch of time, all series on scales that start at zero.
 
-Textual's Sparkline scales each series to its own minimum and maximum, so that 1000, 1001 looks like 0, 1000: misleading for
-rates and worse for skew. Here a bar is as high as its value against the highest on screen, and what the scale is stands beside it.
+Textual's Sparkline scales each series to its own minimum and maximum, so that 1000, 1001 looks like 0, 1000: misleading
+for rates and worse for skew. Here a bar is as high as its value against the highest on screen, and the scale stands beside
+it.
 """
 
 from __future__ import annotations
