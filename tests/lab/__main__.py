@@ -14,8 +14,9 @@ CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0, or 1 when a scenario failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__,
-                                     epilog="example: python -m tests.lab --only alb-offload")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab", description=__doc__, epilog="example: python -m tests.lab --only alb-offload"
+    )
     parser.add_argument("--list", action="store_true", help="list scenarios and their captures")
     parser.add_argument("--only", action="append", metavar="NAME", help="this scenario only (may be repeated)")
     parser.add_argument("--out", type=Path, default=CAPTURES, help="where captures go (default: captures/)")
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.bench:
         from tests.lab import bench
+
         bench.record(options.bench, options.requests)
         return 0
     known = scenario.load_all()

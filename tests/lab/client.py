@@ -18,17 +18,30 @@ from typing import Any
 from tests.lab.net import VIP, VIP6, ClientNet, Namespace, Net
 
 HOST = "shop.example"
-BROWSERS = ("chrome124", "firefox133", "safari17_0", "edge101", "chrome116", "safari15_5", "chrome131", "chrome99_android",
-            "firefox135", "safari17_2_ios")
+BROWSERS = (
+    "chrome124",
+    "firefox133",
+    "safari17_0",
+    "edge101",
+    "chrome116",
+    "safari15_5",
+    "chrome131",
+    "chrome99_android",
+    "firefox135",
+    "safari17_2_ios",
+)
 AGENTS = {
-    "requests": "python-requests/2.32.3", "okhttp": "okhttp/4.12.0", "go": "Go-http-client/1.1",
+    "requests": "python-requests/2.32.3",
+    "okhttp": "okhttp/4.12.0",
+    "go": "Go-http-client/1.1",
     "plain-chrome": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-                    "Chrome/124.0.0.0 Safari/537.36",
+    "Chrome/124.0.0.0 Safari/537.36",
     "plain-firefox": "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
 }
 Step = tuple[str, str, bytes | None]
-PAGES: tuple[Step, ...] = tuple(("GET", path, None) for path in
-                                ("/", "/static/app.js", "/api/items?page=1", "/goods/17", "/api/items?page=2", "/cart"))
+PAGES: tuple[Step, ...] = tuple(
+    ("GET", path, None) for path in ("/", "/static/app.js", "/api/items?page=1", "/goods/17", "/api/items?page=2", "/cart")
+)
 
 
 @dataclass
@@ -37,9 +50,10 @@ class User:
 
     ns: Namespace
     address: str
-    kind: str = "requests"              # a key of AGENTS or one of BROWSERS
+    kind: str = "requests"  # a key of AGENTS or one of BROWSERS
     keep_cookies: bool = True
     seed: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
     jar: dict[str, str] = field(default_factory=dict)
     answers: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -50,21 +64,43 @@ class User:
         self.context: ssl.SSLContext | None = None
 
 
-def users(net: Net, count: int, *, kinds: Sequence[str] = ("requests",), addresses: int | None = None, seed: int = 7,
-          networks: Sequence[ClientNet] | None = None, ipv6: bool = False) -> list[User]:
+def users(
+    net: Net,
+    count: int,
+    *,
+    kinds: Sequence[str] = ("requests",),
+    addresses: int | None = None,
+    seed: int = 7,
+    networks: Sequence[ClientNet] | None = None,
+    ipv6: bool = False,
+) -> list[User]:
     """``count`` users over ``addresses`` different addresses (as many as there are users, if not given)."""
     networks = networks or net.clients
-    spots = [(client.ns, address) for row in range(400) for client in networks
-             for address in (client.addresses6 if ipv6 else client.addresses)[row:row + 1]]
-    spots = spots[:addresses or count]
+    spots = [
+        (client.ns, address)
+        for row in range(400)
+        for client in networks
+        for address in (client.addresses6 if ipv6 else client.addresses)[row : row + 1]
+    ]
+    spots = spots[: addresses or count]
     return [User(*spots[i % len(spots)], kind=kinds[i % len(kinds)], seed=seed * 1000 + i) for i in range(count)]
 
 
 class Browsing:
     """One user's requests over connections of a chosen lifetime."""
 
-    def __init__(self, user: User, *, scheme: str, port: int, fresh: bool, vip: str | None = None, host: str = HOST,
-                 resume: bool = True, maximum: ssl.TLSVersion | None = None) -> None:
+    def __init__(
+        self,
+        user: User,
+        *,
+        scheme: str,
+        port: int,
+        fresh: bool,
+        vip: str | None = None,
+        host: str = HOST,
+        resume: bool = True,
+        maximum: ssl.TLSVersion | None = None,
+    ) -> None:
         self.user, self.scheme, self.port, self.fresh, self.host = user, scheme, port, fresh, host
         self.vip = vip or (VIP6 if ":" in user.address else VIP)
         self.resume, self.maximum = resume, maximum
@@ -92,11 +128,17 @@ class Browsing:
 
     def _plain(self, step: Step, headers: dict[str, str] | None) -> int:
         method, path, body = step
+        headers = {**self.user.headers, **(headers or {})}
         if self._connection is None:
             self._connection = self._open()
         name = self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
-        sent = {"Host": name, "User-Agent": AGENTS[self.user.kind], "Accept": "*/*", "Accept-Encoding": "gzip, deflate",
-                **(headers or {})}
+        sent = {
+            "Host": name,
+            "User-Agent": AGENTS[self.user.kind],
+            "Accept": "*/*",
+            "Accept-Encoding": "gzip, deflate",
+            **headers,
+        }
         if self.user.kind.startswith("plain-"):
             sent |= {"Accept-Language": "en-GB,en;q=0.8", "Upgrade-Insecure-Requests": "1"}
         if self.fresh:
@@ -125,23 +167,31 @@ class Browsing:
         if self.scheme == "https":
             if self.user.context is None:
                 self.user.context = _client_context(self.user, self.maximum)
-            connection.sock = self.user.context.wrap_socket(connection.sock, server_hostname=self.host,
-                                                            session=self.user.session)
+            connection.sock = self.user.context.wrap_socket(connection.sock, server_hostname=self.host, session=self.user.session)
         return connection
 
     def _with_curl(self, step: Step, headers: dict[str, str] | None) -> int:
         from curl_cffi import CurlOpt, requests
+
         method, path, body = step
+        headers = {**self.user.headers, **(headers or {})}
         if self._curl is None:
             vip = f"[{self.vip}]" if ":" in self.vip else self.vip
             self._curl = requests.Session(
-                impersonate=self.user.kind, verify=False, interface=self.user.address, timeout=20, allow_redirects=False,
-                curl_options={CurlOpt.RESOLVE: [f"{self.host}:{self.port}:{vip}"],
-                              **({CurlOpt.FORBID_REUSE: 1} if self.fresh else {})})
+                impersonate=self.user.kind,
+                verify=False,
+                interface=self.user.address,
+                timeout=20,
+                allow_redirects=False,
+                curl_options={
+                    CurlOpt.RESOLVE: [f"{self.host}:{self.port}:{vip}"],
+                    **({CurlOpt.FORBID_REUSE: 1} if self.fresh else {}),
+                },
+            )
         if not self.user.keep_cookies:
             self._curl.cookies.clear()
         name = self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
-        answer = self._curl.request(method, f"{self.scheme}://{name}{path}", data=body, headers=headers)
+        answer = self._curl.request(method, f"{self.scheme}://{name}{path}", data=body, headers=headers or None)
         return int(answer.status_code)
 
 
@@ -159,10 +209,22 @@ def _client_context(user: User, maximum: ssl.TLSVersion | None) -> ssl.SSLContex
     return context
 
 
-def browse(people: Iterable[User], steps: Sequence[Step] = PAGES, *, repeat: int = 1, scheme: str = "http",
-           port: int = 80, fresh: bool = False, think: float = 0.15, start_within: float = 2.0,
-           stop_when: Callable[[], bool] | None = None, headers: dict[str, str] | None = None, **options: Any) -> None:
+def browse(
+    people: Iterable[User],
+    steps: Sequence[Step] = PAGES,
+    *,
+    repeat: int = 1,
+    scheme: str = "http",
+    port: int = 80,
+    fresh: bool = False,
+    think: float = 0.15,
+    start_within: float = 2.0,
+    stop_when: Callable[[], bool] | None = None,
+    headers: dict[str, str] | None = None,
+    **options: Any,
+) -> None:
     """Let every user walk through ``steps`` at their own pace, all at once; returns when all are done."""
+
     def walk(user: User) -> None:
         time.sleep(user.random.random() * start_within)
         browsing = Browsing(user, scheme=scheme, port=port, fresh=fresh, **options)
@@ -192,8 +254,14 @@ class Upgraded:
         if tls:
             self.sock = _client_context(user, None).wrap_socket(self.sock, server_hostname=host)
         cookie = "; ".join(f"{name}={value}" for name, value in user.jar.items())
-        lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: Upgrade", "Upgrade: websocket",
-                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
+        lines = [
+            f"GET {path} HTTP/1.1",
+            f"Host: {host}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+        ]
         lines += [f"Cookie: {cookie}"] if cookie else []
         self.sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")
         got = b""

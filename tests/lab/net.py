@@ -39,15 +39,16 @@ class Stack:
     ttl: int = 64
     mss: int = 1460
     timestamps: bool = True
-    receive_max: int = 6291456          # decides the window scale
+    receive_max: int = 6291456  # decides the window scale
+
 
 STACKS = (
-    Stack(52, 1460, True, 6291456),     # Linux or Android, twelve hops away
+    Stack(52, 1460, True, 6291456),  # Linux or Android, twelve hops away
     Stack(113, 1460, False, 16777216),  # Windows
-    Stack(54, 1380, True, 4194304),     # a phone behind a mobile network's tunnel
-    Stack(118, 1452, False, 1048576),   # Windows behind PPPoE
-    Stack(47, 1400, True, 33554432),    # far away, through a VPN
-    Stack(59, 1440, True, 524288),      # macOS-like scale
+    Stack(54, 1380, True, 4194304),  # a phone behind a mobile network's tunnel
+    Stack(118, 1452, False, 1048576),  # Windows behind PPPoE
+    Stack(47, 1400, True, 33554432),  # far away, through a VPN
+    Stack(59, 1440, True, 524288),  # macOS-like scale
 )
 
 
@@ -64,12 +65,19 @@ class Namespace:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def start(self, *command: str, log: Path | None = None, env: dict[str, str] | None = None,
-              cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *command: str, log: Path | None = None, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.Popen[bytes]:
         """A process inside the namespace; its output goes to ``log``."""
         out = open(log, "ab") if log else subprocess.DEVNULL
-        return subprocess.Popen(("ip", "netns", "exec", self.name, *command), stdout=out, stderr=subprocess.STDOUT,
-                                stdin=subprocess.DEVNULL, env={**os.environ, **env} if env else None, cwd=cwd)
+        return subprocess.Popen(
+            ("ip", "netns", "exec", self.name, *command),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **env} if env else None,
+            cwd=cwd,
+        )
 
     def enter(self) -> None:
         """Move the calling thread, and no other, into the namespace."""
@@ -82,9 +90,11 @@ class Namespace:
 
     def thread(self, work: Callable[[], None]) -> threading.Thread:
         """A started thread that does ``work`` inside the namespace."""
+
         def body() -> None:
             self.enter()
             work()
+
         thread = threading.Thread(target=body, daemon=True)
         thread.start()
         return thread
@@ -106,8 +116,16 @@ class ClientNet:
 class Net:
     """The namespaces and links of one scenario. Use as a context manager."""
 
-    def __init__(self, *, targets: int = 3, networks: int = 6, per_network: int = 10,
-                 stacks: Sequence[Stack] = STACKS, ipv6: bool = False, offload: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        targets: int = 3,
+        networks: int = 6,
+        per_network: int = 10,
+        stacks: Sequence[Stack] = STACKS,
+        ipv6: bool = False,
+        offload: bool = True,
+    ) -> None:
         self._mark = f"{PREFIX}{os.getpid()}"
         self.offload = offload
         self.lb = Namespace(f"{self._mark}-lb")
@@ -116,9 +134,13 @@ class Net:
         self.ipv6 = ipv6
         self.target_addresses6 = [f"fd00:0:0:1::{11 + i}" for i in range(targets)] if ipv6 else []
         self.clients = [
-            ClientNet(Namespace(f"{self._mark}-c{i}"), [f"198.18.{10 + i}.{10 + j}" for j in range(per_network)],
-                      [f"2001:db8:c:{i}::{10 + j}" for j in range(per_network)] if ipv6 else [])
-            for i in range(networks)]
+            ClientNet(
+                Namespace(f"{self._mark}-c{i}"),
+                [f"198.18.{10 + i}.{10 + j}" for j in range(per_network)],
+                [f"2001:db8:c:{i}::{10 + j}" for j in range(per_network)] if ipv6 else [],
+            )
+            for i in range(networks)
+        ]
         self._stacks = stacks
 
     def __enter__(self) -> Net:
@@ -144,38 +166,70 @@ class Net:
         everyone = (self.lb, *self.target_ns, *(client.ns for client in self.clients))
         for ns in everyone:
             subprocess.run(("ip", "netns", "add", ns.name), check=True)
-        lines = ["link set lo up", "link add front type bridge", "link add back type bridge",
-                 "link set front up", "link set back up",
-                 f"addr add {VIP}/24 dev front", "addr add 192.0.2.1/24 dev front",
-                 f"addr add {GATEWAY}/24 dev back", f"addr add {BALANCER}/24 dev back",
-                 f"addr add {SECOND_NODE}/24 dev back", "route add 198.18.0.0/15 dev front"]
+        lines = [
+            "link set lo up",
+            "link add front type bridge",
+            "link add back type bridge",
+            "link set front up",
+            "link set back up",
+            f"addr add {VIP}/24 dev front",
+            "addr add 192.0.2.1/24 dev front",
+            f"addr add {GATEWAY}/24 dev back",
+            f"addr add {BALANCER}/24 dev back",
+            f"addr add {SECOND_NODE}/24 dev back",
+            "route add 198.18.0.0/15 dev front",
+        ]
         if self.ipv6:
-            lines += [f"addr add {VIP6}/64 dev front nodad", "route add 2001:db8:c::/48 dev front",
-                      f"addr add {BALANCER6}/64 dev back nodad", "addr add fd00:0:0:1::1/64 dev back nodad"]
+            lines += [
+                f"addr add {VIP6}/64 dev front nodad",
+                "route add 2001:db8:c::/48 dev front",
+                f"addr add {BALANCER6}/64 dev back nodad",
+                "addr add fd00:0:0:1::1/64 dev back nodad",
+            ]
         for index, ns in enumerate(self.target_ns):
-            lines += [f"link add tl{index} type veth peer name eth0 netns {ns.name}",
-                      f"link set tl{index} master back up"]
+            lines += [f"link add tl{index} type veth peer name eth0 netns {ns.name}", f"link set tl{index} master back up"]
         for index, client in enumerate(self.clients):
-            lines += [f"link add cl{index} type veth peer name eth0 netns {client.ns.name}",
-                      f"link set cl{index} master front up"]
+            lines += [
+                f"link add cl{index} type veth peer name eth0 netns {client.ns.name}",
+                f"link set cl{index} master front up",
+            ]
         if not self.offload:
-            lines += [f"link set {kind}{i} gso_max_segs 1" for kind, many in
-                      (("tl", self.target_ns), ("cl", self.clients)) for i in range(len(many))]
+            lines += [
+                f"link set {kind}{i} gso_max_segs 1"
+                for kind, many in (("tl", self.target_ns), ("cl", self.clients))
+                for i in range(len(many))
+            ]
         self._batch(self.lb, lines)
-        self.lb.sysctl(net__ipv4__ip_forward=1, net__ipv4__conf__all__rp_filter=0,
-                       net__ipv4__conf__default__rp_filter=0, net__ipv4__ip_nonlocal_bind=1)
+        self.lb.sysctl(
+            net__ipv4__ip_forward=1,
+            net__ipv4__conf__all__rp_filter=0,
+            net__ipv4__conf__default__rp_filter=0,
+            net__ipv4__ip_nonlocal_bind=1,
+        )
         if self.ipv6:
             self.lb.sysctl(net__ipv6__conf__all__forwarding=1)
         for index, ns in enumerate(self.target_ns):
-            self._host(ns, [f"{self.target_addresses[index]}/24"], "10.0.1.1",
-                       [f"{self.target_addresses6[index]}/64"] if self.ipv6 else [], "fd00:0:0:1::1", None)
+            self._host(
+                ns,
+                [f"{self.target_addresses[index]}/24"],
+                "10.0.1.1",
+                [f"{self.target_addresses6[index]}/64"] if self.ipv6 else [],
+                "fd00:0:0:1::1",
+                None,
+            )
         for index, client in enumerate(self.clients):
-            self._host(client.ns, [f"{address}/32" for address in client.addresses], "192.0.2.1",
-                       [f"{address}/128" for address in client.addresses6], VIP6,
-                       self._stacks[index % len(self._stacks)])
+            self._host(
+                client.ns,
+                [f"{address}/32" for address in client.addresses],
+                "192.0.2.1",
+                [f"{address}/128" for address in client.addresses6],
+                VIP6,
+                self._stacks[index % len(self._stacks)],
+            )
 
-    def _host(self, ns: Namespace, addresses: list[str], gateway: str, addresses6: list[str], gateway6: str,
-              stack: Stack | None) -> None:
+    def _host(
+        self, ns: Namespace, addresses: list[str], gateway: str, addresses6: list[str], gateway6: str, stack: Stack | None
+    ) -> None:
         lines = ["link set lo up", "link set eth0 up"] + [f"addr add {address} dev eth0" for address in addresses]
         if not self.offload:
             lines += ["link set eth0 gso_max_segs 1"]
@@ -186,15 +240,19 @@ class Net:
             lines += [f"route add {gateway6}/128 dev eth0", f"route add default via {gateway6}"]
         self._batch(ns, lines)
         if stack:
-            ns.sysctl(net__ipv4__ip_default_ttl=stack.ttl, net__ipv4__tcp_timestamps=int(stack.timestamps),
-                      net__ipv4__tcp_rmem=f"4096 131072 {stack.receive_max}")
+            ns.sysctl(
+                net__ipv4__ip_default_ttl=stack.ttl,
+                net__ipv4__tcp_timestamps=int(stack.timestamps),
+                net__ipv4__tcp_rmem=f"4096 131072 {stack.receive_max}",
+            )
             if addresses6:
                 ns.sysctl(net__ipv6__conf__all__hop_limit=stack.ttl, net__ipv6__conf__eth0__hop_limit=stack.ttl)
 
     @staticmethod
     def _batch(ns: Namespace, lines: list[str]) -> None:
-        done = subprocess.run(("ip", "-netns", ns.name, "-batch", "-"), input="\n".join(lines) + "\n",
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            ("ip", "-netns", ns.name, "-batch", "-"), input="\n".join(lines) + "\n", capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(f"ip -batch in {ns.name}: {done.stderr.strip()}")
 

@@ -15,13 +15,30 @@ from tests.lab.net import Namespace, stop
 class Recorder:
     """tcpdump on one interface of one namespace, running from construction until :meth:`finish`."""
 
-    def __init__(self, ns: Namespace, interface: str, path: Path, *, snap: int = 0, expression: str = "tcp or udp",
-                 buffer_kib: int = 8192) -> None:
+    def __init__(
+        self, ns: Namespace, interface: str, path: Path, *, snap: int = 0, expression: str = "tcp or udp", buffer_kib: int = 8192
+    ) -> None:
         self.path = path
         log = path.with_suffix(".log")
         # Immediate mode: a ring block that has not been handed over when tcpdump ends would be lost.
-        self._process = ns.start("tcpdump", "-i", interface, "-U", "-Z", "root", "--immediate-mode", "-n",
-                                 "-B", str(buffer_kib), "-s", str(snap), "-w", str(path), expression, log=log)
+        self._process = ns.start(
+            "tcpdump",
+            "-i",
+            interface,
+            "-U",
+            "-Z",
+            "root",
+            "--immediate-mode",
+            "-n",
+            "-B",
+            str(buffer_kib),
+            "-s",
+            str(snap),
+            "-w",
+            str(path),
+            expression,
+            log=log,
+        )
         deadline = time.monotonic() + 10
         while "listening on" not in log.read_text(errors="replace"):
             if time.monotonic() > deadline or self._process.poll() is not None:

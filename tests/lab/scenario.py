@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.lab import rewrite, truth
+from tests.lab import truth
 from tests.lab.balancer import Balancer, Nlb
 from tests.lab.certs import certificate
-from tests.lab.net import VIP, Net
+from tests.lab.net import Net
 from tests.lab.record import Recorder, merge, write_as
 from tests.lab.target import Application, Target
 
@@ -33,7 +33,7 @@ class Output:
     """
 
     file: str
-    vantage: str                        # all_targets, one_target, load_balancer, client
+    vantage: str  # all_targets, one_target, load_balancer, client
     mode: str
     mechanism: str
     shows: str
@@ -50,8 +50,8 @@ class Output:
     mechanism_accept: Sequence[str] | None = None
     cookie: str | None = None
     kinds: Sequence[str] = ()
-    seen: str = "plain"                 # plain: requests can be read at this vantage; tls: they cannot
-    target: int = 0                     # which target, for one_target
+    seen: str = "plain"  # plain: requests can be read at this vantage; tls: they cannot
+    target: int = 0  # which target, for one_target
     counts_exact: bool = True
     extra: dict[str, object] = field(default_factory=dict)
     rewrite: Callable[[Path, Path], None] | None = None
@@ -78,9 +78,11 @@ REGISTRY: dict[str, Scenario] = {}
 
 def scenario(name: str, title: str, outputs: Sequence[Output], **net: Any) -> Callable[[Callable[[Run], None]], Any]:
     """Register the decorated function as the traffic of a scenario; ``net`` goes to :class:`Net`."""
+
     def register(work: Callable[[Run], None]) -> Callable[[Run], None]:
         REGISTRY[name] = Scenario(name, title, outputs, work, net)
         return work
+
     return register
 
 
@@ -111,8 +113,16 @@ class Run:
             self._certificate = certificate(self.directory)
         return self._certificate
 
-    def serve(self, app: Application | None = None, *, port: int = 8080, tls: dict[str, Any] | bool | None = None,
-              proxy: bool = False, shared_tickets: bool = False, ipv6: bool = False) -> list[Target]:
+    def serve(
+        self,
+        app: Application | None = None,
+        *,
+        port: int = 8080,
+        tls: dict[str, Any] | bool | None = None,
+        proxy: bool = False,
+        shared_tickets: bool = False,
+        ipv6: bool = False,
+    ) -> list[Target]:
         """Start the application on every target and the recorders beside them; nothing is sent before."""
         self.app = app or Application()
         settings = tls if isinstance(tls, dict) else {}
@@ -120,6 +130,7 @@ class Run:
         addresses = self.net.target_addresses6 if ipv6 else self.net.target_addresses
         context: ssl.SSLContext | None = None
         from tests.lab.target import server_context
+
         for index, ns in enumerate(self.net.target_ns):
             if tls and not (shared_tickets and context):
                 context = server_context(**{"certificate": self.certificate, **settings})
@@ -166,8 +177,9 @@ class Run:
             recorder.finish()
 
 
-def run(spec: Scenario, destination: Path, *, large: Path | None = None, keep: Path | None = None,
-        say: Callable[[str], None] = print) -> None:
+def run(
+    spec: Scenario, destination: Path, *, large: Path | None = None, keep: Path | None = None, say: Callable[[str], None] = print
+) -> None:
     """Run one scenario and write its captures and truth files into ``destination``; uncommitted ones into ``large``."""
     if not large and not any(output.committed for output in spec.outputs):
         say("  not committed: recorded with --large only")
@@ -195,10 +207,12 @@ def run(spec: Scenario, destination: Path, *, large: Path | None = None, keep: P
 
 def produce(current: Run, output: Output, destination: Path, say: Callable[[str], None]) -> None:
     """Put one capture together from the run's recordings, count it, and write its truth."""
-    parts = {"all_targets": [path for name, path in current.parts.items() if name[0] == "t"],
-             "one_target": [current.parts.get(f"t{output.target}")],
-             "load_balancer": [current.parts.get("front"), current.parts.get("back")],
-             "client": [current.parts.get("client")]}[output.vantage]
+    parts = {
+        "all_targets": [path for name, path in current.parts.items() if name[0] == "t"],
+        "one_target": [current.parts.get(f"t{output.target}")],
+        "load_balancer": [current.parts.get("front"), current.parts.get("back")],
+        "client": [current.parts.get("client")],
+    }[output.vantage]
     paths = [path for path in parts if path is not None]
     whole = paths[0]
     if len(paths) > 1:
@@ -226,22 +240,38 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
     secrets = sorted(current.app.secrets | current.secrets) if output.seen == "plain" else []
     front = sum(counts.connections for name, counts in counted.items() if name == "other")
     sections: dict[str, object] = {
-        "name": output.name, "file": output.file, "origin": ORIGIN, "scenario": current.spec.title,
-        "vantage": output.vantage, "shows": output.shows, "healthy": output.healthy,
+        "name": output.name,
+        "file": output.file,
+        "origin": ORIGIN,
+        "scenario": current.spec.title,
+        "vantage": output.vantage,
+        "shows": output.shows,
+        "healthy": output.healthy,
         "source": {"connections": sum(c.connections for c in counted.values())} if output.counts_exact else {},
-        "service": [{
-            "mode": output.mode, "mode_because": output.mode_because,
-            "mode_candidates": list(output.mode_candidates) if output.mode_candidates else None,
-            "mechanism": output.mechanism, "mechanism_because": output.mechanism_because,
-            "mechanism_candidates": list(output.mechanism_candidates) if output.mechanism_candidates else None,
-            "mode_accept": list(output.mode_accept) if output.mode_accept else None,
-            "mechanism_accept": list(output.mechanism_accept) if output.mechanism_accept else None,
-            "really": output.really, "cookie": output.cookie, "product": list(output.product),
-            "requests_readable": output.seen == "plain", "target": rows}],
+        "service": [
+            {
+                "mode": output.mode,
+                "mode_because": output.mode_because,
+                "mode_candidates": list(output.mode_candidates) if output.mode_candidates else None,
+                "mechanism": output.mechanism,
+                "mechanism_because": output.mechanism_because,
+                "mechanism_candidates": list(output.mechanism_candidates) if output.mechanism_candidates else None,
+                "mode_accept": list(output.mode_accept) if output.mode_accept else None,
+                "mechanism_accept": list(output.mechanism_accept) if output.mechanism_accept else None,
+                "really": output.really,
+                "cookie": output.cookie,
+                "product": list(output.product),
+                "requests_readable": output.seen == "plain",
+                "target": rows,
+            }
+        ],
         "findings": {"must": list(output.must), "may": list(output.may)},
         "sessions": {"lost": lost} if output.seen == "plain" else {},
         "exposure": {"kinds": list(output.kinds)},
-        "secrets": {"values": secrets}, **output.extra, **current.facts}
+        "secrets": {"values": secrets},
+        **output.extra,
+        **current.facts,
+    }
     if output.vantage == "load_balancer":
         sections["source"] = {**sections["source"], "front_connections": front}  # type: ignore[dict-item]
     truth.write(destination / f"{output.name}.toml", sections)
@@ -258,4 +288,3 @@ def _agree(output: Output, target: Target, counts: truth.Counts, say: Callable[[
     for what, own, wire in pairs:
         if own != wire and output.counts_exact:
             raise RuntimeError(f"{output.file}: {target.name} saw {own} {what}, tshark counts {wire}")
-

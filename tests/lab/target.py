@@ -24,10 +24,10 @@ PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 class Seen:
     """What one target counted."""
 
-    connections: int = 0                # with at least one byte from the peer
+    connections: int = 0  # with at least one byte from the peer
     requests: int = 0
     health_checks: int = 0
-    lost: int = 0                       # requests whose session this target did not know
+    lost: int = 0  # requests whose session this target did not know
     upgrades: int = 0
 
 
@@ -37,8 +37,8 @@ class Application:
 
     cookie: str | None = "session"
     attributes: str = "Path=/; HttpOnly; Secure; SameSite=Lax"
-    sessions: str = "local"             # local: each target knows its own; shared: all know all
-    unknown: str = "reissue"            # what an unknown session gets: reissue, 401, redirect
+    sessions: str = "local"  # local: each target knows its own; shared: all know all
+    unknown: str = "reissue"  # what an unknown session gets: reissue, 401, redirect
     health_path: str = "/health"
     body: int = 600
     seed: int = 1
@@ -66,8 +66,17 @@ class Application:
 class Target:
     """One target: ``start`` listens inside the namespace, ``seen`` is what arrived."""
 
-    def __init__(self, ns: Namespace, index: int, address: str, port: int, application: Application,
-                 *, tls: ssl.SSLContext | None = None, proxy: bool = False) -> None:
+    def __init__(
+        self,
+        ns: Namespace,
+        index: int,
+        address: str,
+        port: int,
+        application: Application,
+        *,
+        tls: ssl.SSLContext | None = None,
+        proxy: bool = False,
+    ) -> None:
         self.ns, self.index, self.address, self.port = ns, index, address, port
         self.app, self.tls, self.proxy = application, tls, proxy
         self.seen = Seen()
@@ -159,8 +168,9 @@ class Target:
                 headers[name.strip().lower()] = value.strip()
             body = _read_body(reader, headers)
             served += 1
-            close = headers.get("connection", "").lower() == "close" or version == "HTTP/1.0" \
-                or served >= self.app.keepalive_requests
+            close = (
+                headers.get("connection", "").lower() == "close" or version == "HTTP/1.0" or served >= self.app.keepalive_requests
+            )
             stream.sendall(self._answer(method, path, headers, body, close))
             if headers.get("upgrade", "").lower() == "websocket":
                 _echo_frames(reader, stream)
@@ -181,8 +191,10 @@ class Target:
             self.seen.requests += 1
         if headers.get("upgrade", "").lower() == "websocket":
             self.seen.upgrades += 1
-            return (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+            return (
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            )
         status, extra = self.app.status(self.index, path), []
         session = _cookies(headers).get(self.app.cookie or "")
         if self.app.cookie and session not in self._known:
@@ -203,8 +215,16 @@ class Target:
         if path.startswith("/logout"):
             self._known.discard(session or "")
         time.sleep(self.app.delay(self.index, path))
-        self.log.append({"time": time.time(), "method": method, "path": path.split("?")[0], "status": status,
-                         "forwarded": headers.get("x-forwarded-for"), "session": session is not None})
+        self.log.append(
+            {
+                "time": time.time(),
+                "method": method,
+                "path": path.split("?")[0],
+                "status": status,
+                "forwarded": headers.get("x-forwarded-for"),
+                "session": session is not None,
+            }
+        )
         kind, content = _content(path, self.app.body)
         return _response(status, [f"Server: {self.app.server_header}", f"Content-Type: {kind}", *extra], content, close)
 
@@ -213,17 +233,27 @@ def _content(path: str, size: int) -> tuple[str, bytes]:
     if path.startswith("/api"):
         return "application/json", json.dumps({"items": list(range(size // 5))}).encode()[:size]
     if path.startswith("/static"):
-        return "text/javascript", (b"export const answer = 42;\n" * (size // 13 + 1))[:size * 2]
+        return "text/javascript", (b"export const answer = 42;\n" * (size // 13 + 1))[: size * 2]
     return "text/html; charset=utf-8", (b"<!doctype html><title>shop</title>" + b"<p>goods</p>" * (size // 12))[:size]
 
 
-REASONS = {200: "OK", 302: "Found", 401: "Unauthorized", 404: "Not Found", 500: "Internal Server Error",
-           503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    302: "Found",
+    401: "Unauthorized",
+    404: "Not Found",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 
 def _response(status: int, headers: list[str], body: bytes, close: bool) -> bytes:
-    head = [f"HTTP/1.1 {status} {REASONS.get(status, 'Other')}", *headers, f"Content-Length: {len(body)}",
-            f"Connection: {'close' if close else 'keep-alive'}"]
+    head = [
+        f"HTTP/1.1 {status} {REASONS.get(status, 'Other')}",
+        *headers,
+        f"Content-Length: {len(body)}",
+        f"Connection: {'close' if close else 'keep-alive'}",
+    ]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
@@ -265,9 +295,14 @@ def skip_proxy_header(connection: socket.socket) -> None:
             pass
 
 
-def server_context(certificate: Path, *, minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
-                   maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, alpn: tuple[str, ...] = (),
-                   ciphers: str | None = None) -> ssl.SSLContext:
+def server_context(
+    certificate: Path,
+    *,
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    alpn: tuple[str, ...] = (),
+    ciphers: str | None = None,
+) -> ssl.SSLContext:
     """A target's TLS settings; ``certificate`` holds key and chain. Each context has its own ticket keys."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = minimum, maximum

@@ -20,12 +20,27 @@ class Counts:
     refused: int = 0
 
 
-FIELDS = ("tcp.stream", "ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport", "tcp.len",
-          "tcp.flags.syn", "tcp.flags.ack", "tcp.flags.reset", "http.request.method", "http.request.uri", "frame.number")
+FIELDS = (
+    "tcp.stream",
+    "ip.src",
+    "ipv6.src",
+    "tcp.srcport",
+    "ip.dst",
+    "ipv6.dst",
+    "tcp.dstport",
+    "tcp.len",
+    "tcp.flags.syn",
+    "tcp.flags.ack",
+    "tcp.flags.reset",
+    "http.request.method",
+    "http.request.uri",
+    "frame.number",
+)
 
 
-def recount(capture: Path, servers: Iterable[str], plain_ports: Iterable[int] = (),
-            health_path: str = "/health") -> dict[str, Counts]:
+def recount(
+    capture: Path, servers: Iterable[str], plain_ports: Iterable[int] = (), health_path: str = "/health"
+) -> dict[str, Counts]:
     """Connections, probes, refused attempts, requests and health checks per server, counted by tshark.
 
     ``servers`` are the listening addresses as ``ip:port``; other connections are counted under ``other``.
@@ -78,8 +93,11 @@ def write(path: Path, sections: Mapping[str, object]) -> None:
 
 
 def _table(table: Mapping[str, object], prefix: str) -> list[str]:
-    lines = [f"{key} = {_value(value)}" for key, value in table.items()
-             if value is not None and not isinstance(value, dict) and not _is_tables(value)]
+    lines = [
+        f"{key} = {_value(value)}"
+        for key, value in table.items()
+        if value is not None and not isinstance(value, dict) and not _is_tables(value)
+    ]
     for key, value in table.items():
         if isinstance(value, dict):
             lines += ["", f"[{prefix}{key}]", *_table(value, f"{prefix}{key}.")]
