@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         rules = sorted(RULES.values(), key=lambda rule: (rule.severity.rank, rule.id))
         text = explain.overview([(rule.id, rule.severity.value, rule.summary) for rule in rules], shown)
     elif topic == UNKNOWN:
-        text = explain.UNKNOWN_PAGE + "\n"
+        text = explain.unknown_page(shown)
     elif topic in [mode.value for mode in Mode]:
         settings = [(product.label, product.tls_to_target) for product in products().values() if product.role == "load_balancer"]
         text = explain.mode_page(Mode(topic), settings, shown)

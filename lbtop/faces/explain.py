@@ -145,10 +145,16 @@ PAGES: dict[Mode, ModePage] = {
     ),
 }
 
-UNKNOWN_PAGE = """\
-The traffic in view cannot tell. lbtop answers `unknown` when its best candidate is below 0.8, names the candidates with
-their probabilities, and says what observation would settle it: usually a capture on the other side of the load balancer,
-or a longer one. A wrong diagnosis costs more than none."""
+_UNKNOWN = (
+    "The traffic in view cannot tell. lbtop answers `unknown` when its best candidate is below 0.8, names the candidates with "
+    "their probabilities, and says what observation would settle it: usually a capture on the other side of the load balancer, "
+    "or a longer one. A wrong diagnosis costs more than none."
+)
+
+
+def unknown_page(terminal: Terminal) -> str:
+    """What the answer `unknown` means."""
+    return terminal.plain("\n".join(terminal.paragraph(_UNKNOWN))) + "\n"
 
 
 def mode_page(mode: Mode, settings: Iterable[tuple[str, str]], terminal: Terminal) -> str:

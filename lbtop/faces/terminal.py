@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from textwrap import wrap
 
 _CODES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
@@ -34,8 +33,21 @@ class Terminal:
 
     def paragraph(self, text: str, indent: str = "", first: str | None = None) -> list[str]:
         """``text`` wrapped to the width. Long words (addresses, names) are broken only where they would not fit a line."""
-        return wrap(text, self.width, initial_indent=indent if first is None else first, subsequent_indent=indent,
-                    break_on_hyphens=False) or [""]  # fmt: skip
+        room = max(self.width - len(indent), 10)
+        lines, line, used = [], indent if first is None else first, 0
+        for word in text.split():
+            wide = visible(word)
+            if used and used + 1 + wide > room:
+                lines.append(line)
+                line, used = indent, 0
+            while wide > room:
+                head = _fitting(word, room)
+                lines.append(line + head)
+                line, word = indent, word[len(head) :]
+                wide = visible(word)
+            line += (" " if used else "") + word
+            used += (1 if used else 0) + wide
+        return [*lines, line]
 
     def bar(self, share: float, scale: float, mark: float | None, width: int) -> str:
         """``share`` as a bar on a scale that ends at ``scale``, with the position of ``mark`` shown in or after it."""
@@ -66,6 +78,16 @@ def visible(text: str) -> int:
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(char) else 1 + (east_asian_width(char) in "WF") for char in bare)
+
+
+def _fitting(word: str, room: int) -> str:
+    """The longest beginning of ``word`` that fits ``room`` columns; at least one character."""
+    if word.isascii():
+        return word[:room]
+    end = 1
+    while end < len(word) and visible(word[: end + 1]) <= room:
+        end += 1
+    return word[:end]
 
 
 def cut(text: str, width: int) -> str:

@@ -40,7 +40,8 @@ def render(snapshot: Snapshot, terminal: Terminal, *, all_evidence: bool = False
         lines += ["", _title("Findings, worst first", "", terminal)]
         for finding in open_:
             lines += ["", *_finding(finding, terminal, len(snapshot.services) > 1, all_evidence)]
-        lines += ["", terminal.paint(f"What a finding means and how to be sure: lbtop explain {open_[0].id}", "dim")]
+        hint = terminal.paragraph(f"What a finding means and how to be sure: lbtop explain {open_[0].id}")
+        lines += ["", *(terminal.paint(line, "dim") for line in hint)]
     if accepted:
         lines += ["", *terminal.paragraph("Accepted, not counted: " + ", ".join(_where(f) for f in accepted), "  ", "")]
     return terminal.plain("\n".join(line.rstrip() for line in lines)) + "\n"
@@ -145,7 +146,7 @@ def _title(left: str, right: str, terminal: Terminal) -> str:
     left = cut(left, room)
     rule = terminal.glyph("━")
     fill = rule * max(2, terminal.width - visible(left) - len(right) - (5 if right else 4))
-    return terminal.paint(f"{rule * 2} {left} {fill}" + (f" {right}" if right else rule), "head")
+    return terminal.paint(f"{rule * 2} {left} {fill}" + (f" {right}" if right else ""), "head")
 
 
 def _service(service: Service, terminal: Terminal, all_evidence: bool) -> list[str]:
