@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar, cast
 
-import psutil
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -27,6 +26,8 @@ class Header(Static):
 
     def __init__(self) -> None:
         super().__init__(markup=False)
+        import psutil
+
         self._process = psutil.Process()
         self._measured = (0.0, "")
 
