@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from lbtop import __version__
 from lbtop.model.errors import LbtopError
 
-COMMANDS = ("diagnose", "observe", "explain", "doctor")
+COMMANDS = ("replay", "diagnose", "observe", "explain", "doctor")
 OK, FINDINGS, UNUSABLE = 0, 1, 2
 INTERRUPTED = 130
 

@@ -27,6 +27,7 @@ def add_reading_options(parser: argparse.ArgumentParser, *, files: str = "+") ->
         metavar="FILE",
         help="pcap or pcapng, also compressed; several are merged by time; a pattern in quotes; - reads standard input",
     )
+    parser.add_argument("--follow", action="store_true", help="the files still grow: read on until Ctrl-C")
     when = parser.add_argument_group("slice of time")
     when.add_argument(
         "--since",
@@ -73,17 +74,20 @@ def _rotation(name: str) -> tuple[str, int]:
 
 def open_files(options: argparse.Namespace) -> Source:
     """The captures named on the command line, cut to the slice of time asked for. Raises LbtopError."""
+    from lbtop.catalog.recognition import recognition
     from lbtop.probes.files import open_capture
 
     files = capture_files(options.files)
     since = moment(options.since) if options.since else None
     until = moment(options.until) if options.until else None
     started, ended = _extent(files, [m.anchor for m in (since, until) if m])
+    if options.follow and Anchor.END in {m.anchor for m in (since, until) if m}:
+        raise LbtopError("a file that still grows has no end to count from; give times as +30s or 2026-03-01T12:00:05Z")
     since_ns = since.at(started, ended) if since else None
     until_ns = until.at(started, ended) if until else None
     if since_ns is not None and until_ns is not None and since_ns > until_ns:
         raise LbtopError("--since is later than --until: nothing lies between them")
-    source: Source = open_capture(files, since_ns=since_ns, until_ns=until_ns)
+    source: Source = open_capture(files, since_ns=since_ns, until_ns=until_ns, recognition=recognition(), follow=options.follow)
     return source
 
 
