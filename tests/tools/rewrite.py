@@ -131,8 +131,8 @@ def _renumber_payload(payload: bytes) -> bytes:
     payload = FORWARDING.sub(line, payload)
     if payload.startswith(PROXY_V2) and len(payload) >= 28 and payload[13] >> 4 == 1 and payload[12] & 1:
         changed = new_address(payload[16:20]) + new_address(payload[20:24])
-        ports = (new_port(port) for port in struct.unpack_from(">HH", payload, 24))
-        payload = payload[:16] + changed + struct.pack(">HH", *ports) + payload[28:]
+        port = new_port(struct.unpack_from(">H", payload, 24)[0])
+        payload = payload[:16] + changed + struct.pack(">H", port) + payload[26:]  # 443 there says more than a number
     return payload
 
 

@@ -1,0 +1,126 @@
+"""The same traffic, captured otherwise: a verdict stays what it was, or becomes `unknown` where evidence was taken away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lbtop.model.address import endpoint_text
+from tests.corpus import committed
+from tests.diagnosing import Diagnosis, diagnosis_of, parted, unordered
+from tests.readers import by_reference
+from tests.reference.files import Record
+from tests.tools import rewrite, writing
+
+CAPTURES = {capture.name: capture for capture in committed()}
+Change = Callable[[list[Record]], list[Record]]
+
+
+def rewritten(name: str, change: Change, folder: Path) -> Diagnosis:
+    return diagnosis_of(writing.write(folder / "changed.pcapng", change(writing.read(CAPTURES[name].path))))
+
+
+def original(name: str, folder: Path) -> Diagnosis:
+    return diagnosis_of(writing.write(folder / "original.pcapng", writing.read(CAPTURES[name].path)))
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_other_addresses_and_ports_change_nothing_but_the_numbers(name: str, tmp_path: Path) -> None:
+    before = json.loads(rewrite.new_text(json.dumps(original(name, tmp_path))))
+    after = rewritten(name, rewrite.renumbered, tmp_path)
+    assert not parted(unordered(with_ports_renumbered(before)), unordered(after))
+
+
+def with_ports_renumbered(found: Diagnosis) -> Diagnosis:
+    """Services that are called by their port are called by the new one."""
+    text = json.dumps(found)
+    for service in found["services"]:
+        if service["service"].isdigit():
+            port = service["service"]
+            text = text.replace(f'"{port}"', f'"{rewrite.new_port(int(port))}"')
+    renamed: Diagnosis = json.loads(text)
+    return renamed
+
+
+LINKS: dict[str, Change] = {
+    "in a VLAN": rewrite.in_vlan,
+    "cooked": rewrite.cooked,
+    "cooked, version 2": rewrite.cooked2,
+    "raw IP": rewrite.raw_ip,
+    "mirrored in VXLAN": rewrite.in_vxlan,
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("name", list(CAPTURES)[::6])
+def test_the_link_layer_changes_nothing_but_the_bytes(name: str, link: str, tmp_path: Path) -> None:
+    if any(record.linktype != 1 for record in writing.read(CAPTURES[name].path)):
+        pytest.skip("recorded on another link than Ethernet")
+    before, after = original(name, tmp_path), rewritten(name, LINKS[link], tmp_path)
+    for found in (before, after):
+        found["source"]["bytes"] = None
+    assert not parted(before, after)
+
+
+def verdicts(found: Diagnosis) -> dict[str, tuple[str, str, list[tuple[str, int, int]]]]:
+    return {
+        service["service"]: (
+            service["termination"]["mode"],
+            (service["stickiness"] or {}).get("mechanism", "unknown"),
+            sorted((target["target"], target["connections"], target["requests"]) for target in service["targets"]),
+        )
+        for service in found["services"]
+    }
+
+
+SHAPES: dict[str, Change] = {
+    "segments of 100 bytes": lambda records: rewrite.split(records, 100),
+    "segments of 31 bytes": lambda records: rewrite.split(records, 31),
+    "neighbours exchanged": rewrite.reordered,
+    "every packet twice": rewrite.doubled,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", list(CAPTURES)[::3])
+def test_how_the_bytes_were_cut_into_packets_changes_no_verdict_and_no_count(name: str, shape: str, tmp_path: Path) -> None:
+    assert verdicts(rewritten(name, SHAPES[shape], tmp_path)) == verdicts(original(name, tmp_path))
+
+
+LOSSES: dict[str, Change] = {
+    "10 % dropped": rewrite.dropped,
+    "without its start": rewrite.without_start,
+    "towards the servers only": lambda records: rewrite.one_direction(records, to_server=True),
+    "from the servers only": lambda records: rewrite.one_direction(records, to_server=False),
+    "96 bytes of each packet": rewrite.snapped,
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", CAPTURES)
+def test_less_evidence_never_turns_a_verdict_round(name: str, loss: str, tmp_path: Path) -> None:
+    """A target's mode and mechanism stay or become unknown, and nobody becomes a target who accepted no connection."""
+    before, after = original(name, tmp_path), rewritten(name, LOSSES[loss], tmp_path)
+    assert by_target(after).keys() <= servers(CAPTURES[name].path)
+    for target, (mode, mechanism) in by_target(after).items():
+        if target in by_target(before):
+            was_mode, was_mechanism = by_target(before)[target]
+            assert (target, mode) in {(target, was_mode), (target, "unknown")} or was_mode == "unknown"
+            assert (target, mechanism) in {(target, was_mechanism), (target, "unknown")} or was_mechanism == "unknown"
+
+
+def by_target(found: Diagnosis) -> dict[str, tuple[str, str]]:
+    return {
+        target["target"]: (service["termination"]["mode"], (service["stickiness"] or {}).get("mechanism", "unknown"))
+        for service in found["services"]
+        for target in service["targets"]
+    }
+
+
+def servers(path: Path) -> set[str]:
+    """Every end that accepted a connection in the whole capture."""
+    batch, _ = by_reference(path)
+    return {endpoint_text(batch.addresses[int(row["server"])], int(row["server_port"])) for row in batch["connections"]}
