@@ -9,9 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 
+from lbtop.findings.capture import whole_input
 from lbtop.findings.precedence import most_specific
 from lbtop.findings.rule import RULES, Context, Rule
 from lbtop.model.judgement import Finding
+from lbtop.model.observation import SourceStats
+from lbtop.model.snapshot import SourceFrame
 
 __all__ = ["RULES", "Context", "Rule", "find"]
 
@@ -19,11 +22,14 @@ for _module in ("capture", "tls", "exposure", "affinity", "load", "time"):
     import_module(f"lbtop.findings.{_module}")
 
 
-def find(contexts: Iterable[Context]) -> tuple[Finding, ...]:
+def find(contexts: Sequence[Context], source: SourceFrame | None = None, stats: SourceStats | None = None) -> tuple[Finding, ...]:
     """Every finding of every service, the worst first; equal ones in the order of services, rules and subjects.
 
-    A rule about the whole input (its finding's ``service`` is None) is reported once however many services there are.
+    A rule about the whole input (its finding's ``service`` is None) is reported once however many services there are;
+    ``source`` and ``stats`` are asked where there is none at all.
     """
+    if not contexts and source is not None and stats is not None:
+        return tuple(whole_input(source, stats))
     found: list[tuple[int, int, Finding]] = []
     seen: set[tuple[str, str | None, str]] = set()
     for place, context in enumerate(contexts):
@@ -41,8 +47,6 @@ def accept(findings: Sequence[Finding], accepted: Iterable[str]) -> tuple[Findin
     """The same findings, those named by ``ID`` or ``ID@service`` marked as accepted."""
     names = frozenset(accepted)
     return tuple(
-        replace(finding, accepted=True)
-        if finding.id in names or f"{finding.id}@{finding.service}" in names
-        else finding
+        replace(finding, accepted=True) if finding.id in names or f"{finding.id}@{finding.service}" in names else finding
         for finding in findings
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import Protocol7, Rows, SecretKind
+from lbtop.model.observation import ConnFlag, Protocol7, Rows, SecretKind
 from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import ServiceWindow
 
@@ -63,6 +63,9 @@ class ExposureLedger:
         self.secrets: dict[tuple[int, int], list[int]] = {}  # (leg, kind) -> count, first, last (ns)
         self.distinct: dict[tuple[int, int], DistinctValues] = {}
         self.names = Tally(cap=512)  # (kind, name of the header, cookie or parameter)
+        self.judged = 0  # TCP connections of the last leg, and of those:
+        self.one_direction = 0
+        self.with_gaps = 0
 
     def fold(self, window: ServiceWindow) -> None:
         self._connections(BACK, window.back["connections"])
@@ -71,6 +74,10 @@ class ExposureLedger:
         if len(back):
             checks = back[window.health["connections"] & (back["first_data_ns"] != 0)]
             self.checks += np.bincount(checks["protocol7"] % PROTOCOLS, minlength=PROTOCOLS)
+            flags = back["flags"][(back["proto"] == 6) & (back["first_data_ns"] != 0)]
+            self.judged += len(flags)
+            self.one_direction += int(((flags & np.uint32(ConnFlag.ONE_DIRECTION)) != 0).sum())
+            self.with_gaps += int(((flags & np.uint32(ConnFlag.GAPS)) != 0).sum())
         self._secrets(BACK, window.back["secrets"])
         self._secrets(FRONT, window.front["secrets"])
 

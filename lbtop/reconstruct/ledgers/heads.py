@@ -17,7 +17,6 @@ BROWSER_BITS = (
     ReqFlag.HTTP_ORIGIN, ReqFlag.BROWSER_UA, ReqFlag.UPGRADE_INSECURE,
 )  # fmt: skip
 _CONNECTIONS_CAP = 65_536
-_SET_BITS = (CookieFlag.SECURE, CookieFlag.HTTP_ONLY, CookieFlag.SAMESITE, CookieFlag.SESSION)
 
 
 class HeadLedger:
@@ -38,7 +37,8 @@ class HeadLedger:
         self.connections = Tally(columns=7, cap=_CONNECTIONS_CAP)
         """Connection: requests, forwarded as http, as https, Σ and Σ² of the last forwarded address, of the user agent."""
         self.cookies = Tally(columns=3, cap=1024)  # name in Cookie: rows, balancer's, session's
-        self.set_cookies = Tally(columns=1 + len(_SET_BITS), cap=1024)  # name in Set-Cookie: rows, with each attribute
+        self.set_cookies = Tally(columns=4, cap=1024)
+        """Name in Set-Cookie: rows, with Secure, session cookies, session cookies without Secure."""
         self.named_targets = Tally(columns=2, cap=1024)  # (name, decoder): naming a target, the one reached
         self.servers = Tally(cap=64)  # Server header of responses
         self.proxy_flags = np.zeros(16, np.int64)
@@ -106,8 +106,9 @@ class HeadLedger:
             (flags[asked] & np.uint32(CookieFlag.SESSION)) != 0,
         )
         issued = data & set_ & live
-        bits = [(flags[issued] & np.uint32(bit)) != 0 for bit in _SET_BITS]
-        self.set_cookies.add(rows["name"][issued].astype(np.uint64), *bits)
+        secure = (flags[issued] & np.uint32(CookieFlag.SECURE)) != 0
+        session = (flags[issued] & np.uint32(CookieFlag.SESSION)) != 0
+        self.set_cookies.add(rows["name"][issued].astype(np.uint64), secure, session, session & ~secure)
         named = rows[data & ((flags & np.uint32(CookieFlag.DISCLOSES)) != 0)]
         if len(named):
             here = (named["names"] == named["server"]) & (named["names_port"] == named["server_port"])

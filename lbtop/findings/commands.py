@@ -1,0 +1,55 @@
+"""Confirming commands: lines that work as they are when pasted, and print no secret.
+
+For a capture they read the same file; live they watch the same port. Everything that came from the wire or from a file
+name is quoted for the shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from lbtop.findings.rule import Context
+
+
+def source_of(context: Context, bpf: str) -> str:
+    """``-r FILE`` for a capture, ``-i any -f FILTER`` for live traffic."""
+    if context.source.kind in ("packet", "ebpf") or not context.source.inputs:
+        return f"-i any -f {shlex.quote(bpf)}"
+    name = context.source.inputs[0]
+    return f"-r {shlex.quote(name)}"
+
+
+def tshark(context: Context, display: str, fields: Sequence[str], options: str = "") -> str:
+    """One tshark line over the service's port."""
+    port = context.service.port
+    shown = " ".join(f"-e {field}" for field in fields)
+    extra = f" {options}" if options else ""
+    return f"tshark {source_of(context, f'port {port}')}{extra} -Y {shlex.quote(display)} -T fields {shown}"
+
+
+def http(context: Context, display: str, fields: Sequence[str]) -> str:
+    """The same, the port taken as HTTP whatever its number."""
+    port = context.service.port
+    return tshark(context, f"tcp.port == {port} && {display}", fields, f"-d tcp.port=={port},http")
+
+
+def tls(context: Context, display: str, fields: Sequence[str]) -> str:
+    """The same, the port taken as TLS."""
+    port = context.service.port
+    return tshark(context, f"tcp.port == {port} && {display}", fields, f"-d tcp.port=={port},tls")
+
+
+def first_bytes(context: Context) -> str:
+    """A tcpdump line that shows the first bytes of segments with payload: readable text, or not."""
+    port = context.service.port
+    program = f"tcp port {port} and greater 100"
+    if context.source.kind in ("packet", "ebpf") or not context.source.inputs:
+        return f"tcpdump -i any -nn -A -s 200 -c 5 {shlex.quote(program)}"
+    return f"tcpdump -nn -A -s 200 -c 5 -r {shlex.quote(context.source.inputs[0])} {shlex.quote(program)}"
+
+
+def probe(context: Context, option: str = "") -> str:
+    """An openssl line that shows what a target negotiates."""
+    target = context.service.targets[0].target if context.service.targets else f"TARGET:{context.service.port}"
+    return f"openssl s_client -connect {target}{' ' + option if option else ''} </dev/null"
