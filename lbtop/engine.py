@@ -1,21 +1,28 @@
-"""Drives a source through the reconstructor to a snapshot: to the end of a capture, or for a time."""
+"""Drives a source through the reconstructor to snapshots: one at the end of a capture, or many on the way.
+
+Times are those of the observations. Nothing here reads a clock, so the same capture gives the same frames.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lbtop.inference.assemble import judge
 from lbtop.model.address import pack_ip
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Interner, Source, SourceStats
 from lbtop.model.snapshot import Snapshot
+from lbtop.reconstruct.batches import moment_of, pieces
 from lbtop.reconstruct.reconstructor import Reconstructor
 from lbtop.reconstruct.roles import Overrides
 
 VANTAGES = ("target", "load_balancer", "mirror", "client")
+FINEST_NS = 20_000_000
+FIRST_FRAME_ROWS = 20_000
 
 Progress = Callable[[SourceStats], None]
+Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,7 @@ class Options:
     targets: tuple[str, ...] = ()
     balancers: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    detail: bool = False  # sessions and connections one by one, for drilling down
 
 
 def diagnose(source: Source, options: Options | None = None, progress: Progress | None = None) -> Snapshot:
@@ -41,19 +49,58 @@ def diagnose(source: Source, options: Options | None = None, progress: Progress 
     return engine.snapshot()
 
 
-def snapshots(source: Source, every_ns: int, options: Options | None = None) -> Iterator[Snapshot]:
-    """A snapshot whenever the observations have advanced by ``every_ns``, and the last one at the end of the source."""
+def snapshots(source: Source, every_ns: int, options: Options | None = None, stop: Stop | None = None) -> Iterator[Snapshot]:
+    """A snapshot for every ``every_ns`` of the observations' time; the last one at the end of the source."""
+    yield from _frames(source, lambda elapsed_ns, stats: every_ns, options, stop)
+
+
+def frames(source: Source, count: int, options: Options | None = None, stop: Stop | None = None) -> Iterator[Snapshot]:
+    """About ``count`` snapshots over a capture whose length in time is not known beforehand.
+
+    It is estimated from how much of the input is read; without a known size the cadence doubles as it turns out longer.
+    """
+    cadence_ns = FINEST_NS
+
+    def cadence(elapsed_ns: int, stats: SourceStats) -> int:
+        nonlocal cadence_ns
+        if stats.total_bytes and stats.read_bytes:
+            span_ns = stats.ended_ns - stats.started_ns
+            return max(FINEST_NS, int(span_ns * (stats.total_bytes / stats.read_bytes) / count))
+        while elapsed_ns > count * cadence_ns:
+            cadence_ns *= 2
+        return cadence_ns
+
+    yield from _frames(source, cadence, options, stop)
+
+
+def _frames(
+    source: Source, cadence: Callable[[int, SourceStats], int], options: Options | None, stop: Stop | None
+) -> Iterator[Snapshot]:
     engine = Engine(source, options)
     due_ns = 0
-    while not engine.finished:
-        engine.step(1.0)
-        reached_ns = source.stats().ended_ns
-        if due_ns == 0:
-            due_ns = (source.stats().started_ns or reached_ns) + every_ns
-        elif reached_ns >= due_ns and not engine.finished:
-            due_ns = reached_ns + every_ns
-            yield engine.snapshot()
+    shown = False
+    while not engine.finished and not (stop and stop()):
+        batch = source.poll(1.0)
+        if batch is None:
+            continue
+        stats = source.stats()
+        start_ns = stats.started_ns or moment_of(batch)
+        due_ns = due_ns or start_ns + cadence(0, stats)
+        for piece, reached_ns in pieces(batch, _due(lambda: due_ns), None if shown else FIRST_FRAME_ROWS):
+            engine.ingest(piece)
+            if stop and stop():
+                break
+            if reached_ns is not None:
+                due_ns += cadence(due_ns - start_ns, stats) if reached_ns == due_ns else 0
+                if len(piece):
+                    shown = True
+                    yield engine.snapshot(reached_ns)
     yield engine.snapshot()
+
+
+def _due(now: Callable[[], int]) -> Iterator[int]:
+    while True:
+        yield now()
 
 
 class Engine:
@@ -66,7 +113,7 @@ class Engine:
             raise LbtopError(f"unknown vantage {self.options.vantage!r}: one of {', '.join(VANTAGES)}")
         self._targets = tuple(_endpoint(text) for text in self.options.targets)
         self._balancers = tuple(_endpoint(text)[0] for text in self.options.balancers)
-        self._reconstructor = Reconstructor()
+        self._reconstructor = Reconstructor(Overrides(vantage=self.options.vantage), self.options.detail)
         self._numbered = 0
         self.finished = False
 
@@ -75,17 +122,25 @@ class Engine:
         batch = self.source.poll(timeout_s)
         if batch is None:
             return False
-        if self._targets or self._balancers or self.options.vantage:
+        self.ingest(batch)
+        return True
+
+    def ingest(self, batch: Batch) -> None:
+        """Takes rows that were polled by the caller."""
+        if self._targets or self._balancers:
             self._apply(batch)
         self._reconstructor.ingest(batch)
         self.finished = batch.final
-        return True
 
-    def snapshot(self) -> Snapshot:
-        """Everything known now."""
-        live = None if self.finished else self.source.live()
-        facts = self._reconstructor.facts(self.source.stats(), live)
-        return judge(facts, self.options.names, self.finished)
+    def snapshot(self, now_ns: int | None = None) -> Snapshot:
+        """Everything known now. ``now_ns``: a moment before the end of what the source has read."""
+        stats = self.source.stats()
+        if now_ns is None:
+            live = None if self.finished else self.source.live()
+            facts = self._reconstructor.facts(stats, live)
+        else:
+            facts = self._reconstructor.facts(replace(stats, ended_ns=min(now_ns, stats.ended_ns or now_ns)))
+        return judge(facts, self.options.names, self.finished, self.options.detail)
 
     def _apply(self, batch: Batch) -> None:
         """Overrides name addresses as text; rows know numbers, which appear as the input is read."""
@@ -96,8 +151,8 @@ class Engine:
         self._reconstructor.overrides = Overrides(
             targets=frozenset((numbers[ip], port) for ip, port in self._targets if ip in numbers),
             balancers=frozenset(numbers[ip] for ip in self._balancers if ip in numbers),
-            vantage=self.options.vantage,
             only_targets=bool(self._targets),
+            vantage=self.options.vantage,
         )
 
 

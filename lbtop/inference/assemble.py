@@ -17,7 +17,7 @@ from lbtop.inference.nat import infer_nat
 from lbtop.inference.targets import target_rows
 from lbtop.inference.termination import infer_termination
 from lbtop.model.address import endpoint_text
-from lbtop.model.snapshot import Dependency, Service, Snapshot, SourceFrame
+from lbtop.model.snapshot import Dependency, Detail, Service, Snapshot, SourceFrame
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.census import ENCRYPTED
 from lbtop.reconstruct.facts import Facts, ServiceFacts
@@ -25,11 +25,11 @@ from lbtop.reconstruct.facts import Facts, ServiceFacts
 SIGNIFICANT = 0.01
 
 
-def judge(facts: Facts, names: Mapping[str, str] | None = None, final: bool = False) -> Snapshot:
-    """The diagnosis: a pure function of the facts."""
+def judge(facts: Facts, names: Mapping[str, str] | None = None, final: bool = False, detail: bool = False) -> Snapshot:
+    """The diagnosis: a pure function of the facts. ``detail`` adds sessions and connections one by one."""
     source = _source(facts)
     named = names or {}
-    services = [_service(service, named) for service in facts.services]
+    services = [_service(service, named, detail) for service in facts.services]
     services = _holm(_distinct(services))
     contexts = [Context(service, about, source, tuple(services)) for service, about in zip(services, facts.services, strict=True)]
     return Snapshot(facts.now_ns, source, tuple(services), findings.find(contexts), final)
@@ -57,7 +57,7 @@ def _source(facts: Facts) -> SourceFrame:
     )
 
 
-def _service(facts: ServiceFacts, names: Mapping[str, str]) -> Service:
+def _service(facts: ServiceFacts, names: Mapping[str, str], detail: bool) -> Service:
     termination = infer_termination(facts)
     stickiness = infer_stickiness(facts, termination)
     skew = infer_skew(facts, stickiness)
@@ -74,7 +74,14 @@ def _service(facts: ServiceFacts, names: Mapping[str, str]) -> Service:
         nat=infer_nat(facts),
         idle=infer_idle(facts),
         roles_evidence=tuple(facts.roles_evidence),
+        detail=_detail(facts) if detail else None,
     )
+
+
+def _detail(facts: ServiceFacts) -> Detail:
+    from lbtop.inference.detail import service_detail  # only the dashboard needs it
+
+    return service_detail(facts, facts.ledgers.history)
 
 
 def _name(facts: ServiceFacts) -> SafeText:

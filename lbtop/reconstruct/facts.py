@@ -10,6 +10,7 @@ from lbtop.reconstruct.ledgers.affinity import AffinityLedger
 from lbtop.reconstruct.ledgers.exposure import ExposureLedger
 from lbtop.reconstruct.ledgers.handshakes import HandshakeLedger
 from lbtop.reconstruct.ledgers.heads import HeadLedger
+from lbtop.reconstruct.ledgers.history import HistoryLedger
 from lbtop.reconstruct.ledgers.idle import IdleLedger
 from lbtop.reconstruct.ledgers.load import LoadLedger
 from lbtop.reconstruct.ledgers.nat import NatLedger
@@ -47,6 +48,7 @@ class Ledgers:
     load: LoadLedger = field(default_factory=LoadLedger)
     nat: NatLedger = field(default_factory=NatLedger)
     idle: IdleLedger = field(default_factory=IdleLedger)
+    history: HistoryLedger = field(default_factory=HistoryLedger)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

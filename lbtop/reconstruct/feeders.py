@@ -16,6 +16,10 @@ from lbtop.reconstruct.census import ClientTally, EndpointTally
 FEW = 8
 """At most so many addresses can be taken for balancer nodes on their number alone."""
 
+NODES = 4
+"""More addresses than this must each be busy to be taken for nodes."""
+
+BUSY = 20
 MOST = 0.9
 
 
@@ -83,6 +87,11 @@ def feeders(tallies: list[EndpointTally], relays: frozenset[int] = frozenset()) 
         return Feeders(tuple(users), checkers, False, (Evidence("feeds-and-checks", "health-checks", detail),))
 
     each = total / len(users) if users else 0
+    if len(users) > NODES and each < BUSY:
+        detail = (
+            f"{len(users)} client addresses open {total} connections ({each:.0f} each): too many and too quiet for balancer nodes"
+        )
+        return Feeders((), checkers, None, (Evidence("several-clients", "addresses", detail),))
     if len(users) == 1:
         detail = f"one address opens all {total} connections: a balancer, or a single client"
     else:

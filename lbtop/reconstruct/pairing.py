@@ -265,6 +265,11 @@ class Chains:
                 weight[front] = weight.get(front, 0) + _weight(link)
         return sorted(weight, key=lambda front: -weight[front])
 
+    @property
+    def same_packets(self) -> bool:
+        """Some back connections are front connections with rewritten addresses."""
+        return any(link.sequences for link in self.links.values())
+
     def callers(self) -> frozenset[int]:
         """Addresses that open back connections on behalf of a front's clients."""
         return frozenset(caller for link in self.links.values() for caller in link.callers)

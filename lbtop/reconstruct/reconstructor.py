@@ -37,6 +37,7 @@ class _State:
     roles: Roles = field(default_factory=Roles)
     health: HealthChecks = field(default_factory=HealthChecks)
     ledgers: list[Ledgers] = field(default_factory=list)
+    detail: bool = False
     connections: int = 0
     from_start: int = 0
     first_ns: int = 0
@@ -62,6 +63,7 @@ class _State:
         decide(self.census, self.links, self.roles, overrides, opened)
         while len(self.ledgers) < len(self.roles.services):
             self.ledgers.append(Ledgers())
+            self.ledgers[-1].history.enabled = self.detail
         for number, part in Router(self.roles, self.health, strings, addresses).split(window):
             for name in Ledgers.__slots__:
                 getattr(self.ledgers[number], name).fold(part)
@@ -69,9 +71,11 @@ class _State:
 
 
 class Reconstructor:
-    def __init__(self, overrides: Overrides | None = None) -> None:
+    """``detail``: keep sessions and connections one by one as well."""
+
+    def __init__(self, overrides: Overrides | None = None, detail: bool = False) -> None:
         self.overrides = overrides or Overrides()
-        self._state = _State()
+        self._state = _State(detail=detail)
         self._pending: dict[str, list[Rows]] = {table: [] for table in TABLES}
         self._next_cut = WINDOW_ROWS
         self._strings: Interner | None = None
@@ -120,7 +124,7 @@ class Reconstructor:
 
     def _assemble(self, state: _State, stats: SourceStats, now_ns: int) -> Facts:
         roles, strings, addresses = state.roles, self._strings, self._addresses
-        vantage, evidence = vantage_of(state.census, roles, state.links, self.overrides)
+        vantage, evidence = vantage_of(state.census, roles, self.overrides)
         services = []
         for number, service in enumerate(roles.services):
             if service.retired or strings is None or addresses is None:

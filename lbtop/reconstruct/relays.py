@@ -37,6 +37,9 @@ INFRASTRUCTURE_PORTS = frozenset({53, 67, 68, 123, 137, 138, 161, 514, 546, 547,
 MAX_CANDIDATES = 64
 SHIFTS = 16
 STRANGERS = -2.0
+IMPOSSIBLE = -100.0
+MAX_NODES = 4
+NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,15 @@ def guesses(
             if any(front[0] == address for address, _ in back.endpoints):
                 continue
             tally = serving[front]
+            score = _shared(tally, total)
             if back.callers and front[0] in back.callers:
-                score = _shared(tally, total) + _same_host(front, back, tally, total, serving)
-            elif back.callers and not back.callers & accepting and front[0] not in opening:
-                score = STRANGERS + _shared(tally, total) + _two_addresses(front, back, serving, opened)
-            elif not back.callers and front[0] not in opening:
-                score = STRANGERS + _shared(tally, total) + _borrowed(tally, total) + _in_time(front, back.endpoints, opened)
+                score += _same_host(front, back, tally, total, serving)
+            elif front[0] in opening:
+                continue
+            elif back.callers and not back.callers & accepting:
+                score += _two_addresses(front, back, serving, opened)
+            elif not back.callers and front[1] != back.endpoints[0][1]:
+                score += _borrowed(tally, total) + _in_time(front, back.endpoints, opened)
             else:
                 continue
             if score > 0 and (best is None or score > best[0]):
@@ -182,12 +188,15 @@ def _peers(front: Endpoint, back: Back, serving: Serving) -> bool:
 
 
 def _two_addresses(front: Endpoint, back: Back, serving: Serving, opened: Rows) -> float:
-    """Speaks for one balancer with an address on either side."""
-    score = _in_time(front, back.endpoints, opened)
+    """Speaks for one balancer with an address on either side, against strangers and against two servers of one kind."""
+    if len(back.callers) > MAX_NODES or back.callers & set(serving[front].clients):
+        return IMPOSSIBLE
+    in_time = _in_time(front, back.endpoints, opened)
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for tally in serving.values())
-    if covered >= 0.95 * total:
-        score += 2.0
+    score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
+    if front[1] == back.endpoints[0][1] or len(serving[front].clients) <= len(back.callers):
+        score -= 0.0 if in_time > 0 else 6.0
     return score
 
 
@@ -197,9 +206,9 @@ def _borrowed(front: EndpointTally, back: EndpointTally) -> float:
     theirs = {client: part.connections for client, part in front.clients.items() if part.connections}
     shared = [client for client in mine if client in theirs]
     if len(shared) < 3 or len(shared) < 0.9 * len(mine):
-        return -6.0
+        return IMPOSSIBLE
     equal = sum(mine[client] == theirs[client] for client in shared)
-    return 2.0 + (2.0 if equal >= 0.8 * len(shared) else 0.0)
+    return STRANGERS + 2.0 + (2.0 if equal >= 0.8 * len(shared) else 0.0)
 
 
 def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
