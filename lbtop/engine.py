@@ -77,7 +77,7 @@ def _frames(
     source: Source, cadence: Callable[[int, SourceStats], int], options: Options | None, stop: Stop | None
 ) -> Iterator[Snapshot]:
     engine = Engine(source, options)
-    due_ns = 0
+    due = _Due()
     shown = False
     while not engine.finished and not (stop and stop()):
         batch = source.poll(1.0)
@@ -85,22 +85,30 @@ def _frames(
             continue
         stats = source.stats()
         start_ns = stats.started_ns or moment_of(batch)
-        due_ns = due_ns or start_ns + cadence(0, stats)
-        for piece, reached_ns in pieces(batch, _due(lambda: due_ns), None if shown else FIRST_FRAME_ROWS):
+        due.at_ns = due.at_ns or start_ns + cadence(0, stats)
+        for piece, reached_ns in pieces(batch, due, None if shown else FIRST_FRAME_ROWS):
             engine.ingest(piece)
             if stop and stop():
                 break
-            if reached_ns is not None:
-                due_ns += cadence(due_ns - start_ns, stats) if reached_ns == due_ns else 0
-                if len(piece):
-                    shown = True
-                    yield engine.snapshot(reached_ns)
+            if reached_ns is None:
+                continue
+            if reached_ns == due.at_ns:
+                due.at_ns += cadence(due.at_ns - start_ns, stats)
+            if len(piece):
+                shown = True
+                yield engine.snapshot(reached_ns)
     yield engine.snapshot()
 
 
-def _due(now: Callable[[], int]) -> Iterator[int]:
-    while True:
-        yield now()
+class _Due:
+    """The moment of the next frame, again and again: it is moved while the iteration goes on."""
+
+    def __init__(self) -> None:
+        self.at_ns = 0
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield self.at_ns
 
 
 class Engine:

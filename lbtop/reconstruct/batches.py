@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def cut_after(batch: Batch, seq: int) -> tuple[Batch, Batch]:
     )
 
 
-def pieces(batch: Batch, moments: Iterator[int], first_rows: int | None) -> Iterator[tuple[Batch, int | None]]:
+def pieces(batch: Batch, moments: Iterable[int], first_rows: int | None) -> Iterator[tuple[Batch, int | None]]:
     """A batch in pieces that end at the moments given, with that moment; the last piece, with None, is what is left.
 
      ``moments`` is asked for one more only when the one before has come, so it can go on with the next batch

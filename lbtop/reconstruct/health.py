@@ -54,4 +54,4 @@ class HealthChecks:
                 checker = catalog.health_checker(strings[number].decode("latin-1"))
                 self.agents[number] = 1 if checker is None else 2
             verdicts = self.agents[agents]
-        return verdicts == 2
+        return np.equal(verdicts, 2)

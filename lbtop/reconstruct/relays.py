@@ -53,8 +53,8 @@ class Back:
         whole = EndpointTally()
         for endpoint in self.endpoints:
             tally = serving[endpoint]
-            for name in ("connections", "ended", "bytes_c", "bytes_s", "requests", "hellos", "unnamed"):
-                setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+            for column in ("connections", "ended", "bytes_c", "bytes_s", "requests", "hellos", "unnamed"):
+                setattr(whole, column, getattr(whole, column) + getattr(tally, column))
             for protocol, count in tally.protocols.items():
                 whole.protocols[protocol] = whole.protocols.get(protocol, 0) + count
             for name, count in tally.names.items():
@@ -241,7 +241,8 @@ def _times(opened: Rows, endpoints: Iterable[Endpoint]) -> npt.NDArray[np.int64]
 def _since(events: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """How long before each moment the latest event was; for moments before all events, the time to the first."""
     place = np.maximum(np.searchsorted(events, moments, side="right") - 1, 0)
-    return np.abs(moments - events[place])
+    since: npt.NDArray[np.int64] = np.abs(moments - events[place])
+    return since
 
 
 def dependencies(serving: Serving, fronts: set[Endpoint], backs: set[Endpoint]) -> dict[Endpoint, bool]:

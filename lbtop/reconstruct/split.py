@@ -16,7 +16,8 @@ from lbtop.reconstruct.window import ServiceWindow
 
 def endpoint_keys(rows: Rows) -> npt.NDArray[np.uint64]:
     """The server's address number and port in one number."""
-    return (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
+    keys: npt.NDArray[np.uint64] = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
+    return keys
 
 
 @dataclass(slots=True, eq=False)

@@ -223,7 +223,7 @@ class TargetLedger:
         habitual = (self.resets_by_client - self.resets_in_reply) * 2 > self.ended
         http = self.requests > 0
         by_client = np.where(http | habitual, self.resets_in_reply, self.resets_by_client)
-        return self.resets_by_target + by_client
+        return np.add(self.resets_by_target, by_client)
 
     @property
     def is_http(self) -> bool:
