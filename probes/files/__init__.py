@@ -1,0 +1,5 @@
+"""Capture files: pcap and pcapng, compressed or not, one or many, walked in place."""
+
+from lbtop.probes.files.source import CaptureSource, open_capture
+
+__all__ = ["CaptureSource", "open_capture"]

@@ -32,7 +32,7 @@ class Tables:
         self.rows = 0
         return Batch(tables, self.strings, self.addresses, final)
 
-    def take_back(self, table, since):
+    def take_back(self, table: cython.int, since: cython.Py_ssize_t):
         """Copies of the rows of the table with this number from row ``since`` on, which are withdrawn (a look, not an event)."""
         found = self.arrays[table][since : self.used[table]].copy()
         self.rows -= self.used[table] - since
@@ -40,7 +40,7 @@ class Tables:
         self.used[table] = since
         return found
 
-    def waiting(self, table):
+    def waiting(self, table: cython.int):
         """Rows that wait in the table with this number (its place in TABLES)."""
         return self.used[table]
 

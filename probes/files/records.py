@@ -1,0 +1,337 @@
+"""Walks the records of capture files in place and gives each packet to the decoder, several files merged by time.
+
+Formats: pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng). What is rare (section headers, interface
+descriptions, statistics, keys) is left to Python code: the walk stops in front of such a block.
+"""
+
+import cython
+import numpy as np
+from cython.cimports.lbtop.probes.wire.buffer import swap16, swap32
+from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
+
+INPUT = np.dtype(
+    [("ts_ns", "i8"), ("area", "i8"), ("position", "i8"), ("end", "i8"), ("data", "i8"), ("captured", "i8"),
+     ("wire", "i8"), ("following", "i8"), ("skip", "u8"), ("before", "u8"), ("fraction_ns", "i8"), ("linktype", "i4"),
+     ("interface", "u4"), ("first_interface", "u4"), ("interfaces", "u4"), ("format", "u1"), ("swapped", "u1"),
+     ("looked", "u1"), ("active", "u1"), ("extra", "u4")], align=True)  # fmt: skip
+INTERFACE = np.dtype(
+    [("offset_ns", "i8"), ("factor", "i8"), ("linktype", "i4"), ("snaplen", "u4"), ("kind", "u4"), ("pad", "u4")],
+    align=True)  # fmt: skip
+
+BILLION = cython.declare(int64_t, 1_000_000_000)
+LARGEST = cython.declare(uint32_t, 128 << 20)
+"""No link type allows larger packets: a greater length is damage, and nothing after it can be trusted."""
+LONGEST_BLOCK = cython.declare(uint32_t, 1 << 28)
+UNKNOWN_LINK = cython.declare(cython.int, -2)
+PAST_END = cython.declare(int64_t, 60_000_000_000)
+FOREVER = cython.declare(int64_t, 0x7FFFFFFFFFFFFFFF)
+
+SECTION = cython.declare(uint32_t, 0x0A0D0D0A)
+DESCRIPTION = cython.declare(uint32_t, 1)
+OLD_PACKET = cython.declare(uint32_t, 2)
+SIMPLE_PACKET = cython.declare(uint32_t, 3)
+STATISTICS = cython.declare(uint32_t, 5)
+ENHANCED_PACKET = cython.declare(uint32_t, 6)
+SECRETS = cython.declare(uint32_t, 10)
+
+
+class Records:
+    """``count`` inputs, of which those that are active each fill a read area of the decoder's buffer."""
+
+    def __init__(self, decoder, count):
+        self.decoder = decoder
+        self.buffer = decoder.buffer
+        self.inputs = np.zeros(count, INPUT)
+        self.interfaces = np.zeros(64, INTERFACE)
+        self.count = count
+        self.since_ns = -FOREVER
+        self.until_ns = FOREVER
+        self.activate_ns = FOREVER
+
+    def walk(self):
+        """Decodes until something is needed; one of DONE, BATCH, NEED, BLOCK, DAMAGED, ACTIVATE, with ``which`` set."""
+        code: cython.int
+        with cython.nogil:
+            code = self._walk()
+        return code
+
+    def activate(
+        self,
+        i: cython.uint,
+        area: cython.Py_ssize_t,
+        position: cython.Py_ssize_t,
+        end: cython.Py_ssize_t,
+        format: cython.int,
+        swapped: cython.bint,
+        fraction_ns: cython.longlong = 0,
+        linktype: cython.int = 0,
+        extra: cython.uint = 0,
+    ):
+        """Starts input ``i``: bytes [position, end) of the buffer are its first, behind the file header for pcap."""
+        self.inputs[i].area = area
+        self.inputs[i].position = position
+        self.inputs[i].end = end
+        self.inputs[i].format = format
+        self.inputs[i].swapped = swapped
+        self.inputs[i].fraction_ns = fraction_ns
+        self.inputs[i].linktype = linktype
+        self.inputs[i].extra = extra
+        self.inputs[i].active = 1
+        self.inputs[i].looked = 0
+
+    def room(self, i: cython.uint):
+        """Moves what input ``i`` has not consumed to the front of its area; (offset, length) of the free space behind."""
+        area: cython.Py_ssize_t = self.inputs[i].area
+        kept: cython.Py_ssize_t = self.inputs[i].end - self.inputs[i].position
+        self.buffer.copy(area, self.inputs[i].position, kept)
+        self.inputs[i].before += self.inputs[i].position - area
+        self.inputs[i].position = area
+        self.inputs[i].end = area + kept
+        self.inputs[i].looked = 0
+        return area + kept, self.buffer.area_size - kept
+
+    def extend(self, i: cython.uint, size: cython.Py_ssize_t):
+        """``size`` more bytes were read into the free space."""
+        self.inputs[i].end += size
+
+    def close(self, i: cython.uint):
+        """Input ``i`` is at its end: the byte at which an incomplete record begins, None when it ended with a whole one."""
+        left: cython.Py_ssize_t = self.inputs[i].end - self.inputs[i].position
+        self.inputs[i].active = 0
+        if left or self.inputs[i].skip:
+            return self.inputs[i].before + (self.inputs[i].position - self.inputs[i].area)
+        return None
+
+    def position(self, i: cython.uint):
+        """Bytes of input ``i`` consumed so far."""
+        return self.inputs[i].before + (self.inputs[i].position - self.inputs[i].area)
+
+    def block(self, i: cython.uint):
+        """The pcapng block that input ``i`` stands at, whole, as bytes; moves behind it."""
+        begin: cython.Py_ssize_t = self.inputs[i].position
+        found = bytes(self.buffer.array[begin : self.inputs[i].following])
+        self.inputs[i].position = self.inputs[i].following
+        self.inputs[i].looked = 0
+        return found
+
+    def begin_section(self, i: cython.uint, swapped: cython.bint):
+        """A pcapng section begins: interfaces are numbered afresh."""
+        self.inputs[i].swapped = swapped
+        self.inputs[i].first_interface = self.interfaces_used
+        self.inputs[i].interfaces = 0
+
+    def add_interface(
+        self,
+        i: cython.uint,
+        linktype: cython.int,
+        snaplen: cython.uint,
+        kind: cython.uint,
+        factor: cython.longlong,
+        offset_ns: cython.longlong,
+    ):
+        """The next interface of input ``i``'s section. False when there are too many."""
+        at: uint32_t = self.inputs[i].first_interface + self.inputs[i].interfaces
+        if at >= 1 << 16:
+            return False
+        # Sections of several files take turns here: a section whose neighbours are taken moves to the end of the table.
+        if at != self.interfaces_used:
+            old = np.asarray(self.interfaces)[self.inputs[i].first_interface : at].copy()
+            self._reserve(self.interfaces_used + len(old) + 1)
+            np.asarray(self.interfaces)[self.interfaces_used : self.interfaces_used + len(old)] = old
+            self.inputs[i].first_interface = self.interfaces_used
+            at = self.interfaces_used + len(old)
+        self._reserve(at + 1)
+        self.interfaces[at].linktype = linktype
+        self.interfaces[at].snaplen = snaplen
+        self.interfaces[at].kind = kind
+        self.interfaces[at].factor = factor
+        self.interfaces[at].offset_ns = offset_ns
+        self.inputs[i].interfaces += 1
+        self.interfaces_used = at + 1
+        return True
+
+    def _reserve(self, size):
+        if size > self.interfaces.shape[0]:
+            grown = np.zeros(2 * size, INTERFACE)
+            grown[: self.interfaces.shape[0]] = np.asarray(self.interfaces)
+            self.interfaces = grown
+
+    def _walk(self):
+        i: uint32_t
+        best: uint32_t
+        code: cython.int
+        ts_ns: int64_t
+        while True:
+            best = self.count
+            ts_ns = FOREVER
+            for i in range(self.count):
+                if not self.inputs[i].active:
+                    continue
+                if not self.inputs[i].looked:
+                    code = self._look(i)
+                    if code != DONE:
+                        self.which = i
+                        return code
+                    self.inputs[i].looked = 1
+                if best == self.count or self.inputs[i].ts_ns < ts_ns:
+                    best = i
+                    ts_ns = self.inputs[i].ts_ns
+            if ts_ns >= self.activate_ns and self.activate_ns != FOREVER:
+                return ACTIVATE
+            if best == self.count:
+                return DONE
+            self.inputs[best].position = self.inputs[best].following
+            self.inputs[best].looked = 0
+            if ts_ns < self.since_ns or ts_ns >= self.until_ns:
+                if ts_ns - PAST_END > self.until_ns:
+                    # Far behind the end: packets are out of order by less than this.
+                    self.inputs[best].active = 0
+                continue
+            self.decoder.take(
+                self.inputs[best].linktype,
+                self.inputs[best].interface,
+                ts_ns,
+                self.inputs[best].data,
+                self.inputs[best].captured,
+                self.inputs[best].wire,
+            )
+            if self.decoder.tables.rows >= self.decoder.tables.limit:
+                return BATCH
+
+    def _look(self, i):
+        """Finds the next record of input ``i``; DONE when there is one."""
+        left: cython.Py_ssize_t
+        if self.inputs[i].skip:
+            left = self.inputs[i].end - self.inputs[i].position
+            if cython.cast(uint64_t, left) < self.inputs[i].skip:
+                self.inputs[i].skip -= left
+                self.inputs[i].position = self.inputs[i].end
+                return NEED
+            self.inputs[i].position += cython.cast(cython.Py_ssize_t, self.inputs[i].skip)
+            self.inputs[i].skip = 0
+        if self.inputs[i].format == PCAP:
+            return self._look_pcap(i)
+        return self._look_pcapng(i)
+
+    def _look_pcap(self, i):
+        at: cython.Py_ssize_t = self.inputs[i].position
+        left: cython.Py_ssize_t = self.inputs[i].end - at
+        header: cython.Py_ssize_t = 16 + cython.cast(cython.Py_ssize_t, self.inputs[i].extra)
+        captured: uint32_t
+        wire: uint32_t
+        if left < header:
+            return NEED
+        captured = self._u32(i, at + 8)
+        wire = self._u32(i, at + 12)
+        if captured > LARGEST:
+            return DAMAGED
+        if header + captured > self.buffer.area_size:
+            self.oversized += 1
+            self.inputs[i].skip = header + captured
+            return self._look(i)
+        if left < header + captured:
+            return NEED
+        self.inputs[i].ts_ns = self._u32(i, at) * BILLION + self._u32(i, at + 4) * self.inputs[i].fraction_ns
+        self.inputs[i].data = at + header
+        self.inputs[i].captured = captured
+        self.inputs[i].wire = wire if wire > captured else captured
+        self.inputs[i].following = at + header + captured
+        return DONE
+
+    def _look_pcapng(self, i):
+        at: cython.Py_ssize_t
+        left: cython.Py_ssize_t
+        kind: uint32_t
+        length: uint32_t
+        captured: uint32_t
+        wire: uint32_t
+        interface: uint32_t
+        header: cython.Py_ssize_t
+        units: uint64_t
+        while True:
+            at = self.inputs[i].position
+            left = self.inputs[i].end - at
+            if left < 12:
+                return NEED
+            kind = self._u32(i, at)
+            if kind == SECTION:
+                # A section chooses its own byte order.
+                self.inputs[i].swapped = self.buffer.u32[at + 8] != cython.cast(uint32_t, 0x1A2B3C4D)
+            length = self._u32(i, at + 4)
+            if length < 12 or length > LONGEST_BLOCK:
+                return DAMAGED
+            length = (length + 3) & ~cython.cast(uint32_t, 3)
+            if length > self.buffer.area_size:
+                if kind == ENHANCED_PACKET or kind == OLD_PACKET or kind == SIMPLE_PACKET:
+                    self.oversized += 1
+                self.inputs[i].skip = length
+                return self._look(i)
+            if left < length:
+                return NEED
+            self.inputs[i].following = at + length
+            if kind == ENHANCED_PACKET or kind == OLD_PACKET:
+                header = 28
+                if length < 32:
+                    return DAMAGED
+                if kind == ENHANCED_PACKET:
+                    interface = self._u32(i, at + 8)
+                else:
+                    interface = swap16(self.buffer.u16[at + 8]) if self.inputs[i].swapped else self.buffer.u16[at + 8]
+                units = (cython.cast(uint64_t, self._u32(i, at + 12)) << 32) | self._u32(i, at + 16)
+                captured = self._u32(i, at + 20)
+                wire = self._u32(i, at + 24)
+            elif kind == SIMPLE_PACKET:
+                header = 12
+                if length < 16:
+                    return DAMAGED
+                interface = 0
+                units = 0
+                wire = self._u32(i, at + 8)
+                captured = wire
+                if self.inputs[i].interfaces:
+                    captured = self.interfaces[self.inputs[i].first_interface].snaplen
+                    if captured == 0 or captured > wire:
+                        captured = wire
+            elif kind == SECTION or kind == DESCRIPTION or kind == STATISTICS or kind == SECRETS:
+                return BLOCK
+            else:
+                self.inputs[i].position = at + length
+                continue
+            if captured > length - 4 - header:
+                captured = cython.cast(uint32_t, length - 4 - header)
+            self.inputs[i].interface = interface
+            if interface < self.inputs[i].interfaces:
+                interface += self.inputs[i].first_interface
+                self.inputs[i].linktype = self.interfaces[interface].linktype
+                if kind != SIMPLE_PACKET:
+                    # A simple packet has no time: it keeps that of the packet before it.
+                    self.inputs[i].ts_ns = self._time(interface, units)
+            else:
+                self.inputs[i].linktype = UNKNOWN_LINK
+            self.inputs[i].data = at + header
+            self.inputs[i].captured = captured
+            self.inputs[i].wire = wire if wire > captured else captured
+            return DONE
+
+    def _time(self, interface, units):
+        kind: uint32_t = self.interfaces[interface].kind
+        factor: int64_t = self.interfaces[interface].factor
+        seconds: uint64_t
+        rest: uint64_t
+        if kind == 0:
+            return cython.cast(int64_t, units * cython.cast(uint64_t, factor)) + self.interfaces[interface].offset_ns
+        if kind == 1:
+            return cython.cast(int64_t, units // cython.cast(uint64_t, factor)) + self.interfaces[interface].offset_ns
+        seconds = units >> factor
+        rest = units - (seconds << factor)
+        if factor > 33:
+            rest >>= factor - 33
+            factor = 33
+        return (
+            cython.cast(int64_t, seconds * cython.cast(uint64_t, BILLION) + ((rest * cython.cast(uint64_t, BILLION)) >> factor))
+            + self.interfaces[interface].offset_ns
+        )
+
+    def _u32(self, i, offset):
+        value: uint32_t = self.buffer.u32[offset]
+        return swap32(value) if self.inputs[i].swapped else value

@@ -1,0 +1,36 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from lbtop.probes.wire.assembly cimport Assembly
+from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.connections cimport Connections
+from lbtop.probes.wire.frame cimport Frame
+from lbtop.probes.wire.stream cimport Streams
+from lbtop.probes.wire.tables cimport Tables
+
+# A packet seen lately, for recognising its copies.
+cdef struct Seen:
+    uint64_t print
+    uint64_t place
+    int64_t ts_ns
+
+
+cdef class Decoder:
+    cdef readonly Buffer buffer
+    cdef readonly Tables tables
+    cdef readonly Streams streams
+    cdef readonly Connections connections
+    cdef Assembly assembly
+    cdef Frame frame
+    cdef Seen[::1] seen
+
+    cdef readonly uint64_t packets
+    cdef readonly uint64_t bytes
+    cdef readonly uint64_t undecoded
+    cdef readonly uint64_t truncated
+    cdef readonly uint64_t duplicates
+    cdef readonly int64_t started_ns
+    cdef readonly int64_t ended_ns
+
+    # Decodes the packet of `captured` bytes that lies in the buffer at `offset`; on the wire it had `wire` bytes.
+    cdef int take(self, int linktype, uint32_t interface, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t wire) except -1 nogil
+    cdef bint is_copy(self) except -1 nogil

@@ -1,0 +1,178 @@
+"""The wire decoder: packets in, observations out. It does no I/O and reads no clock."""
+
+import os
+
+import cython
+import numpy as np
+from cython.cimports.lbtop.probes.wire.ip import UNDECODED, network, transport
+from cython.cimports.lbtop.probes.wire.link import network_type
+from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP
+from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
+from cython.cimports.libc.stdint import int32_t, int64_t, uint64_t
+
+from lbtop.probes.wire.assembly import Assembly
+from lbtop.probes.wire.buffer import AREA_BYTES, Buffer
+from lbtop.probes.wire.connections import CAP, HALF_OPEN_CAP, Connections
+from lbtop.probes.wire.frame import Frame
+from lbtop.probes.wire.interner import ADDRESS_CAP, STRING_CAP, Interner
+from lbtop.probes.wire.stream import Streams
+from lbtop.probes.wire.tables import LIMIT, Tables
+
+SEEN = np.dtype([("print", "u8"), ("place", "u8"), ("ts_ns", "i8")], align=True)
+SEEN_SLOTS = cython.declare(cython.size_t, 1 << 13)
+COPY_NS = cython.declare(int64_t, 10_000_000)
+M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
+M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
+NO_TIME = cython.declare(int64_t, -0x7FFFFFFFFFFFFFFF)
+
+
+class Decoder:
+    """Takes packets one by one and keeps what they mean.
+
+    ``key`` (16 bytes) keys the hashes of sensitive values: random unless values are to be comparable between runs.
+    ``recognition`` names what the parsers look for; ``limit`` is the number of rows after which a batch is due.
+    """
+
+    def __init__(
+        self,
+        key=None,
+        recognition=None,
+        connections=CAP,
+        half_open=HALF_OPEN_CAP,
+        areas=1,
+        area_size=AREA_BYTES,
+        strings=STRING_CAP,
+        addresses=ADDRESS_CAP,
+        limit=LIMIT,
+    ):
+        # The seed only places entries in tables; nothing of it shows in the output.
+        seed = int.from_bytes(os.urandom(8), "little") | 1
+        self.buffer = Buffer(area_size, areas)
+        self.tables = Tables(Interner(self.buffer, strings, seed), Interner(self.buffer, addresses, seed), limit)
+        self.streams = Streams(self.buffer, self.tables, connections, key or os.urandom(16), recognition)
+        self.assembly = Assembly(self.buffer, self.streams, connections)
+        self.connections = Connections(
+            self.buffer, self.tables, self.streams, self.assembly, seed, connections, half_open
+        )
+        self.frame = Frame()
+        self.seen = np.zeros(SEEN_SLOTS, SEEN)
+        self.started_ns = NO_TIME
+        self.ended_ns = NO_TIME
+
+    def packet(
+        self,
+        linktype: cython.int,
+        ts_ns: cython.longlong,
+        captured: cython.Py_ssize_t,
+        wire: cython.Py_ssize_t,
+        data,
+        interface: cython.uint = 0,
+    ):
+        """Decodes one packet of a live source. ``data``: at least ``captured`` bytes; ``wire``: its length on the wire."""
+        size: cython.Py_ssize_t = min(captured, len(data), self.buffer.area_size)
+        view = self.buffer.array[self.buffer.area : self.buffer.area + size]
+        view[:] = np.frombuffer(data, np.uint8, size)
+        self.take(linktype, interface, ts_ns, self.buffer.area, size, max(wire, size))
+
+    def due(self):
+        """Whether enough rows wait to be handed over."""
+        return self.tables.rows >= self.tables.limit
+
+    def flush(self):
+        """The rows since the last flush, as a Batch."""
+        return self.tables.flush()
+
+    def finish(self):
+        """Ends every connection; the last rows, as a final Batch."""
+        self.connections.finish(self.ended_ns)
+        return self.tables.flush(final=True)
+
+    def live(self):
+        """CONNECTION rows of what is alive now, as if it ended now."""
+        before = self.tables.waiting(7)
+        self.connections.look(self.ended_ns)
+        return self.tables.take_back(7, before)
+
+    def caps_reached(self):
+        """Sentences about every bound that was met, for a person."""
+        caps = []
+        if self.connections.evicted:
+            caps.append(f"{self.connections.cap} live connections: {self.connections.evicted} were ended early")
+        if self.connections.half_open_evicted:
+            caps.append(f"{self.connections.half_open_evicted} attempts without an answer were dropped from the table")
+        if self.tables.strings.full:
+            caps.append(f"{self.tables.strings.cap} different strings: further ones are not told apart")
+        if self.tables.addresses.full:
+            caps.append(f"{self.tables.addresses.cap} addresses: further ones are not told apart")
+        if self.buffer.refused or self.assembly.full:
+            caps.append("memory for heads and early segments: some were left out")
+        return tuple(caps)
+
+    def take(self, linktype, interface, ts_ns, offset, captured, wire):
+        kind: cython.int
+        slot: int32_t
+        self.frame.ts_ns = ts_ns
+        self.frame.begin = offset
+        self.frame.captured = captured
+        self.frame.wire = wire
+        self.frame.interface = interface
+        self.frame.at = offset
+        self.frame.end = offset + captured
+        self.frame.wire_end = offset + wire
+        self.frame.vlan = 0
+        self.frame.place = interface
+        self.frame.tunnels = 0
+        if ts_ns > self.ended_ns:
+            if self.started_ns == NO_TIME:
+                self.started_ns = ts_ns
+            self.ended_ns = ts_ns
+        elif ts_ns < self.started_ns:
+            self.started_ns = ts_ns
+        kind = network_type(self.buffer, self.frame, linktype)
+        if (
+            kind == 0
+            or network(self.buffer, self.frame, kind) == UNDECODED
+            or self.frame.fragment > 7
+            or transport(self.buffer, self.frame) == UNDECODED
+        ):
+            self.packets += 1
+            self.bytes += wire
+            self.undecoded += 1
+            if captured < wire:
+                self.truncated += 1
+            return 0
+        if self.ended_ns >= self.connections.next_sweep_ns:
+            self.connections.sweep(self.ended_ns)
+        slot = self.connections.find(self.frame)
+        if self.is_copy():
+            self.duplicates += 1
+            if slot >= 0:
+                self.connections.all[slot].duplicates += 1
+            return 0
+        self.packets += 1
+        self.bytes += wire
+        if captured < wire:
+            self.truncated += 1
+        if self.frame.proto == PROTO_TCP:
+            return segment(self.connections, self.frame, slot)
+        return datagram(self.connections, self.frame, slot)
+
+    def is_copy(self):
+        """Whether the frame is a second copy of a packet: a mirror that sees both sides of a device, or every interface at once."""
+        place: cython.size_t
+        copy: cython.bint = False
+        a: uint64_t = self.connections.hash | (cython.cast(uint64_t, self.connections.end) << 32)
+        a = (a ^ (cython.cast(uint64_t, self.frame.seq) << 32 | self.frame.ack)) * M1
+        a = (a ^ (a >> 31) ^ (cython.cast(uint64_t, self.frame.ip_id) << 40 | cython.cast(uint64_t, self.frame.flags) << 32 | self.frame.length)) * M2
+        if self.frame.proto != PROTO_TCP and self.frame.payload_captured >= 8:
+            # Datagrams have no sequence number: what they carry has to tell them apart.
+            a = (a ^ self.buffer.u64[self.frame.payload] ^ self.buffer.u64[self.frame.payload + self.frame.payload_captured - 8]) * M1
+        a ^= a >> 32
+        place = a & (SEEN_SLOTS - 1)
+        if self.seen[place].print == a and self.frame.ts_ns - self.seen[place].ts_ns <= COPY_NS:
+            if self.frame.ts_ns - self.seen[place].ts_ns >= -COPY_NS:
+                copy = (self.frame.ip_id != 0 and self.seen[place].ts_ns != 0) or self.seen[place].place != self.frame.place
+        self.seen[place].print = a
+        self.seen[place].place = self.frame.place
+        self.seen[place].ts_ns = self.frame.ts_ns
+        return copy
