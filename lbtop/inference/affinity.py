@@ -39,15 +39,15 @@ MULTIPLEXED = 0.02
 class View:
     """The measures that matter for one service, in the unit in which its balancer decides."""
 
-    layer: int | None                       # 7: per request, 4: per connection, None: undecided
+    layer: int | None  # 7: per request, 4: per connection, None: undecided
     layer_evidence: Evidence
-    measures: dict[str, tuple[Measure, int]]   # key -> measure and lane
-    address: str | None                     # the key that holds clients' addresses
+    measures: dict[str, tuple[Measure, int]]  # key -> measure and lane
+    address: str | None  # the key that holds clients' addresses
     network: str | None
-    user: str | None                        # the session cookie that tells users best
-    balancer_cookies: dict[str, int]        # names that come back -> requests that bring them
-    inserted: list[str]                     # cookies that the balancer adds in view (front leg)
-    target_cookie: str | None               # a cookie whose values each stand for one target
+    user: str | None  # the session cookie that tells users best
+    balancer_cookies: dict[str, int]  # names that come back -> requests that bring them
+    inserted: list[str]  # cookies that the balancer adds in view (front leg)
+    target_cookie: str | None  # a cookie whose values each stand for one target
 
 
 def infer_stickiness(facts: ServiceFacts, termination: Termination) -> Stickiness | None:
@@ -120,10 +120,10 @@ def _view(facts: ServiceFacts, termination: Termination) -> View:
     )  # fmt: skip
 
 
-def balancer_layer(facts: ServiceFacts, termination: Termination) -> tuple[int | None, Evidence]:
+def balancer_layer(facts: ServiceFacts, termination: Termination | None) -> tuple[int | None, Evidence]:
     """Whether the balancer decides per request (7) or per connection (4), and what says so."""
     ledger, heads = facts.ledgers.affinity, facts.ledgers.heads
-    mode = termination.verdict.value
+    mode = termination.verdict.value if termination is not None else None
     if ledger.several_clients >= max(2, MULTIPLEXED * ledger.consecutive) or ledger.several_users >= max(
         4, 0.1 * ledger.consecutive_users
     ):
@@ -225,7 +225,7 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None
         kind = Mechanism(row.kind) if row is not None and row.kind != "other" else Mechanism.LB_COOKIE
         by_kind.setdefault(kind, []).append(f"{name} ({count} of {total} requests)")
     if Mechanism.LB_COOKIE in by_kind or Mechanism.APP_COOKIE in by_kind:
-        by_kind.pop(Mechanism.WEIGHTED_TARGET_GROUP, None)       # within the group something finer is in evidence
+        by_kind.pop(Mechanism.WEIGHTED_TARGET_GROUP, None)  # within the group something finer is in evidence
     for kind, names in by_kind.items():
         weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 3.0})
     if view.inserted and not by_kind:
@@ -328,7 +328,7 @@ def _measured(
     measure, lane = view.measures[key]
     same, chance, returns = _sums(measure, lane)
     if mechanism in (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE) and view.balancer_cookies:
-        brings = measure.slots["marks_any"] != 0             # clients that never return the cookie are measured apart
+        brings = measure.slots["marks_any"] != 0  # clients that never return the cookie are measured apart
         if brings.any():
             same, chance, returns = same[brings], chance[brings], returns[brings]
     value = affinity_of(float(same.sum()), float(chance.sum()), float(returns.sum()))

@@ -1,8 +1,406 @@
-"""Placeholder."""
+"""Is one target hotter than chance explains, and why: skew against its null hypothesis.
 
+The null hypothesis deals the units of assignment out anew: a key where the balancer pins keys, else a connection or a
+request, each keeping its cost, over the targets that were in service at its time, in proportion to their recognised weights.
+A few users with many requests each make a peak by chance alone; counting their requests as if each had been dealt would
+call it skew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.inference.affinity import balancer_layer
+from lbtop.inference.nat import infer_nat
+from lbtop.inference.statistics import SEED, Floats, chi_square_tail, gini, holm
+from lbtop.model.address import ip_text
+from lbtop.model.judgement import Mechanism
 from lbtop.model.snapshot import Skew, Stickiness
 from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.ledgers.load import BYTES, DURATION, OPENED, REQUESTS
+
+SIGNIFICANT = 0.01
+EFFECT = 1.1
+"""A peak less than this above what chance gives is none, however many units prove it."""
+RESAMPLES = 400
+MORE_RESAMPLES = 4000
+COST_CLASSES = 48
+WEIGHTS_P = 1e-4
+STEADY_P = 1e-3
+MOST_ABSENT = 4.6
+"""A target is out of service where it misses this many arrivals it should have had (e^-4.6 is one in a hundred)."""
+USERS_OF_A_NAT = 5
+
+
+@dataclass(slots=True)
+class Units:
+    """What was dealt out: epochs of service, and in each how many units of which cost."""
+
+    serving: npt.NDArray[np.bool_]  # [epoch, target]
+    classes: list[tuple[int, int, float]]  # (epoch, units, cost of each)
+
+    def without(self, epoch: int, cost: float) -> Units:
+        """The same without one unit of this cost (the class next to it loses one, and the rest of the cost)."""
+        left = list(self.classes)
+        near = min(range(len(left)), key=lambda i: (left[i][0] != epoch, abs(left[i][2] - cost)))
+        where, count, mean = left[near]
+        left[near] = (where, count - 1, max(mean * count - cost, 0.0) / max(count - 1, 1))
+        return Units(self.serving, [entry for entry in left if entry[1] > 0])
+
+
+@dataclass(slots=True)
+class Test:
+    """One metric: what each target carried, and how that compares with dealing."""
+
+    metric: str
+    loads: Floats
+    units: Units
+    peak: float
+    expected_peak: float
+    p_value: float
+    corrected: float = field(default=1.0)
 
 
 def infer_skew(facts: ServiceFacts, stickiness: Stickiness | None) -> Skew | None:
-    return None
+    """The most telling metric of the service; None with fewer than two targets in view."""
+    series = facts.ledgers.load.series
+    if series.start_ns < 0:
+        return None
+    active = series.counts[OPENED].sum(0) + series.counts[REQUESTS].sum(0)
+    targets = np.flatnonzero(active > 0)
+    if len(targets) < 2:
+        return None
+    layer, _ = balancer_layer(facts, None)
+    key = sticky_key(stickiness)
+    serving, epoch_of_bin = service_epochs(facts, targets)
+    weights = recognised_weights(facts, key, layer, targets, serving, stickiness)
+    tests = []
+    for metric, loads, units in _metrics(facts, key, layer, targets, serving, epoch_of_bin):
+        if loads.sum() > 0 and units.classes:
+            tests.append(_test(metric, loads, units, weights))
+    if not tests:
+        return None
+    for test, corrected in zip(tests, holm([test.p_value for test in tests]), strict=True):
+        test.corrected = corrected
+    chosen = tests[0]
+    telling = [test for test in tests if _significant(test)]
+    if telling and chosen not in telling:
+        chosen = min(telling, key=lambda test: (test.corrected, -test.peak / test.expected_peak))
+    significant = _significant(chosen)
+    cause = _cause(facts, stickiness, key, chosen, tests, targets, weights, significant)
+    return Skew(
+        chosen.metric, chosen.peak, chosen.expected_peak, gini(chosen.loads), chosen.corrected, significant,
+        cause or ("unknown" if significant else None),
+    )  # fmt: skip
+
+
+def _significant(test: Test) -> bool:
+    return test.corrected < SIGNIFICANT and test.peak > EFFECT * test.expected_peak
+
+
+def sticky_key(stickiness: Stickiness | None) -> str | None:
+    """The key that keeps its target, where one does (also where the mechanism behind it is undecided)."""
+    if stickiness is None or stickiness.verdict.value is Mechanism.NONE:
+        return None
+    if stickiness.affinity is None or stickiness.affinity < 0.5:
+        return None
+    if stickiness.key is not None:
+        return stickiness.key
+    best = [entry for entry in stickiness.by_key if entry.affinity == stickiness.affinity and entry.keys >= stickiness.keys]
+    return best[0].key if best else None
+
+
+# -- who was in service when -----------------------------------------------------------------------------------------------
+
+
+def service_epochs(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Which targets were in service in each epoch, and the epoch of each bin of the load series."""
+    series = facts.ledgers.load.series
+    bins = max(series.used(), 1)
+    counts = (series.counts[OPENED] + series.counts[REQUESTS])[:bins][:, targets]
+    serving = np.zeros((bins, len(targets)), np.bool_)
+    everything = counts.sum(1).astype(np.float64)
+    for place in range(len(targets)):
+        there = np.flatnonzero(counts[:, place])
+        first, last = int(there[0]), int(there[-1])
+        while_there = everything[first : last + 1].sum()
+        share = counts[:, place].sum() / while_there if while_there else 0.0
+        if everything[:first].sum() * share < MOST_ABSENT:
+            first = 0
+        if everything[last + 1 :].sum() * share < MOST_ABSENT:
+            last = bins - 1
+        serving[first : last + 1, place] = True
+    serving[~serving.any(1)] = True
+    changed = np.concatenate(([False], (serving[1:] != serving[:-1]).any(1)))
+    epoch = np.cumsum(changed)
+    return serving[np.concatenate(([0], np.flatnonzero(changed)))], epoch
+
+
+def _epoch_at(facts: ServiceFacts, epoch_of_bin: npt.NDArray[np.intp], times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    series = facts.ledgers.load.series
+    places = np.clip((times - series.start_ns) // series.width_ns, 0, len(epoch_of_bin) - 1)
+    found: npt.NDArray[np.intp] = epoch_of_bin[places]
+    return found
+
+
+# -- units and costs ---------------------------------------------------------------------------------------------------------
+
+
+def _metrics(
+    facts: ServiceFacts,
+    key: str | None,
+    layer: int | None,
+    targets: npt.NDArray[np.intp],
+    serving: npt.NDArray[np.bool_],
+    epoch_of_bin: npt.NDArray[np.intp],
+) -> list[tuple[str, Floats, Units]]:
+    """Every metric with each target's load and the units that were dealt; the usual one first."""
+    load, affinity = facts.ledgers.load, facts.ledgers.affinity
+    per_bin = load.series.counts[:, : len(epoch_of_bin)][:, :, targets]
+    requests, opened = per_bin[REQUESTS], per_bin[OPENED]
+    found: list[tuple[str, Floats, Units]] = []
+    if requests.sum() and (layer == 7 or not opened.sum()):
+        found.append(("requests", requests.sum(0).astype(float), _dealt(facts, key, "request", requests, serving, epoch_of_bin)))
+    elif opened.sum():
+        unit = "connection" if key in affinity.connections.tables else "request"
+        found.append(("connections", opened.sum(0).astype(float), _dealt(facts, key, unit, opened, serving, epoch_of_bin)))
+    if layer == 7 and affinity.several_clients + affinity.several_users:
+        return found  # connections are shared by many: their bytes and ages belong to nobody
+    for metric, kind in (("bytes", BYTES), ("active", DURATION)):
+        costs = load.costs[kind]
+        if len(costs) <= int(targets.max()):
+            continue
+        loads = costs[targets, :, 1].sum(1)
+        if key in ("source_ip", "source_net") and load.by_client.overflow == 0:
+            column = 1 if kind == BYTES else 2
+            clients = load.by_client.high()
+            owners, inverse = np.unique(clients, return_inverse=True)
+            each = np.bincount(inverse, load.by_client.sums[:, column], len(owners)) / (1.0 if kind == BYTES else 1e3)
+            classes = [(0, count, cost) for count, cost in _cost_classes(each[each > 0])]
+        else:
+            cells = costs[targets].sum(0)
+            classes = [(0, int(n), total / n) for n, total in cells if n]
+        mixed = serving.any(0)[None, :] if len(serving) > 1 else serving
+        found.append((metric, loads, Units(mixed, classes)))
+    return found
+
+
+def _dealt(
+    facts: ServiceFacts,
+    key: str | None,
+    unit: str,
+    counts: npt.NDArray[np.int64],
+    serving: npt.NDArray[np.bool_],
+    epoch_of_bin: npt.NDArray[np.intp],
+) -> Units:
+    """Arrivals dealt by key where there is one, singly otherwise (and what no key accounts for)."""
+    by_epoch = np.bincount(epoch_of_bin, counts.sum(1), len(serving))
+    classes: list[tuple[int, int, float]] = []
+    affinity = facts.ledgers.affinity
+    tables = (affinity.connections if unit == "connection" else affinity.requests).tables
+    if key is not None and key in tables:
+        table = tables[key]
+        slots = table.slot_rows[: len(table)]
+        epochs = _epoch_at(facts, epoch_of_bin, slots["first_ns"])
+        cost = slots["connections"] if unit == "request" and key not in affinity.requests.tables else slots["arrivals"]
+        for epoch in range(len(serving)):
+            mine = cost[epochs == epoch].astype(np.float64)
+            classes += [(epoch, count, mean) for count, mean in _cost_classes(mine)]
+            by_epoch[epoch] -= mine.sum()
+        rest = int(max(by_epoch.sum(), 0))
+        if rest:
+            classes.append((int(np.argmax(by_epoch)), rest, 1.0))
+        return Units(serving, classes)
+    return Units(serving, [(epoch, int(count), 1.0) for epoch, count in enumerate(by_epoch) if count])
+
+
+def _cost_classes(costs: Floats) -> list[tuple[int, float]]:
+    """(units, mean cost) of units with about the same cost: exact where there are few different ones."""
+    if not len(costs):
+        return []
+    values, counts = np.unique(costs, return_counts=True)
+    if len(values) > COST_CLASSES:
+        bins = np.floor(np.log2(np.maximum(values, 1e-3)) * 4)
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(bins)) + 1))
+        sums = np.add.reduceat(values * counts, starts)
+        counts = np.add.reduceat(counts, starts)
+        values = sums / counts
+    return list(zip(counts.tolist(), values.tolist(), strict=True))
+
+
+# -- the test ------------------------------------------------------------------------------------------------------------------
+
+
+def _test(metric: str, loads: Floats, units: Units, weights: Floats) -> Test:
+    peak, expected_peak, p_value = _compare(loads, units, weights, RESAMPLES)
+    if p_value < 0.05:
+        peak, expected_peak, p_value = _compare(loads, units, weights, MORE_RESAMPLES)
+    return Test(metric, loads, units, peak, expected_peak, p_value)
+
+
+def _compare(loads: Floats, units: Units, weights: Floats, resamples: int) -> tuple[float, float, float]:
+    """Peak to mean, its mean when the units are dealt anew, and how often dealing gives as high a peak.
+
+    The comparison is of each target with what it should have carried (its time in service, its weight).
+    """
+    rng = np.random.default_rng(SEED)
+    dealt = np.zeros((resamples, len(loads)))
+    due = np.zeros(len(loads))
+    for epoch, count, cost in units.classes:
+        share = np.where(units.serving[epoch], weights, 0.0)
+        share = share / share.sum()
+        due += count * cost * share
+        dealt += rng.multinomial(count, share, resamples) * cost
+    total = loads.sum()
+    due = np.maximum(due * (total / max(due.sum(), 1e-12)), 1e-9 * total)
+    scale = total / np.maximum(dealt.sum(1), 1e-12)
+    excess = ((dealt * scale[:, None]) / due).max(1)
+    observed = float((loads / due).max())
+    p_value = float((1 + (excess >= observed - 1e-9).sum()) / (resamples + 1))
+    mean = total / len(loads)
+    return float(loads.max() / mean), float((dealt.max(1) * scale / mean).mean()), p_value
+
+
+def recognised_weights(
+    facts: ServiceFacts,
+    key: str | None,
+    layer: int | None,
+    targets: npt.NDArray[np.intp],
+    serving: npt.NDArray[np.bool_],
+    stickiness: Stickiness | None,
+) -> Floats:
+    """Weights of the targets: 1 each, or the shares of new assignments where these differ by far more than chance and steadily.
+
+    Of assignments by hashing, unequal shares are no decision of anybody's, so they are no weights.
+    """
+    equal = np.ones(len(targets))
+    if len(serving) > 1 or (stickiness is not None and stickiness.balancing == "hash"):
+        return equal
+    quarters = _assignments_by_quarter(facts, key, layer, targets)
+    counts = quarters.sum(0)
+    total = counts.sum()
+    if total < 20 * len(targets) or counts.min() < 5:
+        return equal
+    even = chi_square_tail(float(((counts - total / len(counts)) ** 2 / (total / len(counts))).sum()), len(counts) - 1)
+    if even > WEIGHTS_P or counts.max() / counts.mean() < 1.15:
+        return equal
+    quarters = quarters[quarters.sum(1) > 0]
+    due = quarters.sum(1)[:, None] * counts[None, :] / total
+    steady = chi_square_tail(float(((quarters - due) ** 2 / due).sum()), (len(quarters) - 1) * (len(counts) - 1))
+    return counts / counts.mean() if steady > STEADY_P else equal
+
+
+def _assignments_by_quarter(facts: ServiceFacts, key: str | None, layer: int | None, targets: npt.NDArray[np.intp]) -> Floats:
+    """New assignments per quarter of the time and target."""
+    series, affinity = facts.ledgers.load.series, facts.ledgers.affinity
+    place = np.full(int(targets.max()) + 1, -1)
+    place[targets] = np.arange(len(targets))
+    table = affinity.requests.tables.get(key or "") or affinity.connections.tables.get(key or "")
+    if table is not None:
+        slots = table.slot_rows[: len(table)]
+        slots = slots[slots["first"] <= targets.max()]
+        order = np.argsort(slots["first_ns"], kind="stable")
+        quarter = np.minimum(np.arange(len(order)) * 4 // max(len(order), 1), 3)
+        flat = quarter * len(targets) + place[slots["first"][order]]
+        return np.bincount(flat, minlength=4 * len(targets)).reshape(4, -1).astype(np.float64)
+    counts = series.counts[REQUESTS if layer == 7 and series.counts[REQUESTS].any() else OPENED][:, targets]
+    done = np.cumsum(counts.sum(1))
+    quarter = np.minimum((done - counts.sum(1)) * 4 // max(int(done[-1]), 1), 3)
+    return np.stack([counts[quarter == q].sum(0) for q in range(4)]).astype(np.float64)
+
+
+# -- why ----------------------------------------------------------------------------------------------------
+
+
+def _cause(
+    facts: ServiceFacts,
+    stickiness: Stickiness | None,
+    key: str | None,
+    chosen: Test,
+    tests: list[Test],
+    targets: npt.NDArray[np.intp],
+    weights: Floats,
+    significant: bool,
+) -> str | None:
+    """What makes the peak: found by taking it away. None where there is no peak worth a cause."""
+    if weights.max() > 1.0 and not significant:
+        return "weights"
+    if chosen.peak < 1.2:
+        return None
+    hot = int(targets[int(np.argmax(chosen.loads))])
+    client, cost = _heaviest_client(facts, chosen.metric, hot)
+    if client and cost > 0.1 * chosen.loads.sum():
+        left = chosen.loads.copy()
+        left[int(np.argmax(chosen.loads))] -= cost
+        rest = chosen.units.without(0, cost)
+        if rest.classes:
+            peak, _, p_value = _compare(left, rest, weights, RESAMPLES)
+            if p_value > 0.05 or peak - 1.0 < 0.4 * (chosen.peak - 1.0):
+                users = {nat.address: nat.users_low for nat in infer_nat(facts)}.get(ip_text(facts.addresses[client]), 1)
+                return "nat_concentration" if users >= USERS_OF_A_NAT else "heavy_client"
+    if not significant:
+        return None
+    if chosen.metric in ("active", "bytes") and not _significant(tests[0]) and tests[0].metric not in ("active", "bytes"):
+        return "long_sessions"
+    if _remapped(facts, key, hot, chosen, targets):
+        return "sticky_remap"
+    return "zone" if _by_zone(facts, targets) else None
+
+
+def _heaviest_client(facts: ServiceFacts, metric: str, hot: int) -> tuple[int, float]:
+    """The client address that costs the hot target most, and how much."""
+    load = facts.ledgers.load
+    tally, column, unit = {
+        "requests": (load.requests_by_client, 0, 1.0),
+        "bytes": (load.by_client, 1, 1.0),
+        "active": (load.by_client, 2, 1e3),
+    }.get(metric, (load.by_client, 0, 1.0))
+    mine = np.flatnonzero(tally.low() == hot)
+    if not len(mine):
+        return 0, 0.0
+    best = mine[int(np.argmax(tally.sums[mine, column]))]
+    client = int(tally.high()[best])
+    if metric != "requests" and client in facts.balancers:
+        return 0, 0.0
+    return client, float(tally.sums[best, column]) / unit
+
+
+def _remapped(facts: ServiceFacts, key: str | None, hot: int, chosen: Test, targets: npt.NDArray[np.intp]) -> bool:
+    """Whether keys that once moved to the hot target, taken away, leave no peak."""
+    affinity = facts.ledgers.affinity
+    table = affinity.requests.tables.get(key or "") or affinity.connections.tables.get(key or "")
+    if table is None:
+        return False
+    slots = table.slot_rows[: len(table)]
+    moved = slots[(slots["first"] != slots["last"]) & (slots["last"] == hot)]
+    if len(moved) < 5:
+        return False
+    left = chosen.loads.copy()
+    left[int(np.argmax(chosen.loads))] -= float(moved["arrivals"].sum())
+    return bool(left.max() / left.mean() - 1.0 < 0.4 * (chosen.peak - 1.0))
+
+
+def _by_zone(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> bool:
+    """Whether every balancer node is even over targets of its own, and the nodes are not alike."""
+    tally = facts.ledgers.load.by_node
+    nodes = [node for node in dict.fromkeys(tally.high().tolist()) if node in facts.balancers]
+    if len(nodes) < 2:
+        return False
+    table = np.zeros((len(nodes), len(targets)))
+    place = {int(target): n for n, target in enumerate(targets)}
+    for node, target, count in zip(tally.high().tolist(), tally.low().tolist(), tally.counts.tolist(), strict=True):
+        if node in nodes and target in place:
+            table[nodes.index(node), place[target]] = count
+    owned = table > 0.02 * table.sum(1, keepdims=True)
+    if (owned.sum(0) > 1).any():
+        return False
+    for row, mine in zip(table, owned, strict=True):
+        counts = row[mine]
+        if len(counts) > 1:
+            mean = counts.mean()
+            if chi_square_tail(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) < SIGNIFICANT:
+                return False
+    return True

@@ -91,13 +91,13 @@ _WORDS = {
 class Kind:
     """One kind of return, summed over keys."""
 
-    of: str                    # user or address
+    of: str  # user or address
     stratum: int
     keys: int
     returns: float
     same: float
     chance: float
-    effective: float           # returns as far as they are independent
+    effective: float  # returns as far as they are independent
 
     @property
     def expected(self) -> float:

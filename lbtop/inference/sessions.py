@@ -21,11 +21,11 @@ _RANDOM_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9])
 
 @dataclass(slots=True)
 class SessionFacts:
-    sessions: int | None               # distinct sessions presented or issued; None where no session cookie is in view
-    orphans: int | None                # sessions first seen after the warm-up with a value that no response in view issued
-    lost: int | None                   # requests with a session that were answered as new
-    lost_elsewhere: int                # of these, at a target that had not issued the session (or nobody in view had)
-    judged: int                        # sessions presented for the first time after the warm-up
+    sessions: int | None  # distinct sessions presented or issued; None where no session cookie is in view
+    orphans: int | None  # sessions first seen after the warm-up with a value that no response in view issued
+    lost: int | None  # requests with a session that were answered as new
+    lost_elsewhere: int  # of these, at a target that had not issued the session (or nobody in view had)
+    judged: int  # sessions presented for the first time after the warm-up
     judged_orphans: int
 
     def likelihoods(self, mechanisms: list[Mechanism]) -> dict[Mechanism, float]:

@@ -144,7 +144,7 @@ class AffinityLedger:
         self.brought_to_front: dict[int, int] = {}
         self.several_clients = 0  # consecutive requests of one connection that name different clients
         self.consecutive = 0
-        self.several_users = 0                         # the same by session
+        self.several_users = 0  # the same by session
         self.consecutive_users = 0
         self._nets: U64 = np.zeros(1, np.uint64)
 

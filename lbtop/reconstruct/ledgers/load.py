@@ -1,10 +1,108 @@
-"""Placeholder: keeps nothing yet."""
+"""What each target carried: over time, by cost of connections, by client, and how its health checks went."""
 
 from __future__ import annotations
 
-from lbtop.reconstruct.window import ServiceWindow
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import ConnFlag, End, RespFlag
+from lbtop.reconstruct.ledgers.affinity import client_address
+from lbtop.reconstruct.ledgers.series import Series
+from lbtop.reconstruct.ledgers.tally import Tally, pair
+from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
+
+OPENED, REQUESTS, CHECKS, CHECKS_BAD, REFUSED, ANSWERED = range(6)
+"""Columns of the series."""
+COST_BINS = 64
+BYTES, DURATION = range(2)
+CHECK_OK, CHECK_ERROR, CHECK_UNANSWERED = range(3)
+_NODES = 32
 
 
 class LoadLedger:
+    """Folds ``opened``, ``requests``, ``responses`` and ``connections`` of the back leg."""
+
+    def __init__(self) -> None:
+        self.series = Series(6)
+        self.costs = np.zeros((2, 0, COST_BINS, 2), np.float64)  # [bytes or seconds, target, log2 bin, (connections, sum)]
+        self.by_client = Tally(columns=3, cap=8192)  # (client, target): connections, bytes, milliseconds
+        self.requests_by_client = Tally(columns=1, cap=8192)  # (client, target): requests
+        self.by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): connections
+        self.requests_by_node = Tally(columns=1, cap=_NODES * 256)
+        self.checks = np.zeros((0, 3), np.int64)
+        self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
+
     def fold(self, window: ServiceWindow) -> None:
-        """Folds one window."""
+        self._grow(max((int(t.max()) + 1 for t in (_known(t) for t in window.target.values()) if len(t)), default=0))
+        rows, target = _data(window, "opened")
+        self.series.add(OPENED, rows["at_ns"], target)
+        if len(rows):
+            self.by_node.add(pair(rows["client"], target))
+        rows, target = _data(window, "requests")
+        self.series.add(REQUESTS, rows["at_ns"], target)
+        if len(rows):
+            self.requests_by_client.add(pair(client_address(rows, window.proxies), target))
+            self.requests_by_node.add(pair(rows["client"], target))
+        self._fold_connections(window)
+        self._fold_responses(window)
+
+    def _grow(self, targets: int) -> None:
+        have = len(self.checks)
+        if targets > have:
+            costs = np.zeros((2, targets, COST_BINS, 2))
+            costs[:, :have] = self.costs
+            self.costs = costs
+            self.checks = np.concatenate((self.checks, np.zeros((targets - have, 3), np.int64)))
+            self.check_delay_ns = np.concatenate((self.check_delay_ns, np.zeros((targets - have, 2), np.int64)))
+
+    def _fold_connections(self, window: ServiceWindow) -> None:
+        rows, target = _data(window, "connections")
+        if not len(rows):
+            return
+        refused = (rows["flags"] & np.uint32(ConnFlag.REFUSED)) != 0
+        self.series.add(REFUSED, rows["at_ns"][refused], target[refused])
+        data = rows["first_data_ns"] != 0
+        rows, target = rows[data], target[data]
+        if not len(rows):
+            return
+        total = (rows["bytes_c"] + rows["bytes_s"]).astype(np.int64)
+        lasted = np.maximum(rows["last_ns"] - rows["opened_ns"], 0)
+        lasted = np.where(rows["end"] == End.EXPIRED, np.maximum(rows["last_ns"] - rows["first_data_ns"], 0), lasted)
+        for kind, cost in ((BYTES, total.astype(np.float64)), (DURATION, lasted / 1e9)):
+            unit = 1.0 if kind == BYTES else 1e-6
+            bins = np.clip(np.log2(np.maximum(cost / unit, 1.0)), 0, COST_BINS - 1).astype(np.intp)
+            flat = target.astype(np.intp) * COST_BINS + bins
+            size = self.costs.shape[1] * COST_BINS
+            self.costs[kind, :, :, 0] += np.bincount(flat, minlength=size).reshape(-1, COST_BINS)
+            self.costs[kind, :, :, 1] += np.bincount(flat, cost, size).reshape(-1, COST_BINS)
+        self.by_client.add(pair(rows["client"], target), total, lasted // 1_000_000)
+
+    def _fold_responses(self, window: ServiceWindow) -> None:
+        rows, target, health = window.back["responses"], window.target["responses"], window.health["responses"]
+        if not len(rows):
+            return
+        data = ~health & (target != NO_TARGET) & ((rows["flags"] & np.uint32(RespFlag.UNANSWERED)) == 0)
+        self.series.add(ANSWERED, rows["at_ns"][data], target[data])
+        checks = health & (target != NO_TARGET)
+        if not checks.any():
+            return
+        rows, target = rows[checks], target[checks]
+        unanswered = (rows["flags"] & np.uint32(RespFlag.UNANSWERED)) != 0
+        error = ~unanswered & (rows["status"] >= 400)
+        outcome = np.where(unanswered, CHECK_UNANSWERED, np.where(error, CHECK_ERROR, CHECK_OK))
+        np.add.at(self.checks, (target.astype(np.intp), outcome), 1)
+        np.add.at(self.check_delay_ns[:, 0], target, rows["delay_ns"])
+        np.maximum.at(self.check_delay_ns[:, 1], target, rows["delay_ns"])
+        self.series.add(CHECKS, rows["at_ns"], target)
+        self.series.add(CHECKS_BAD, rows["at_ns"][outcome != CHECK_OK], target[outcome != CHECK_OK])
+
+
+def _known(target: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    return target[target != NO_TARGET]
+
+
+def _data(window: ServiceWindow, table: str) -> tuple[np.ndarray, npt.NDArray[np.uint16]]:
+    """Rows at a target that belong to no health check, and their targets."""
+    rows, target, health = window.back[table], window.target[table], window.health[table]
+    keep = ~health & (target != NO_TARGET)
+    return (rows, target) if keep.all() else (rows[keep], target[keep])

@@ -19,15 +19,15 @@ class SessionLedger:
     """Folds ``cookies`` (Set-Cookie of sessions), ``responses`` and ``handshakes`` of the back leg."""
 
     def __init__(self) -> None:
-        self.names: dict[int, int] = {}                            # session cookie's name number -> row of the counts
-        self.presented = np.zeros((_NAMES, 3), np.int64)           # answered requests with a session, by where
-        self.answered_new = np.zeros((_NAMES, 3, 3), np.int64)     # of these as new: [name, where, how]
-        self.lost_at = np.zeros(0, np.int64)                       # times of the latest
-        self.lost_by_target: dict[tuple[int, int], int] = {}       # (issuer or -1, target) -> lost
-        self.expired = False                                       # the oldest issued values were forgotten
+        self.names: dict[int, int] = {}  # session cookie's name number -> row of the counts
+        self.presented = np.zeros((_NAMES, 3), np.int64)  # answered requests with a session, by where
+        self.answered_new = np.zeros((_NAMES, 3, 3), np.int64)  # of these as new: [name, where, how]
+        self.lost_at = np.zeros(0, np.int64)  # times of the latest
+        self.lost_by_target: dict[tuple[int, int], int] = {}  # (issuer or -1, target) -> lost
+        self.expired = False  # the oldest issued values were forgotten
         self.tickets_offered = 0
         self.tickets_accepted = 0
-        self._values: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)      # issued values in order, by whom, how recently
+        self._values: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)  # issued values in order, by whom, how recently
         self._issuers: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -59,7 +59,7 @@ class SessionLedger:
         every = np.concatenate((values, self._values))
         issuers = np.concatenate((targets.astype(np.int32), self._issuers))
         order_of = np.concatenate((numbers.astype(np.int64), self._numbers))
-        order = np.lexsort((-order_of, every))                     # the latest issue of a value comes first
+        order = np.lexsort((-order_of, every))  # the latest issue of a value comes first
         ordered = every[order]
         first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
         chosen = order[first]
