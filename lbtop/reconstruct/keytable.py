@@ -447,6 +447,13 @@ class PairCounter:
         copy.counts = copy.count_rows
         return copy
 
+    def widen(self, keys):
+        """Room for numbers below ``keys``."""
+        have = len(self.count_rows)
+        if keys > have:
+            self.count_rows = np.concatenate((self.count_rows, np.zeros(keys - have, np.uint32)))
+            self.counts = self.count_rows
+
     def fold(self, keys, values):
         """Pairs of a number (uint32) and a value (uint64; 0 is none)."""
         done = self._fold(keys, values)
