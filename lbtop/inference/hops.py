@@ -33,7 +33,7 @@ def hops(facts: ServiceFacts, arriving: str, verdict: Verdict[Mode], marks: Prod
     shakes = facts.ledgers.handshakes
     last = _OPEN.get(arriving, "unknown") if verdict.candidates and len(verdict.candidates) < len(Mode) else "unknown"
     back_versions = negotiated_versions(shakes.back)
-    if not has_balancer(facts):
+    if not has_balancer(facts) and verdict.value in (None, Mode.PASSTHROUGH, Mode.NONE):
         return (Hop(CLIENT, TARGET, last, True, back_versions),)
     front_seen = facts.pairs.front_connections > 0
     first, first_versions = _first_hop(facts, verdict, front_seen)

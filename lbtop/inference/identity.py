@@ -183,14 +183,12 @@ def _http10_host_connection(names: Names, version: int) -> bool:
 
 
 def _set_headers_first(names: Names, version: int) -> bool:
-    """What ``proxy_set_header`` sets comes before the client's own headers, Connection after it."""
+    """What ``proxy_set_header`` sets comes right after Host, before the client's own headers (Connection in between)."""
     lower = [name.lower() for name in names]
-    forwarded = [place for place, name in enumerate(lower) if name in _FORWARDED]
-    client = [place for place, name in enumerate(lower) if name in ("user-agent", "accept", "accept-encoding")]
-    if not forwarded or not client or "x-amzn-trace-id" in lower:
-        return False
-    first = min(client)
-    return max(forwarded) < first and "connection" in lower[:first]
+    own = 1
+    while own < len(lower) and lower[own] in (*_FORWARDED, "connection", "x-request-id", "x-scheme"):
+        own += 1
+    return lower[:1] == ["host"] and bool(_FORWARDED & set(lower[1:own])) and "x-amzn-trace-id" not in lower and own < len(lower)
 
 
 def _go_sorted(names: Names) -> bool:
