@@ -212,6 +212,8 @@ class SecretKind(IntEnum):
 #   GAPS          missing_bytes > 0. TRUNCATED: a packet was shorter in the capture than on the wire.
 #   KEEPALIVE_RACE  server FIN seen, a client segment with payload whose acknowledgement does not cover it, and an RST from
 #                 the server after both. ZERO_WINDOW: window 0 on a segment that is not SYN or RST.
+#   RST_AFTER_IDLE  the silence before the segment that the RST answers is the connection's longest, and a second or more.
+#   SILENT_END    the last segment with payload or FIN of either end was sent again, and no acknowledgement covers it.
 #   duplicates    the same packet seen again (same addresses, ports, IP id, sequence and acknowledgement numbers, flags,
 #                 length) within 10 ms although nothing was lost: a mirror's or ``-i any``'s second copy, recognised by another interface, VLAN, TTL or
 #                 link-layer address, or for an IPv4 packet with a non-zero id by the id itself.

@@ -285,7 +285,7 @@ class Table:
         if packet.length or packet.flags & (SYN | FIN):
             repeated = half.isn_repeated if packet.flags & SYN else old or start in half.waiting
             half.retransmits += repeated
-            half.last_resent = repeated
+            half.last_resent = repeated and not packet.flags & SYN
         if packet.length:
             if (
                 side is Side.CLIENT
@@ -450,12 +450,7 @@ class Table:
             connection.flags |= ConnFlag.ONE_DIRECTION
         if client.missing or server.missing:
             connection.flags |= ConnFlag.GAPS
-        last = connection.half(connection.last_side)
-        if (
-            connection.end not in (End.FIN, End.RST)
-            and last.last_resent
-            and (last.acked is None or last.acked < (last.expected or 0))
-        ):
+        if any(half.last_resent and (half.acked is None or half.acked < (half.expected or 0)) for half in (client, server)):
             connection.flags |= ConnFlag.SILENT_END
         idle = connection.idle_before_end
         self._rows.add(
