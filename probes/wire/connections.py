@@ -345,6 +345,8 @@ class Connections:
         half: cython.size_t
         r: cython.Py_ssize_t
         flags: uint32_t = self.all[slot].flags
+        if self.ended(slot):
+            end = END_RST if self.all[slot].state & RESET else END_FIN
         self.intern_ends(slot)
         r = self.tables.add_connection()
         self.tables.connections[r].at_ns = self.all[slot].last_ns
@@ -400,7 +402,8 @@ class Connections:
             flags |= FLAG_GAPS
         if self.assembly.halves[c].packets == 0 or self.assembly.halves[s].packets == 0:
             flags |= FLAG_ONE_DIRECTION
-        for half in range(low, low + 2):
+        if self.all[slot].last_sender and end != END_FIN and end != END_RST:
+            half = low + self.all[slot].last_sender - 1
             if self.assembly.halves[half].flags & RESENT and (
                 not self.assembly.halves[half].flags & ACKED
                 or cython.cast(int32_t, self.assembly.halves[half].acked - self.assembly.halves[half].next) < 0

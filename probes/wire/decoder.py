@@ -4,10 +4,11 @@ import os
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.ip import UNDECODED, network, transport
+from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
+from cython.cimports.lbtop.probes.wire.ip import HEADER_READ, network, transport
 from cython.cimports.lbtop.probes.wire.link import network_type
-from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP
 from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
+from cython.cimports.lbtop.probes.wire.tunnels import inside_ip, inside_udp, is_tunnel_port
 from cython.cimports.libc.stdint import int32_t, int64_t, uint64_t
 
 from lbtop.probes.wire.assembly import Assembly
@@ -23,6 +24,7 @@ SEEN_SLOTS = cython.declare(cython.size_t, 1 << 13)
 COPY_NS = cython.declare(int64_t, 10_000_000)
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
 M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
+MOST_TUNNELS = cython.declare(cython.int, 4)
 NO_TIME = cython.declare(int64_t, -0x7FFFFFFFFFFFFFFF)
 
 
@@ -109,32 +111,19 @@ class Decoder:
         return tuple(caps)
 
     def take(self, linktype, interface, ts_ns, offset, captured, wire):
-        kind: cython.int
         slot: int32_t
         self.frame.ts_ns = ts_ns
         self.frame.begin = offset
         self.frame.captured = captured
         self.frame.wire = wire
         self.frame.interface = interface
-        self.frame.at = offset
-        self.frame.end = offset + captured
-        self.frame.wire_end = offset + wire
-        self.frame.vlan = 0
-        self.frame.place = interface
-        self.frame.tunnels = 0
         if ts_ns > self.ended_ns:
             if self.started_ns == NO_TIME:
                 self.started_ns = ts_ns
             self.ended_ns = ts_ns
         elif ts_ns < self.started_ns:
             self.started_ns = ts_ns
-        kind = network_type(self.buffer, self.frame, linktype)
-        if (
-            kind == 0
-            or network(self.buffer, self.frame, kind) == UNDECODED
-            or self.frame.fragment > 7
-            or transport(self.buffer, self.frame) == UNDECODED
-        ):
+        if not self.parse(linktype, True):
             self.packets += 1
             self.bytes += wire
             self.undecoded += 1
@@ -156,6 +145,33 @@ class Decoder:
         if self.frame.proto == PROTO_TCP:
             return segment(self.connections, self.frame, slot)
         return datagram(self.connections, self.frame, slot)
+
+    def parse(self, linktype, tunnels):
+        """Takes the headers apart down to TCP or UDP, through tunnels; whether they were all there."""
+        kind: cython.int
+        carried: cython.bint
+        self.frame.at = self.frame.begin
+        self.frame.end = self.frame.begin + self.frame.captured
+        self.frame.wire_end = self.frame.begin + self.frame.wire
+        self.frame.vlan = 0
+        self.frame.place = self.frame.interface
+        self.frame.tunnels = 0
+        kind = network_type(self.buffer, self.frame, linktype)
+        while kind != 0 and network(self.buffer, self.frame, kind) == HEADER_READ and self.frame.fragment <= 7:
+            carried = transport(self.buffer, self.frame) == HEADER_READ
+            if carried:
+                if self.frame.proto == PROTO_TCP or not tunnels or not is_tunnel_port(self.frame.target_port):
+                    return True
+                kind = inside_udp(self.buffer, self.frame)
+            else:
+                kind = inside_ip(self.buffer, self.frame)
+            self.frame.tunnels += 1
+            if self.frame.tunnels > MOST_TUNNELS:
+                return False
+            if carried and kind != TYPE_IPV4 and kind != TYPE_IPV6 and kind != TYPE_ARP:
+                # A datagram to a tunnel's port that holds no packet is a datagram.
+                return self.parse(linktype, False)
+        return False
 
     def is_copy(self):
         """Whether the frame is a second copy of a packet: a mirror that sees both sides of a device, or every interface at once."""

@@ -17,6 +17,7 @@ cdef enum:
 
 cdef enum:
     TYPE_IPV4 = 0x0800
+    TYPE_ARP = 0x0806
     TYPE_IPV6 = 0x86DD
     TYPE_VLAN = 0x8100
     TYPE_QINQ = 0x88A8

@@ -33,6 +33,8 @@ from lbtop.model.observation import ConnFlag, End, Orientation
 LINGER = cython.declare(int64_t, 60_000_000_000)
 TCP_EXPIRY = cython.declare(int64_t, 7_200_000_000_000)
 UDP_EXPIRY = cython.declare(int64_t, 120_000_000_000)
+# A shorter silence is no idling.
+LEAST_IDLE = cython.declare(int64_t, 1_000_000_000)
 # A hole the other end has acknowledged: how long its bytes may still come, for captures that reorder packets of several queues;
 # and how long a hole is waited for where no acknowledgements are in view.
 REORDERING = cython.declare(int64_t, 10_000_000)
@@ -240,7 +242,7 @@ def reset(table, frame, slot):
     if not table.all[slot].state & ENDING:
         table.all[slot].state |= ENDING
         table.all[slot].before_end = table.all[slot].last_silence if answers else table.all[slot].silence
-    if answers and table.all[slot].last_silence > 0 and table.all[slot].last_silence >= table.all[slot].longest:
+    if answers and table.all[slot].last_silence >= LEAST_IDLE and table.all[slot].last_silence >= table.all[slot].longest:
         table.all[slot].flags |= FLAG_RST_AFTER_IDLE
     if frame.window == 0 and frame.options_length == 0:
         table.all[slot].flags |= FLAG_RST_BARE
