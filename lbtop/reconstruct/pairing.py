@@ -173,6 +173,7 @@ class Links:
         ]
         within = (answered[1] > 0) & (answered[1] <= answered[0])
         within &= requests["user_agent"][first] == requests["user_agent"][second]
+        within &= requests["client"][first] != requests["client"][second]  # one client may ask two servers at once
         named = requests["forwarded0"][second] == requests["client"][first]
         self._add("heads", requests[first[named | within]], requests[second[named | within]])
 
@@ -264,11 +265,6 @@ class Chains:
             if back in wanted:
                 weight[front] = weight.get(front, 0) + _weight(link)
         return sorted(weight, key=lambda front: -weight[front])
-
-    @property
-    def same_packets(self) -> bool:
-        """Some back connections are front connections with rewritten addresses."""
-        return any(link.sequences for link in self.links.values())
 
     def callers(self) -> frozenset[int]:
         """Addresses that open back connections on behalf of a front's clients."""

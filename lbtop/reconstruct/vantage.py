@@ -6,8 +6,10 @@ what it opens.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from lbtop.model.judgement import Evidence
-from lbtop.reconstruct.census import Census, EndpointTally
+from lbtop.reconstruct.census import Census, Endpoint, EndpointTally
 from lbtop.reconstruct.roles import Leg, Overrides, Roles
 
 NEARLY_ALL = 0.95
@@ -27,11 +29,11 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
     legs = {endpoint: roles.legs.get(endpoint) for endpoint in serving}
     if any(leg is Leg.FRONT for leg in legs.values()):
         own = {address for (address, _), leg in legs.items() if leg is Leg.FRONT} | set(roles.chains.callers())
-        share = _share_with(serving, own)
-        if roles.chains.same_packets or share >= NEARLY_ALL:
-            detail = f"both legs of the balancer are in view, and {share:.0%} of the connections have it as an end"
+        share = _share_with(serving, own, roles.chains.backs)
+        if share >= NEARLY_ALL:
+            detail = f"both legs of the balancer are in view, and {share:.0%} of the connections are of one of them"
             return "load_balancer", [Evidence("both-legs", "addresses", detail)]
-        detail = f"both legs are in view, but only {share:.0%} of the connections have the balancer as an end"
+        detail = f"both legs are in view, but only {share:.0%} of the connections are theirs"
         return "mirror", [Evidence("both-legs-and-more", "addresses", detail)]
     caller = _caller_at_hand(serving)
     if len(targets) == 1:
@@ -50,19 +52,17 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
     return "mirror", [Evidence("several-targets", "addresses", f"{len(targets)} target hosts are in view")]
 
 
-def _share_with(serving: dict[tuple[int, int], EndpointTally], hosts: set[int]) -> float:
-    """How much of the connections has one of the hosts as an end."""
+def _share_with(serving: dict[Endpoint, EndpointTally], hosts: set[int], endpoints: Set[Endpoint] = frozenset()) -> float:
+    """How much of the connections has one of the hosts as an end, or goes to one of the endpoints."""
     total = sum(tally.connections for tally in serving.values())
     mine = sum(
-        tally.connections
-        if address in hosts
-        else sum(part.connections for client, part in tally.clients.items() if client in hosts)
-        for (address, _), tally in serving.items()
+        tally.connections if endpoint[0] in hosts or endpoint in endpoints else tally.share_of(hosts) * tally.connections
+        for endpoint, tally in serving.items()
     )
     return mine / total if total else 0.0
 
 
-def _caller_at_hand(serving: dict[tuple[int, int], EndpointTally]) -> tuple[int, float] | None:
+def _caller_at_hand(serving: dict[Endpoint, EndpointTally]) -> tuple[int, float] | None:
     """The one address that opens nearly everything, where the capture's clock says that it is this host."""
     opened: dict[int, list[int]] = {}
     for tally in serving.values():

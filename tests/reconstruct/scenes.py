@@ -1,0 +1,296 @@
+"""Made-up traffic of the deployments whose roles must come out right, and what is expected of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lbtop.model.observation import End, Protocol7
+from lbtop.testing import Connection, Traffic
+
+BALANCER = "10.0.1.5"
+VIP = "192.0.2.10:443"
+TARGETS = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
+USERS = tuple(f"198.51.100.{number}" for number in range(1, 31))
+STACKS = ("1460,64240,7,MSTNW", "1440,65535,8,MNWNNS", "1360,29200,6,MSTNW", "1460,65535,6,MNWNNTSE")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Services by port: targets, balancers, and whether clients are preserved; dependencies of all targets; the vantage."""
+
+    services: dict[int, tuple[set[str], set[str], bool | None]]
+    vantage: str
+    dependencies: set[str] = field(default_factory=set)
+    vips: set[str] = field(default_factory=set)
+
+
+Scene = Callable[[], tuple[Traffic, Expected]]
+SCENES: dict[str, Scene] = {}
+
+
+def scene(make: Scene) -> Scene:
+    SCENES[make.__name__] = make
+    return make
+
+
+def _http(traffic: Traffic, client: str, server: str, at: float, user: str = "", path: str = "/", size: int = 2000) -> Connection:
+    conn = traffic.connect(client, server, at=at)
+    conn.request(path=path, forwarded=[user] if user else (), at=at + 0.001)
+    conn.respond(delay=0.02, size=size)
+    return conn
+
+
+def _database(traffic: Traffic, client: str, server: str, at: float, protocol: Protocol7 = Protocol7.POSTGRES) -> None:
+    conn = traffic.connect(client, server, at=at, protocol7=protocol)
+    conn.data(client=300, server=90_000, at=at + 0.001)
+    conn.close(at=at + 0.01)
+
+
+def _resolve(traffic: Traffic, client: str, at: float) -> None:
+    conn = traffic.connect(client, "10.0.0.2:53", at=at, proto=17, protocol7=Protocol7.DNS)
+    conn.data(client=40, server=120, at=at)
+    conn.close(at=at + 0.001, end=End.EXPIRED)
+
+
+def _behind_balancer(traffic: Traffic, targets: tuple[str, ...], requests: int = 60, port: int = 8080) -> None:
+    rng = random.Random(7)
+    for number in range(requests):
+        target = targets[number % len(targets)]
+        at = number * 0.1 + rng.random() * 0.05
+        _http(traffic, BALANCER, f"{target}:{port}", at, rng.choice(USERS), f"/item/{number % 17}").close(at=at + 1)
+
+
+@scene
+def one_target_with_database_cache_resolver_and_api() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    _behind_balancer(traffic, TARGETS[:1])
+    for number in range(60):
+        at = number * 0.1 + 0.055
+        _database(traffic, TARGETS[0], "10.0.0.20:5432", at)
+        if number % 3 == 0:
+            _database(traffic, TARGETS[0], "10.0.0.21:6379", at, Protocol7.REDIS)
+            _resolve(traffic, TARGETS[0], at)
+            api = traffic.connect(TARGETS[0], "203.0.113.80:443", at=at)
+            api.hello(sni="api.payments.example", at=at + 0.01).data(client=900, server=700, at=at + 0.02)
+            api.close(at=at + 0.5)
+    deps = {"10.0.0.20:5432", "10.0.0.21:6379", "10.0.0.2:53", "203.0.113.80:443"}
+    return traffic, Expected({8080: ({f"{TARGETS[0]}:8080"}, {BALANCER}, False)}, "target", deps)
+
+
+@scene
+def three_targets_and_two_replicas() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    _behind_balancer(traffic, TARGETS, 90)
+    for number in range(90):
+        _database(traffic, TARGETS[number % 3], f"10.0.0.{20 + number % 2}:5432", number * 0.1 + 0.02)
+    return traffic, Expected(
+        {8080: ({f"{t}:8080" for t in TARGETS}, {BALANCER}, False)}, "mirror", {"10.0.0.20:5432", "10.0.0.21:5432"}
+    )
+
+
+@scene
+def direct_server_with_a_microservice() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    for number in range(80):
+        at = number * 0.1
+        _http(traffic, USERS[number % 30], f"{TARGETS[0]}:80", at, path=f"/page/{number % 9}").close(at=at + 0.5)
+        if number % 2:
+            _http(traffic, TARGETS[0], "10.0.0.30:9000", at + 0.003, path=f"/v1/price/{number}", size=300).close(at=at + 0.1)
+    return traffic, Expected({80: ({f"{TARGETS[0]}:80"}, set(), True)}, "target", {"10.0.0.30:9000"})
+
+
+@scene
+def addresses_preserved_with_checks_from_the_nodes() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    for number in range(120):
+        at = number * 0.1
+        target = f"{TARGETS[hash_of(USERS[number % 30]) % 3]}:8080"
+        traffic.connect(USERS[number % 30], target, at=at, stack=STACKS[number % 4], ttl=50 + number % 7).request(
+            at=at + 0.01
+        ).respond().close(at=at + 0.5)
+    for number in range(12):
+        for target in TARGETS:
+            traffic.probe("10.0.9.1", f"{target}:8080", at=number * 1.0 + 0.5)
+    return traffic, Expected({8080: ({f"{t}:8080" for t in TARGETS}, set(), True)}, "mirror")
+
+
+def hash_of(text: str) -> int:
+    return sum(text.encode()) * 2654435761 >> 4
+
+
+def _front(traffic: Traffic, user: str, at: float, vip: str = VIP) -> Connection:
+    conn = traffic.connect(user, vip, at=at, stack=STACKS[hash_of(user) % 4], ttl=50 + hash_of(user) % 9)
+    return conn.hello(sni="shop.example", at=at + 0.002)
+
+
+def _two_legs(back: Callable[[Traffic, str, str, int, float, Connection], None], vip: str = VIP) -> Traffic:
+    """One back connection per front connection, a few milliseconds after its hello."""
+    traffic = Traffic()
+    rng = random.Random(3)
+    at = 0.0
+    for number in range(60):
+        at += rng.expovariate(8.0)
+        user = USERS[rng.randrange(30)]
+        front = _front(traffic, user, at, vip)
+        back(traffic, user, TARGETS[number % 3], number, at + 0.006, front)
+        front.data(client=500, server=2200, at=at + 0.05)
+        front.close(at=at + 1.0)
+    return traffic
+
+
+def _balancer_view(targets_port: int, balancers: set[str], preserved: bool | None) -> Expected:
+    return Expected({targets_port: ({f"{t}:{targets_port}" for t in TARGETS}, balancers, preserved)}, "load_balancer", vips={VIP})
+
+
+@scene
+def offload_seen_at_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        _http(traffic, BALANCER, f"{target}:8080", at, user, f"/item/{number}").close(at=at + 0.9)
+
+    traffic = _two_legs(back)
+    for number in range(5):
+        _resolve(traffic, BALANCER, number * 1.0)
+    return traffic, _balancer_view(8080, {BALANCER}, False)
+
+
+@scene
+def bridging_seen_at_a_balancer_with_one_address() -> tuple[Traffic, Expected]:
+    own = VIP.partition(":")[0]
+
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        conn = traffic.connect(own, f"{target}:8443", at=at)
+        conn.hello(family="one", at=at + 0.001).data(client=500, server=2100, at=at + 0.03).close(at=at + 0.9)
+
+    return _two_legs(back), _balancer_view(8443, {own}, False)
+
+
+@scene
+def bridging_seen_at_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        conn = traffic.connect(BALANCER, f"{target}:8443", at=at)
+        conn.hello(family="one", at=at + 0.001).data(client=500, server=2100, at=at + 0.03).close(at=at + 0.9)
+
+    return _two_legs(back), _balancer_view(8443, {BALANCER}, False)
+
+
+@scene
+def passthrough_seen_at_a_proxy() -> tuple[Traffic, Expected]:
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        conn = traffic.connect(BALANCER, f"{target}:8443", at=at)
+        conn.hello(random=f"random-{front.number}", sni="shop.example", at=at + 0.001)
+        conn.data(client=500, server=2200, at=at + 0.03).close(at=at + 0.9)
+
+    return _two_legs(back), _balancer_view(8443, {BALANCER}, False)
+
+
+@scene
+def dnat_seen_at_the_balancer() -> tuple[Traffic, Expected]:
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        port = front.ends["client_port"]
+        conn = traffic.connect(f"{user}:{port}", f"{target}:8443", at=front.opened_s + 1e-6, isn=front.row["isn_c"])
+        conn.hello(random=f"random-{front.number}", sni="shop.example", at=at)
+        conn.data(client=500, server=2200, at=at + 0.03).close(at=at + 0.9)
+
+    return _two_legs(back), _balancer_view(8443, set(), True)
+
+
+@scene
+def l4_tls_with_borrowed_addresses_seen_at_the_balancer() -> tuple[Traffic, Expected]:
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        _http(traffic, user, f"{target}:8080", at, "", f"/item/{number}").close(at=at + 0.9)
+
+    return _two_legs(back), _balancer_view(8080, set(), True)
+
+
+@scene
+def proxy_header_names_the_front_connection() -> tuple[Traffic, Expected]:
+    def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
+        conn = traffic.connect(BALANCER, f"{target}:8080", at=at)
+        conn.proxy(f"{user}:{front.ends['client_port']}", VIP, at=at + 0.0001)
+        conn.request(at=at + 0.001).respond().close(at=at + 0.9)
+
+    return _two_legs(back), _balancer_view(8080, {BALANCER}, False)
+
+
+@scene
+def two_services_of_one_balancer_on_the_same_hosts() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    _behind_balancer(traffic, TARGETS, 60, 8080)
+    _behind_balancer(traffic, TARGETS, 30, 9090)
+    services = {port: ({f"{t}:{port}" for t in TARGETS}, {BALANCER}, False) for port in (8080, 9090)}
+    return traffic, Expected(services, "mirror")  # type: ignore[arg-type]
+
+
+@scene
+def web_tier_and_application_tier() -> tuple[Traffic, Expected]:
+    """Clients reach two web servers under their own addresses; these pass the requests on to three applications."""
+    traffic = Traffic()
+    for number in range(90):
+        at, web = number * 0.1, f"10.0.0.{4 + number % 2}"
+        path = f"/item/{number}"
+        front = traffic.connect(USERS[number % 30], f"{web}:80", at=at).request(path=path, at=at + 0.001)
+        conn = traffic.connect(web, f"{TARGETS[number % 3]}:3000", at=at + 0.002)
+        conn.request(path=path, forwarded=[USERS[number % 30]], at=at + 0.003).respond(delay=0.02).close(at=at + 0.03)
+        front.respond(delay=0.03).close(at=at + 0.2)
+    targets = {f"{t}:3000" for t in TARGETS}
+    return traffic, Expected(
+        {3000: (targets, {"10.0.0.4", "10.0.0.5"}, False)}, "load_balancer", vips={"10.0.0.4:80", "10.0.0.5:80"}
+    )
+
+
+@scene
+def a_target_that_is_down() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    _behind_balancer(traffic, TARGETS[:2])
+    for number in range(6):
+        traffic.probe(BALANCER, f"{TARGETS[2]}:8080", at=number * 1.0, refused=True)
+    return traffic, Expected({8080: ({f"{t}:8080" for t in TARGETS}, {BALANCER}, False)}, "mirror")
+
+
+@scene
+def ipv6() -> tuple[Traffic, Expected]:
+    traffic = Traffic()
+    for number in range(60):
+        target = f"2001:db8::{11 + number % 3:x}"
+        _http(traffic, "2001:db8::5", f"[{target}]:8080", number * 0.1, f"2001:db8:99::{number % 20 + 1:x}").close(
+            at=number * 0.1 + 1
+        )
+    targets = {f"[2001:db8::{number:x}]:8080" for number in (11, 12, 13)}
+    return traffic, Expected({8080: (targets, {"2001:db8::5"}, False)}, "mirror")
+
+
+@scene
+def behind_a_cdn() -> tuple[Traffic, Expected]:
+    """Seen at the balancer: a CDN's nodes are its clients, and it adds their addresses to the users'."""
+    traffic = Traffic()
+    nodes = [f"203.0.113.{number}" for number in range(1, 6)]
+    for number in range(60):
+        at, node = number * 0.1, nodes[number % 5]
+        front = _front(traffic, node, at)
+        conn = traffic.connect(BALANCER, f"{TARGETS[number % 3]}:8080", at=at + 0.005)
+        conn.request(forwarded=[USERS[number % 30], node], at=at + 0.006).respond().close(at=at + 0.5)
+        front.data(client=500, server=2000, at=at + 0.05).close(at=at + 0.6)
+    return traffic, _balancer_view(8080, {BALANCER}, False)
+
+
+@scene
+def strangers_in_one_mirror() -> tuple[Traffic, Expected]:
+    """A TLS server that clients reach directly beside another service behind a balancer: nothing to do with each other."""
+    traffic = Traffic()
+    rng = random.Random(11)
+    at = 0.0
+    for _ in range(80):
+        at += rng.expovariate(8.0)
+        conn = traffic.connect(USERS[rng.randrange(30)], "10.0.7.1:443", at=at)
+        conn.hello(sni="mail.example", at=at + 0.002).data(client=400, server=60_000, at=at + 0.1).close(at=at + 1.0)
+    at = 0.0
+    for number in range(80):
+        at += rng.expovariate(8.0)
+        _http(traffic, BALANCER, f"{TARGETS[number % 3]}:8080", at, "", f"/item/{number}").close(at=at + 0.2)
+    services: dict[int, tuple[set[str], set[str], bool | None]] = {
+        443: ({"10.0.7.1:443"}, set(), True),
+        8080: ({f"{t}:8080" for t in TARGETS}, {BALANCER}, None),
+    }
+    return traffic, Expected(services, "mirror")

@@ -1,0 +1,79 @@
+"""Roles: who is client, balancer, target and dependency, on made-up traffic of many deployments."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbtop.model.address import endpoint_text, ip_text
+from lbtop.reconstruct.facts import Facts
+from lbtop.reconstruct.reconstructor import Reconstructor
+from lbtop.testing import ListSource, Traffic
+from tests.reconstruct.scenes import SCENES
+
+
+def facts_of(source: ListSource) -> Facts:
+    reconstructor = Reconstructor()
+    while (batch := source.poll()) is not None:
+        reconstructor.ingest(batch)
+    return reconstructor.facts(source.stats())
+
+
+def seen(traffic: Traffic, facts: Facts) -> dict[int, tuple[set[str], set[str], bool | None]]:
+    return {
+        service.port: (
+            {endpoint_text(traffic.addresses[address], port) for address, port in service.targets},
+            {ip_text(traffic.addresses[address]) for address in service.balancers},
+            service.clients_preserved,
+        )
+        for service in facts.services
+    }
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_roles_come_out_right(name: str) -> None:
+    """Services, targets, balancers, dependencies, front endpoints and vantage of every deployment."""
+    traffic, expected = SCENES[name]()
+    facts = facts_of(traffic.source())
+    assert seen(traffic, facts) == expected.services
+    assert {
+        endpoint_text(traffic.addresses[dependency.address], dependency.port)
+        for service in facts.services
+        for dependency in service.dependencies
+    } == expected.dependencies
+    assert {endpoint_text(traffic.addresses[a], p) for service in facts.services for a, p in service.vips} == expected.vips
+    assert facts.vantage == expected.vantage
+    assert all(service.roles_evidence for service in facts.services)
+
+
+def _rows(facts: Facts) -> list[tuple[object, ...]]:
+    """What must not depend on how the rows came: services with their counts."""
+    return [
+        (s.port, s.targets, s.balancers, s.vips, s.ledgers.targets.connections.tolist(), s.ledgers.targets.requests.tolist())
+        for s in facts.services
+    ]
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("rows_each", [1, 7])
+def test_batching_changes_nothing(name: str, rows_each: int) -> None:
+    traffic, _ = SCENES[name]()
+    assert _rows(facts_of(traffic.source(rows_each))) == _rows(facts_of(traffic.source()))
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_asking_in_the_middle_changes_nothing(name: str) -> None:
+    traffic, _ = SCENES[name]()
+    source = traffic.source(50)
+    reconstructor = Reconstructor()
+    while (batch := source.poll()) is not None:
+        reconstructor.ingest(batch)
+        reconstructor.facts(source.stats())
+    assert _rows(reconstructor.facts(source.stats())) == _rows(facts_of(traffic.source()))
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_small_windows_find_the_same_roles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roles decided early, from little, are mended by what comes later."""
+    monkeypatch.setattr("lbtop.reconstruct.reconstructor.WINDOW_ROWS", 150)
+    traffic, expected = SCENES[name]()
+    assert seen(traffic, facts_of(traffic.source())) == expected.services
