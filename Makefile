@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 COMPILED := $(shell find lbtop probes -name '*.pxd' 2>/dev/null)
 COMPILED_SOURCES := $(COMPILED) $(COMPILED:.pxd=.py)
 DEMO := captures/offload-lb-cookie-targets.pcap.gz
+BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo setup test lint bench captures fuzz docs screenshots scoreboard packages clean
@@ -30,14 +31,19 @@ $(VENV)/.compiled: $(COMPILED_SOURCES) | $(VENV)/.installed
 	@$(PIP) install --editable . --no-deps
 	@touch $@
 
+# Without bytecode every start would compile 100 modules anew, and some environments forbid Python to write it by itself.
+$(VENV)/.bytecode: $(shell find lbtop probes -name '*.py' 2>/dev/null) | $(VENV)/.compiled
+	@$(BYTECODE)
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
 	@echo "installing the tools of the tests"
 	@$(PIP) install --group dev
 	@touch $@
 
-setup: $(VENV)/.installed $(VENV)/.compiled $(VENV)/.dev
+setup: $(VENV)/.installed $(VENV)/.compiled $(VENV)/.bytecode $(VENV)/.dev
 
-demo: $(VENV)/.installed $(VENV)/.compiled
+demo: $(VENV)/.installed $(VENV)/.compiled $(VENV)/.bytecode
 	@echo
 	@echo '$$ lbtop diagnose $(DEMO)'
 	@$(BIN)/lbtop diagnose $(DEMO) || [ $$? -eq 1 ]

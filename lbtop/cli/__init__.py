@@ -30,6 +30,7 @@ usage: lbtop COMMAND [options]        lbtop COMMAND --help has the options and e
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread per core, and none is ever used
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()
