@@ -28,8 +28,12 @@ def _mode(context: Context) -> Mode | None:
 
 
 def _backend_named(context: Context) -> bool:
-    """`plaintext-backend-hop` fires: it names the readable hop behind the balancer."""
-    return _mode(context) in (Mode.OFFLOAD, Mode.L4_TLS) and context.service.exposure.plaintext_connections > 0
+    """`plaintext-backend-hop` fires: the clients' own hop is TLS (to a CDN, perhaps) and the last one is readable."""
+    hops = context.service.termination.hops
+    behind_tls = _mode(context) in (Mode.OFFLOAD, Mode.L4_TLS) or (
+        _mode(context) is Mode.NONE and any(hop.encryption == "tls" for hop in hops)
+    )
+    return behind_tls and context.service.exposure.plaintext_connections > 0
 
 
 def _of(context: Context, kinds: Iterable[str]) -> list[Sensitive]:
@@ -95,7 +99,7 @@ def plaintext_backend_hop(context: Context) -> Iterator[Finding]:
     exposure = service.exposure
     label = catalog.label(service.load_balancer.product)
     balancer = label if service.load_balancer.product != "unknown" else "the load balancer"
-    what = "as HTTP" if mode is Mode.OFFLOAD else "as raw TCP, nothing added"
+    what = "as raw TCP, nothing added" if mode is Mode.L4_TLS else "as HTTP"
     kinds = ", ".join(dict.fromkeys(entry.kind.replace("_", " ") for entry in exposure.sensitive))
     yield Finding(
         id="plaintext-backend-hop",
@@ -130,6 +134,8 @@ def plaintext_end_to_end(context: Context) -> Iterator[Finding]:
         return
     service = context.service
     exposure = service.exposure
+    if any(hop.encryption == "tls" for hop in service.termination.hops):
+        return  # a CDN in front takes TLS: not every hop is plain
     yield Finding(
         id="plaintext-end-to-end",
         severity=Severity.WARNING,

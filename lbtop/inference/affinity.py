@@ -62,7 +62,7 @@ def infer_stickiness(facts: ServiceFacts, termination: Termination) -> Stickines
     explaining = _explaining_key(view, verdict.value)
     measured = explaining or view.user or view.address
     affinity, interval, keys, returns = _measured(view, measured, verdict.value)
-    breaks = find_breaks(facts, view.measures.get(measured) if measured else None, verdict.value, view.layer)
+    breaks = find_breaks(facts, view.measures.get(measured) if measured else None, verdict.value, affinity)
     return Stickiness(
         verdict=verdict,
         cookie=_cookie(view, verdict.value),

@@ -60,17 +60,20 @@ def tcp_stacks(facts: ServiceFacts) -> Stacks:
 class Arrivals:
     """Data connections at the targets, health checks left out."""
 
-    tls: int  # TLS and SSH: the far end's own encryption
+    tls: int
+    ssh: int
     plain: int
     datagrams_tls: int  # QUIC, DTLS
     datagrams_plain: int
     opaque: int  # nothing recognised
     datagrams_opaque: int
     http: int  # of plain
+    starttls: int  # of plain: protocols that begin in clear and turn to TLS inside, if they do
+    checks: int  # health checks, not among the others
 
     @property
     def total(self) -> int:
-        return self.tls + self.plain + self.datagrams_tls + self.datagrams_plain + self.opaque + self.datagrams_opaque
+        return self.tls + self.ssh + self.plain + self.datagrams_tls + self.datagrams_plain + self.opaque + self.datagrams_opaque
 
 
 def arrivals(facts: ServiceFacts) -> Arrivals:
@@ -78,13 +81,14 @@ def arrivals(facts: ServiceFacts) -> Arrivals:
     every = exposure.connections[BACK]
     udp = exposure.datagrams[BACK]
     data = np.maximum(every - exposure.checks, 0)
-    if data.sum() == 0:
-        data = every  # nothing but health checks: they are all there is to judge by
     tcp = np.maximum(data - udp, 0)
     clear = [int(p) for p in CLEAR]
     encrypted = [int(p) for p in ENCRYPTED]
     return Arrivals(
-        tls=int(tcp[encrypted].sum()),
+        tls=int(tcp[encrypted].sum() - tcp[Protocol7.SSH]),
+        ssh=int(tcp[Protocol7.SSH]),
+        starttls=int(tcp[[Protocol7.POSTGRES, Protocol7.MYSQL, Protocol7.SMTP]].sum()),
+        checks=int(exposure.checks.sum()),
         plain=int(tcp[clear].sum()),
         datagrams_tls=int(udp[encrypted].sum()),
         datagrams_plain=int(udp[clear].sum()),
@@ -114,6 +118,7 @@ def tls_signals(facts: ServiceFacts, question: Question) -> None:
         question.signal("grease", min(1.0, share * 2), f"{share:.0%} of the hellos carry GREASE, as browsers' do")
         _names(facts, question, hellos)
         _resumption(facts, question, hellos, len(families))
+        _multiplexing(facts, question, len(families), len(clients))
     _tcp(facts, question)
     addresses = len(facts.ledgers.stacks.clients) or len(clients)
     if facts.clients_preserved is not False and addresses > FEW_ADDRESSES:
@@ -150,6 +155,10 @@ def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: 
     if shared and offers >= 3:
         detail = f"{shared} TLS session{'s' * (shared != 1)} offered from several client addresses ({offers} hellos)"
         question.prove("session-from-many-addresses", "resumption", True, detail)
+    own, holders = shakes.repeated_sessions()
+    if not shared and holders >= 5:
+        detail = f"{own} TLS sessions come back, each from the address that offered it before ({holders} addresses)"
+        question.signal("own-sessions", min(1.0, holders / 10), detail)
     offered = sum(numbers[4] for _, numbers in shakes.families.items())
     addresses = len({key & 0xFFFFFFFF for key, _ in shakes.families.items()})
     if families <= 2 and addresses <= FEW_ADDRESSES and hellos >= 10:
@@ -163,6 +172,16 @@ def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: 
             rate = reused / distinct
             detail = f"{distinct} sessions offered {reused} times, one of them {most} times: few clients hold them"
             question.signal("session-reused", min(1.0, (rate - 1) / 4), detail)
+
+
+def _multiplexing(facts: ServiceFacts, question: Question, families: int, addresses: int) -> None:
+    """Few connections that carry much more than one client's page views: a balancer's pool."""
+    exposure = facts.ledgers.exposure
+    connections = int(exposure.connections[BACK, Protocol7.TLS])
+    if families <= 2 and addresses <= FEW_ADDRESSES and connections:
+        each = int(exposure.packets[BACK, Protocol7.TLS]) / connections
+        detail = f"{connections} TLS connections of {each:.0f} packets from the client each: many requests on every one"
+        question.signal("shared-connections", min(1.0, (each - 30) / 120), detail)
 
 
 def _tcp(facts: ServiceFacts, question: Question) -> None:
@@ -191,11 +210,14 @@ def forwarded_everywhere(facts: ServiceFacts) -> bool:
     return heads.requests > 0 and heads.forwarded >= EVERYWHERE * heads.requests
 
 
-def front_signals(facts: ServiceFacts, marks: ProductMarks, question: Question) -> None:
+def front_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, seen: Arrivals) -> None:
     """Whether the hop before the balancer was TLS, asked of plaintext that arrives."""
     heads = facts.ledgers.heads
+    if seen.starttls:
+        detail = f"{seen.starttls} connections speak a protocol that turns to TLS inside itself, and did not"
+        question.signal("starttls-protocol", seen.starttls / max(seen.plain, 1), detail)
     _forwarded_proto(facts, marks, question)
-    _browsers(facts, question)
+    browser_signals(facts, question)
     secure = {key: numbers[1] for key, numbers in heads.set_cookies.items() if numbers[1]}
     if secure:
         back = {key: numbers[0] for key, numbers in heads.cookies.items() if key in secure}
@@ -222,7 +244,7 @@ def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Questio
     if not heads.requests:
         return
     https, http = heads.forwarded_proto[HTTPS] / heads.requests, heads.forwarded_proto[HTTP] / heads.requests
-    company = heads.forwarded >= EVERYWHERE * heads.requests or bool(marks.headers_everywhere)
+    company = bool(forwarded_everywhere(facts) or marks.headers_everywhere or marks.shapes_everywhere)
     said = f"X-Forwarded-Proto: https on {https:.0%} of {heads.requests} requests"
     if https >= 0.5 and https + http >= EVERYWHERE:
         if company:
@@ -242,7 +264,7 @@ def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Questio
     question.signal("tls-headers", share if share >= 0.1 else 0, detail)
 
 
-def _browsers(facts: ServiceFacts, question: Question) -> None:
+def browser_signals(facts: ServiceFacts, question: Question) -> None:
     """Tells of browsers that only speak so over HTTPS, per distinct browser: scripts and forgeries are left out."""
     heads = facts.ledgers.heads
     place = {bit: 1 + index for index, bit in enumerate(BROWSER_BITS)}
@@ -297,8 +319,10 @@ def layer_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
         question.signal("forwarded-partly", forwarded, detail)
     if marks.shapes_everywhere:
         question.signal("product-shape", 1, f"requests are written as {catalog_names(marks.shapes_everywhere)} writes them")
-    if not named and forwarded < 0.5 and not heads.forwarded_proto[[HTTP, HTTPS]].sum():
-        question.signal("nothing-added", min(1.0, heads.requests / 20), "no header that a proxy adds, no proxy's way of writing")
+    bare = 1 - max(forwarded, heads.forwarded_proto[[HTTP, HTTPS]].sum() / heads.requests)
+    if not named and bare >= 0.5:
+        detail = f"{bare:.0%} of {heads.requests} requests carry nothing that a proxy adds, and are not written as one writes"
+        question.signal("nothing-added", bare * min(1.0, heads.requests / 20), detail)
     clients, agents, several = heads.shared_connections()
     if clients:
         detail = f"{clients} connections carry requests of several clients"

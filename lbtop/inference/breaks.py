@@ -2,21 +2,187 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.inference.presence import Absence, absences
+from lbtop.model.address import endpoint_text
 from lbtop.model.judgement import Mechanism
+from lbtop.model.observation import Rows
 from lbtop.model.snapshot import Break, CookieLifetime
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.affinity import Measure
+
+SPLIT_NS = 2_000_000_000
+"""First requests of a client this close together were in flight before any mapping existed."""
+MASS = 5
+MASS_SHARE = 0.2
+REPORTED = 64
+LIFETIME_BREAKS = 3
+_COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP)
 
 
 @dataclass(slots=True)
 class Breaks:
     breaks: tuple[Break, ...] = ()
     lifetime: CookieLifetime | None = None
+    causes: dict[str, int] = field(default_factory=dict)      # moves by cause
 
 
 def find_breaks(
-    facts: ServiceFacts, measured: tuple[Measure, int] | None, mechanism: Mechanism | None, layer: int | None
+    facts: ServiceFacts, measured: tuple[Measure, int] | None, mechanism: Mechanism | None, affinity: float | None
 ) -> Breaks:
-    return Breaks()
+    """Moves of the measured key, grouped in time by cause. Empty where keys do not keep their target to begin with."""
+    if measured is None or mechanism is Mechanism.NONE or affinity is None or affinity < 0.3:
+        return Breaks()
+    measure, _ = measured
+    moves = measure.moves
+    if not len(moves):
+        return Breaks()
+    away = absences(facts)
+    visible_cookie = mechanism in _COOKIES and bool((measure.slots["marks_any"] != 0).any())
+    causes = _causes(moves, away, facts, visible_cookie, mechanism)
+    lifetime = None
+    unexplained = causes == "unknown"
+    lifetime, fits = fit_lifetime(measure.slots, moves, unexplained)
+    if lifetime is not None:
+        causes[fits] = "cookie_expired" if mechanism in _COOKIES else "idle"
+        lifetime = lifetime if mechanism in _COOKIES else None
+    _mass_moves(causes, moves, len(measure.slots))
+    by_cause = dict(zip(*(part.tolist() for part in np.unique(causes, return_counts=True)), strict=True))
+    return Breaks(tuple(_grouped(facts, moves, causes)), lifetime, by_cause)
+
+
+def _causes(
+    moves: Rows, away: list[Absence], facts: ServiceFacts, visible_cookie: bool, mechanism: Mechanism | None
+) -> npt.NDArray[np.str_]:
+    """One cause per move, from what happened to targets between the key's arrival before it and the move."""
+    slack = 2 * facts.ledgers.load.series.width_ns
+    causes = np.full(len(moves), "unknown", "U24")
+    at_ns, before_ns = moves["at_ns"], moves["at_ns"] - moves["gap_ns"]
+    gone = np.zeros(len(moves), np.bool_)
+    added = np.zeros(len(moves), np.bool_)
+    between = np.zeros(len(moves), np.bool_)
+    for absence in away:
+        left = not absence.leading
+        came = not absence.trailing
+        if left:
+            gone |= (moves["source"] == absence.target) & (at_ns >= absence.start_ns - slack) & (at_ns <= absence.end_ns + slack)
+            between |= (before_ns <= absence.start_ns + slack) & (at_ns >= absence.start_ns - slack)
+        if came:
+            added |= (
+                (moves["destination"] == absence.target)
+                & (before_ns <= absence.end_ns + slack)
+                & (at_ns >= absence.end_ns - slack)
+            )
+            between |= (before_ns <= absence.end_ns + slack) & (at_ns >= absence.end_ns - slack)
+    causes[between] = "remap"
+    causes[added] = "target_added"
+    causes[gone] = "target_gone"
+    causes[gone & added] = "targets_replaced"
+    settled = gone | added
+    early = (moves["first_return"] == 1) & (moves["gap_ns"] < SPLIT_NS) & ~settled
+    if mechanism is not Mechanism.SOURCE_IP:
+        causes[early] = "first_request_split"
+    if visible_cookie:
+        causes[(moves["marks"] == 0) & ~early & ~settled] = "cookie_not_returned"
+        if mechanism is Mechanism.WEIGHTED_TARGET_GROUP:
+            causes[(moves["marks"] != 0) & ~settled] = "within_group"
+    return causes
+
+
+def fit_lifetime(
+    slots: Rows, moves: Rows, unexplained: npt.NDArray[np.bool_]
+) -> tuple[CookieLifetime | None, npt.NDArray[np.bool_]]:
+    """The lifetime that separates what was survived from what broke, counted from the last response or from issue.
+
+    Of the two models the one that leaves fewer breaks and survivals on the wrong side; None where neither separates them.
+    The interval is (longest survived, shortest that broke].
+    """
+    nothing = np.zeros(len(moves), np.bool_)
+    candidates = np.flatnonzero(unexplained)
+    if len(candidates) < LIFETIME_BREAKS or not len(slots):
+        return None, nothing
+    best: tuple[float, CookieLifetime, npt.NDArray[np.bool_]] | None = None
+    for model, broke_column, kept_column in (
+        ("since_last_response", "gap_ns", "longest_gap_ns"),
+        ("since_issue", "age_ns", "longest_age_ns"),
+    ):
+        broke = np.sort(moves[broke_column][candidates].astype(np.float64))
+        kept = np.sort(slots[kept_column][slots[kept_column] > 0].astype(np.float64))
+        if not len(kept):
+            continue
+        wrong, limit = min(
+            ((int((broke < value).sum()) + int((kept >= value).sum()), float(value)) for value in broke.tolist()),
+            default=(len(broke), 0.0),
+        )
+        right = int((broke >= limit).sum())
+        survived = kept[kept < limit]
+        if right < LIFETIME_BREAKS or wrong > 0.1 * (len(broke) + len(kept)) or not len(survived):
+            continue
+        low, high = float(survived[-1]) / 1e9, float(limit) / 1e9
+        if high > 3.0 * low and high - low > 5.0 and right < 10:
+            continue                                            # too wide to be called a lifetime
+        fits = unexplained & (moves[broke_column] >= limit)
+        found = CookieLifetime(model, round((low + high) / 2, 3), (round(low, 3), round(high, 3)))
+        score = wrong + (high - low) / max(high, 1e-9)
+        if best is None or score < best[0]:
+            best = (score, found, fits)
+    return (None, nothing) if best is None else (best[1], best[2])
+
+
+def _mass_moves(causes: npt.NDArray[np.str_], moves: Rows, keys: int) -> None:
+    """Many keys at once, without a target coming or going: the mapping itself changed."""
+    unknown = np.flatnonzero(causes == "unknown")
+    if len(unknown) < max(MASS, MASS_SHARE * keys):
+        return
+    # each key's first return after the change may come much later: what they share is a moment that lies in all their gaps
+    starts = moves["at_ns"][unknown] - moves["gap_ns"][unknown]
+    ends = moves["at_ns"][unknown]
+    times = np.concatenate((starts, ends))
+    steps = np.concatenate((np.ones(len(starts), np.int64), -np.ones(len(ends), np.int64)))
+    order = np.lexsort((-steps, times))
+    covering = np.cumsum(steps[order])
+    most = int(covering.max())
+    if most >= max(MASS, MASS_SHARE * keys):
+        moment = times[order][int(np.argmax(covering))]
+        causes[unknown[(starts <= moment) & (ends >= moment)]] = "remap"
+
+
+def _grouped(facts: ServiceFacts, moves: Rows, causes: npt.NDArray[np.str_]) -> list[Break]:
+    """Moves of one cause that are close in time make one break; the largest first, then in order of time."""
+    span = max(int(moves["at_ns"][-1] - moves["at_ns"][0]), 1)
+    apart = max(2_000_000_000, span // 10)
+    groups: list[npt.NDArray[np.intp]] = []
+    for cause in dict.fromkeys(causes.tolist()):
+        mine = np.flatnonzero(causes == cause)
+        by_source = cause in ("target_gone",)
+        keys = moves["source"][mine] if by_source else np.zeros(len(mine), np.uint16)
+        for source in dict.fromkeys(keys.tolist()):
+            part = mine[keys == source]
+            cuts = np.flatnonzero(np.diff(moves["at_ns"][part]) > apart) + 1
+            groups += np.split(part, cuts)
+    found = [_break(facts, moves[group], str(causes[group[0]])) for group in groups]
+    largest = sorted(found, key=lambda entry: (-entry.keys, entry.time_ns))[:REPORTED]
+    return sorted(largest, key=lambda entry: (entry.time_ns, entry.cause))
+
+
+def _break(facts: ServiceFacts, rows: Rows, cause: str) -> Break:
+    return Break(
+        time_ns=int(rows["at_ns"][0]),
+        keys=len(np.unique(rows["serial"])),
+        from_=_only(facts, rows["source"].tolist()),
+        to=_only(facts, rows["destination"].tolist()),
+        cause=cause,
+    )
+
+
+def _only(facts: ServiceFacts, targets: Sequence[int]) -> str | None:
+    """The target, where it is one and the same for all."""
+    if len(set(targets)) != 1 or targets[0] >= len(facts.targets):
+        return None
+    address, port = facts.targets[targets[0]]
+    return endpoint_text(facts.addresses[address], port)

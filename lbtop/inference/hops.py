@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lbtop.inference.arriving import browser_signals
 from lbtop.inference.identity import ProductMarks
+from lbtop.inference.weighing import Question
 from lbtop.model.judgement import Mode, Verdict
-from lbtop.model.observation import ReqFlag
 from lbtop.model.snapshot import Hop
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.handshakes import Negotiated
@@ -15,7 +16,7 @@ VERSIONS = {
 }  # fmt: skip
 
 CLIENT, CDN, BALANCER, TARGET = "client", "cdn", "load_balancer", "target"
-_OPEN = {"tls": "tls", "plain": "plain", "quic": "tls", "datagrams": "plain"}
+_OPEN = {"tls": "tls", "ssh": "tls", "plain": "plain", "quic": "tls", "datagrams": "plain"}
 
 
 def version_name(number: int) -> str:
@@ -39,12 +40,20 @@ def hops(facts: ServiceFacts, arriving: str, verdict: Verdict[Mode], marks: Prod
     first, first_versions = _first_hop(facts, verdict, front_seen)
     near = Hop(BALANCER, TARGET, last, True, back_versions)
     if marks.cdns and any(product not in marks.cdns for product in marks.scores):
+        outer = "tls" if browsers_over_tls(facts) or first == "tls" else "unknown"
         return (
-            Hop(CLIENT, CDN, "tls" if facts.ledgers.heads.flag(ReqFlag.HTTPS_ORIGIN) or first == "tls" else "unknown", False),
+            Hop(CLIENT, CDN, outer, False),
             Hop(CDN, BALANCER, first, front_seen, first_versions),
             near,
         )
     return (Hop(CLIENT, BALANCER, first, front_seen, first_versions), near)
+
+
+def browsers_over_tls(facts: ServiceFacts) -> bool:
+    """Browsers say, by what they only do over HTTPS, that their own hop was TLS."""
+    question = Question("tls_front", "tls", "plain")
+    browser_signals(facts, question)
+    return question.probability >= 0.8
 
 
 def has_balancer(facts: ServiceFacts) -> bool:

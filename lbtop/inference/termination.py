@@ -36,7 +36,7 @@ def infer_termination(facts: ServiceFacts) -> Termination:
     """The service's mode (its majority's), its hops, and connections per mode where it is mixed."""
     seen = arrivals(facts)
     marks = product_marks(facts)
-    by_kind = {"tls": seen.tls, "plain": seen.plain, "quic": seen.datagrams_tls, "datagrams": seen.datagrams_plain}
+    by_kind = _by_kind(seen)
     kind = max(by_kind, key=lambda name: by_kind[name])
     if by_kind[kind] == 0 or seen.opaque + seen.datagrams_opaque > 4 * by_kind[kind]:
         leaning = _nothing_readable(seen)
@@ -49,11 +49,25 @@ def infer_termination(facts: ServiceFacts) -> Termination:
     return Termination(verdict, hops(facts, kind, verdict, marks), by_mode)
 
 
+def _by_kind(seen: Arrivals) -> dict[str, int]:
+    return {
+        "tls": seen.tls,
+        "plain": seen.plain,
+        "ssh": seen.ssh,
+        "quic": seen.datagrams_tls,
+        "datagrams": seen.datagrams_plain,
+    }
+
+
 def _lean(kind: str, facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> Leaning:
     if kind == "tls":
         return _tls_arrives(facts, seen)
     if kind == "plain":
         return _plain_arrives(facts, marks, seen)
+    if kind == "ssh":
+        detail = f"{seen.ssh} SSH connections: their encryption ends where they end"
+        evidence = Evidence("ssh", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
+        return Leaning(_candidates({Mode.PASSTHROUGH: 0.97, Mode.BRIDGING: 0.03}), (evidence,), None)
     if kind == "quic":
         detail = f"{seen.datagrams_tls} QUIC or DTLS flows: their encryption ends where they end"
         evidence = Evidence("encrypted-datagrams", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
@@ -65,9 +79,15 @@ def _lean(kind: str, facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -
 
 def _nothing_readable(seen: Arrivals) -> Leaning:
     number = seen.opaque + seen.datagrams_opaque
-    detail = f"no protocol was recognised in {number} connections" if number else "no data connection is in view"
-    evidence = Evidence("opaque", "protocol", detail)
     settled = "a capture that holds the first bytes of connections (start it before they open, without a short snap length)"
+    if number:
+        detail = f"no protocol was recognised in {number} connections"
+    elif seen.checks:
+        detail = f"{seen.checks} health checks and no data connection: checks need not speak as clients do"
+        settled = "a capture with clients' connections in it"
+    else:
+        detail = "no data connection is in view"
+    evidence = Evidence("opaque", "protocol", detail)
     return Leaning(_candidates({mode: 1.0 for mode in Mode}), (evidence,), settled)
 
 
@@ -91,6 +111,8 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
         seen_in_front = Evidence("plain-in-tls-out", "front-leg", detail)
         return Leaning(candidates, (seen_in_front,), "nothing: plain in and TLS out is none of the modes, see the hops")
     tls_signals(facts, question)
+    if facts.vantage == "client" and question.proven is None and len(facts.ledgers.handshakes.families) <= 2:
+        return _from_a_client(facts, question)
     if not facts.ledgers.handshakes.back.hellos and question.proven is None:
         detail = f"{seen.tls} TLS connections joined after their handshakes: no hello to judge by"
         candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
@@ -104,6 +126,14 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
         detail = "the targets see the clients' own addresses: TLS is ended and begun again at layer 4"
         evidence = (*evidence, Evidence("layer-4-bridging", "addresses", detail, Mode.BRIDGING.value, None))
     return Leaning(candidates, evidence, settled)
+
+
+def _from_a_client(facts: ServiceFacts, question: Question) -> Leaning:
+    """Seen where the connections are opened: this may be a client, and what follows the first hop is not in view."""
+    candidates = _candidates({Mode.BRIDGING: 0.3, Mode.PASSTHROUGH: 0.3, Mode.OFFLOAD: 0.3, Mode.L4_TLS: 0.1})
+    detail = "the capture was taken where the connections are opened: TLS on this hop says nothing about the next"
+    settled = "a capture at a target: what arrives there?"
+    return Leaning(candidates, (Evidence("first-hop-only", "vantage", detail), *question.evidence()), settled)
 
 
 def _keeps_clients(facts: ServiceFacts) -> bool:
@@ -123,7 +153,7 @@ def _plain_arrives(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> 
     elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
         detail = f"{pairs.same_isn} readable connections keep their initial sequence number across the balancer"
         front.prove("same-tcp", "tcp-stack", False, detail)
-    front_signals(facts, marks, front)
+    front_signals(facts, marks, front, seen)
     layer_signals(facts, marks, layer, seen)
     tls, http = front.probability, layer.probability
     candidates = _candidates({Mode.OFFLOAD: tls * http, Mode.L4_TLS: tls * (1 - http), Mode.NONE: 1 - tls})
@@ -163,8 +193,7 @@ def _by_mode(
 ) -> Mapping[str, int] | None:
     """Data connections per mode, where there are enough in two of them."""
     counts: dict[str, int] = {}
-    others = {"tls": seen.tls, "plain": seen.plain, "quic": seen.datagrams_tls, "datagrams": seen.datagrams_plain}
-    for other, connections in others.items():
+    for other, connections in _by_kind(seen).items():
         if not _counts(connections, seen.total):
             continue
         leaning = verdict if other == kind else Verdict(_lean(other, facts, marks, seen).candidates)

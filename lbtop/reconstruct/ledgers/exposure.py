@@ -59,6 +59,7 @@ class ExposureLedger:
         self.connections = np.zeros((2, PROTOCOLS), np.int64)
         self.bytes = np.zeros((2, PROTOCOLS), np.int64)
         self.datagrams = np.zeros((2, PROTOCOLS), np.int64)  # of those connections, the UDP flows
+        self.packets = np.zeros((2, PROTOCOLS), np.int64)  # sent by clients
         self.checks = np.zeros(PROTOCOLS, np.int64)  # health checks of the last leg
         self.secrets: dict[tuple[int, int], list[int]] = {}  # (leg, kind) -> count, first, last (ns)
         self.distinct: dict[tuple[int, int], DistinctValues] = {}
@@ -89,6 +90,7 @@ class ExposureLedger:
         size = (rows["bytes_c"] + rows["bytes_s"]).astype(np.float64)  # exact to 2**53 bytes per window
         self.connections[leg] += np.bincount(protocol, minlength=PROTOCOLS)
         self.bytes[leg] += np.bincount(protocol, size, PROTOCOLS).astype(np.int64)
+        self.packets[leg] += np.bincount(protocol, rows["packets_c"], PROTOCOLS).astype(np.int64)
         self.datagrams[leg] += np.bincount(protocol[rows["proto"] == 17], minlength=PROTOCOLS)
 
     def _secrets(self, leg: int, rows: Rows) -> None:

@@ -104,6 +104,11 @@ class HandshakeLedger:
         shared = [n for _, (n, total, squares) in self.sessions.items() if n * squares != total * total]
         return len(shared), sum(shared)
 
+    def repeated_sessions(self) -> tuple[int, int]:
+        """Sessions offered twice or more, always from one address: (how many, from how many addresses)."""
+        own = [total // n for _, (n, total, squares) in self.sessions.items() if n > 1 and n * squares == total * total]
+        return len(own), len(set(own))
+
     def _certificates(self, rows: Rows, target: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> None:
         shown = rows["certificate"] != 0
         if not shown.any():
