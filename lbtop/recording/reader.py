@@ -1,0 +1,125 @@
+"""Reads a recording back as a source of observations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lbtop.model.errors import LbtopError
+from lbtop.model.observation import TABLES, Batch, Rows, SourceStats, empty
+from lbtop.model.text import safe_text
+from lbtop.recording import format
+
+_STATS_FIELDS = {field.name for field in fields(SourceStats)}
+
+
+class Texts:
+    """The interner of a recording: what its frames have brought so far."""
+
+    def __init__(self, *first: bytes) -> None:
+        self.items: list[bytes] = list(first)
+
+    def __getitem__(self, number: int) -> bytes:
+        # A damaged or forged file may name texts that it never brought.
+        return self.items[number] if number < len(self.items) else b""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class RecordingSource:
+    """The observations of a recording, in the batches in which they were written.
+
+    A file that is cut or altered is read up to that point, and :meth:`stats` says so.
+    """
+
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        self._path, self._file = path, file
+        self._frames: Iterator[tuple[int, bytes]] = format.read_frames(file)
+        self._strings = Texts(b"", b"(more)")
+        self._addresses = Texts()
+        self._stats = SourceStats(kind="recording", inputs=(path,))
+        self._layouts: dict[str, np.dtype[np.void]] = {}
+        self._note: str | None = None
+        self._done = False
+        self._after: dict[str, Rows] | None = None
+        self._first_frame()
+
+    def _first_frame(self) -> None:
+        try:
+            kind, body = next(self._frames)
+            described = format.parse_json(body).get("tables") if kind == format.LAYOUT else None
+            if not isinstance(described, dict):
+                raise format.Damaged("its layout is missing")
+            self._layouts = format.row_layouts(described)
+        except (StopIteration, format.Damaged) as problem:
+            reason = str(problem) or "it ends at once"
+            raise LbtopError(f"{safe_text(self._path)} is a recording, but {reason}; record again") from None
+
+    def poll(self, timeout_s: float = 0.0) -> Batch | None:
+        """The next batch. The last one is empty and ``final``."""
+        if self._done:
+            return None
+        try:
+            for kind, body in self._frames:
+                if kind == format.BATCH:
+                    return self._batch(body)
+                if kind == format.STATS:
+                    self._take_stats(format.parse_json(body))
+                if kind == format.END:
+                    return self._final()
+            self._note = "the recording was not closed in order: what came after its last frame is not in it"
+        except format.Damaged as problem:
+            self._note = f"the recording is damaged ({problem}): read up to there"
+        return self._final()
+
+    def _batch(self, body: bytes) -> Batch:
+        strings, addresses, tables = format.unpack_batch(body, self._layouts)
+        self._strings.items += strings
+        self._addresses.items += addresses
+        return Batch({name: tables.get(name, empty(name)) for name in TABLES}, self._strings, self._addresses)
+
+    def _final(self) -> Batch:
+        self._done = True
+        return Batch({name: empty(name) for name in TABLES}, self._strings, self._addresses, final=True)
+
+    def _take_stats(self, raw: dict[str, Any]) -> None:
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in raw.items() if name in _STATS_FIELDS
+        }
+        with contextlib.suppress(TypeError):
+            known |= {"kind": "recording", "inputs": (self._path,)}
+            self._stats = SourceStats(**known)
+
+    def live(self) -> Rows:
+        """Nothing: which connections were open in between is known only through their OPENED rows."""
+        return empty("connections")
+
+    def stats(self) -> SourceStats:
+        return replace(self._stats, notes=(*self._stats.notes, self._note)) if self._note else self._stats
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def open_recording(path: str) -> RecordingSource:
+    """Opens a recording. Raises LbtopError where it cannot be read, is none, or is of a later version."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - the source owns it
+    except OSError as error:
+        raise LbtopError(f"cannot read {safe_text(path)}: {error.strerror}") from None
+    head = file.read(len(format.MAGIC) + 2)
+    if head[: len(format.MAGIC)] != format.MAGIC:
+        file.close()
+        raise LbtopError(f"{safe_text(path)} is no recording; a capture is read as it is: lbtop diagnose {safe_text(path)}")
+    version = int.from_bytes(head[len(format.MAGIC) :], "little")
+    if version != format.VERSION:
+        file.close()
+        raise LbtopError(
+            f"{safe_text(path)} was written by another version of lbtop (format {version}, this reads {format.VERSION})"
+        )
+    return RecordingSource(path, file)

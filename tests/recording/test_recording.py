@@ -1,0 +1,166 @@
+"""A recording says the same as its capture, holds no secret, and opens up to where it is cut."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbtop.engine import diagnose
+from lbtop.faces import json as json_face
+from lbtop.model.errors import LbtopError
+from lbtop.model.observation import TABLES, Source
+from lbtop.recording import Recorder, format, is_recording, open_recording
+from lbtop.recording.privacy import IDENTITIES, TEXTS, Identities
+from tests import reference
+from tests.corpus import Capture, committed
+
+SOME = [capture for capture in committed() if capture.name.startswith(("offload", "bridging-targets", "plain-nlb", "l4-tls"))]
+
+
+def record(source: Source, path: Path, **options: int) -> Recorder:
+    recorder = Recorder(path, kind="capture", inputs=["x.pcap"], **options)
+    while True:
+        batch = source.poll()
+        assert batch is not None
+        recorder.add(batch, source.stats())
+        if batch.final:
+            break
+    recorder.close(source.stats())
+    return recorder
+
+
+def said(source: Source) -> dict[str, Any]:
+    diagnosis: dict[str, Any] = json.loads(json_face.render(diagnose(source)))
+    for finding in diagnosis["findings"]:
+        finding.pop("confirm")  # names the file that was read
+    diagnosis["source"] = {name: value for name, value in diagnosis["source"].items() if name not in ("kind", "inputs")}
+    return diagnosis
+
+
+@pytest.mark.parametrize("capture", SOME, ids=str)
+def test_a_recording_says_what_its_capture_says(capture: Capture, tmp_path: Path) -> None:
+    recorder = record(reference.open_capture(capture.path), tmp_path / "x.lbtop")
+    assert recorder.rows > 0
+    assert said(open_recording(str(tmp_path / "x.lbtop"))) == said(reference.open_capture(capture.path))
+
+
+@pytest.mark.parametrize("capture", [c for c in SOME if c.secrets], ids=str)
+def test_no_secret_and_no_hash_is_in_the_file(capture: Capture, tmp_path: Path) -> None:
+    record(reference.open_capture(capture.path), tmp_path / "x.lbtop")
+    with open(tmp_path / "x.lbtop", "rb") as file:
+        file.seek(len(format.MAGIC) + 2)
+        content = b"".join(body for _, body in format.read_frames(file))
+    for secret in capture.secrets:
+        assert secret.encode() not in content
+    source = reference.open_capture(capture.path)
+    while (batch := source.poll()) is not None:
+        for table, columns in IDENTITIES.items():
+            for column in columns:
+                for value in np.unique(batch[table][column]):
+                    assert not value or int(value).to_bytes(8, "little") not in content
+
+
+def test_every_column_of_text_or_identity_has_a_rule() -> None:
+    """Numbers below are addresses, ports, times, counts and flags; anything else must be named in privacy.py."""
+    plain = {"client", "server", "source", "destination", "real_ip", "proxy_source", "index", "names", "size", "flags", "isn_c"}
+    plain |= {"packets_c", "packets_s", "retransmits_c", "retransmits_s", "requests", "responses", "tsval_c", "duplicates"}
+    plain |= {"keepalive_probes", "forwarded0", "forwarded1", "forwarded2", "forwarded3"}
+    sized = {"seq", "conn", "request", "bytes_c", "bytes_s", "missing_bytes"}
+    for table, dtype in TABLES.items():
+        for column in dtype.names or ():
+            kind = dtype[column].str[1:]
+            if kind == "u4":
+                assert column in plain or column in TEXTS.get(table, {}), f"{table}.{column}"
+            if kind == "u8":
+                assert column in sized or column in IDENTITIES.get(table, ()), f"{table}.{column}"
+
+
+def test_a_cut_recording_opens_up_to_the_cut(tmp_path: Path) -> None:
+    capture = SOME[0]
+    record(reference.open_capture(capture.path), tmp_path / "x.lbtop")
+    whole = (tmp_path / "x.lbtop").read_bytes()
+    (tmp_path / "cut.lbtop").write_bytes(whole[:-40])
+    source = open_recording(str(tmp_path / "cut.lbtop"))
+    snapshot = diagnose(source)
+    assert snapshot.services
+    assert any("recording" in note for note in source.stats().notes)
+
+
+def test_rotation_keeps_the_newest_files_and_each_stands_alone(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "x.lbtop", kind="capture", inputs=[], max_bytes=1, keep=2)
+    for capture in SOME[:5]:
+        source = reference.open_capture(capture.path)
+        while (batch := source.poll()) is not None:
+            recorder.add(batch, source.stats())
+            recorder.flush(source.stats())
+    recorder.close(source.stats())
+    assert recorder.files >= 5
+    assert {path.name for path in tmp_path.iterdir()} == {"x.lbtop", "x.lbtop.1", "x.lbtop.2"}
+    found = [diagnose(open_recording(str(path))).services for path in tmp_path.iterdir()]
+    assert any(found)
+
+
+def test_a_file_that_is_no_recording_is_refused_with_a_way_on(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"hello world, no recording")
+    assert not is_recording(str(tmp_path / "x"))
+    with pytest.raises(LbtopError, match="lbtop diagnose"):
+        open_recording(str(tmp_path / "x"))
+    (tmp_path / "new").write_bytes(format.MAGIC + b"\x63\x00")
+    with pytest.raises(LbtopError, match="another version"):
+        open_recording(str(tmp_path / "new"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_an_altered_recording_never_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    whole = _small_recording(tmp_path_factory)
+    at = data.draw(st.integers(len(format.MAGIC) + 2, len(whole) - 1))
+    altered = whole[:at] + bytes([data.draw(st.integers(0, 255))]) + whole[at + 1 :]
+    path = tmp_path_factory.getbasetemp() / "altered.lbtop"
+    path.write_bytes(altered[: data.draw(st.integers(at, len(whole)))])
+    with contextlib.suppress(LbtopError):
+        diagnose(open_recording(str(path)))
+
+
+_SMALL: list[bytes] = []
+
+
+def _small_recording(factory: pytest.TempPathFactory) -> bytes:
+    if not _SMALL:
+        path = factory.mktemp("small") / "x.lbtop"
+        record(reference.open_capture(SOME[0].path), path)
+        _SMALL.append(path.read_bytes())
+    return _SMALL[0]
+
+
+def test_a_frame_that_swells_is_refused(tmp_path: Path) -> None:
+    """A decompression bomb: 1 GB of zeros in a frame of a megabyte."""
+    bomb = zlib.compress(b"\x02" + bytes(format.MAX_FRAME + 10), 9)
+    frame = len(bomb).to_bytes(4, "little") + zlib.crc32(bomb).to_bytes(4, "little") + bomb
+    path = tmp_path / "bomb.lbtop"
+    path.write_bytes(_small_recording_head(tmp_path) + frame)
+    source = open_recording(str(path))
+    batch = source.poll()
+    assert batch is not None and batch.final
+    assert any("damaged" in note for note in source.stats().notes)
+
+
+def _small_recording_head(folder: Path) -> bytes:
+    recorder = Recorder(folder / "head.lbtop", kind="capture", inputs=[])
+    recorder._file.flush()
+    return (folder / "head.lbtop").read_bytes()
+
+
+def test_identities_are_numbered_in_order_of_first_appearance_and_bounded() -> None:
+    identities = Identities()
+    assert identities.number(np.array([9, 0, 4, 9], np.uint64)).tolist() == [1, 0, 2, 1]
+    identities.LIMIT = 2
+    assert identities.number(np.array([7, 9], np.uint64)).tolist() == [3, 4]
