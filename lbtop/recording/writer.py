@@ -38,6 +38,7 @@ class Recorder:
         self._pending: list[Batch] = []
         self._pending_rows = 0
         self._last: Batch | None = None
+        self._next_seq = 0
         self.rows = 0
         self.files = 0
         self._begin()
@@ -73,6 +74,8 @@ class Recorder:
             last = self._last
         else:
             return
+        connections = connections.copy()
+        connections["seq"] = np.arange(self._next_seq, self._next_seq + len(connections), dtype=np.uint64)
         tables = {name: connections if name == "connections" else empty(name) for name in TABLES}
         self.add(Batch(tables, last.strings, last.addresses, final=True), stats)
 
@@ -94,6 +97,7 @@ class Recorder:
         for name in TABLES:
             rows = np.concatenate([batch[name] for batch in batches])
             if len(rows):
+                self._next_seq = max(self._next_seq, int(rows["seq"][-1]) + 1)
                 clean[name] = without_secrets(name, rows, last.strings, self._texts, self._identities)
                 self.rows += len(rows)
         fresh, self._texts.fresh = self._texts.fresh, []
