@@ -43,11 +43,15 @@ NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
-    """Endpoints of one port fed by the same addresses."""
+class Group:
+    """Endpoints of one port that belong together."""
 
     endpoints: tuple[Endpoint, ...]
-    callers: frozenset[int]  # empty: more than a few
+    callers: frozenset[int]  # of a back: who opens its connections, empty when many do; of a front: the back's, if its own hosts
+
+    @property
+    def port(self) -> int:
+        return self.endpoints[0][1]
 
     def total(self, serving: Serving) -> EndpointTally:
         whole = EndpointTally()
@@ -77,50 +81,56 @@ def guesses(
     backs = [
         back for back in _backs(serving) if not settled.intersection(back.endpoints) and not _is_infrastructure(back, serving)
     ]
-    fronts = sorted(
-        (e for e in serving if e not in settled or e in {f for f, _ in proven}), key=lambda e: -serving[e].connections
-    )
+    fronts = [e for e in serving if e not in settled or e in {f for f, _ in proven}]
+    fronts = sorted(fronts, key=lambda e: -serving[e].connections)[:MAX_CANDIDATES]
     found: dict[tuple[Endpoint, Endpoint], Link] = {}
     for back in backs[:MAX_CANDIDATES]:
+        hosts = {address for address, _ in back.endpoints}
         total = back.total(serving)
-        best: tuple[float, Endpoint] | None = None
-        for front in fronts[:MAX_CANDIDATES]:
-            if any(front[0] == address for address, _ in back.endpoints):
-                continue
-            tally = serving[front]
+        best: tuple[float, Group] | None = None
+        for front in _candidates(back, [e for e in fronts if e[0] not in hosts], opening):
+            tally = front.total(serving)
             score = _shared(tally, total)
-            if back.callers and front[0] in back.callers:
-                score += _same_host(front, back, tally, total, serving)
-            elif front[0] in opening:
-                continue
+            if front.callers:
+                score += _same_host(front, back, tally, total)
             elif back.callers and not back.callers & accepting:
-                score += _two_addresses(front, back, serving, opened)
-            elif not back.callers and front[1] != back.endpoints[0][1]:
-                score += _borrowed(tally, total) + _in_time(front, back.endpoints, opened)
+                score += _two_addresses(front.endpoints[0], back, serving, opened)
+            elif not back.callers and front.port != back.port:
+                score += _borrowed(tally, total) + _in_time(front.endpoints[0], back.endpoints, opened)
             else:
                 continue
             if score > 0 and (best is None or score > best[0]):
                 best = score, front
-        if best is not None:
-            for endpoint in back.endpoints:
-                link = Link(likely=best[0])
-                link.callers = dict.fromkeys(back.callers, 1)
-                found[best[1], endpoint] = link
+        if best is None:
+            continue
+        for front_end in best[1].endpoints:
+            for back_end in back.endpoints:
+                found[front_end, back_end] = Link(likely=best[0], callers=dict.fromkeys(sorted(back.callers), 1))
     return found
 
 
-def _backs(serving: Serving) -> list[Back]:
+def _candidates(back: Group, fronts: list[Endpoint], opening: set[int]) -> list[Group]:
+    """Who might feed the back: all hosts that open its connections, by the port they accept on; else any that only accept."""
+    same: dict[int, list[Endpoint]] = {}
+    for endpoint in fronts:
+        if endpoint[0] in back.callers:
+            same.setdefault(endpoint[1], []).append(endpoint)
+    groups = [Group(tuple(endpoints), back.callers) for endpoints in same.values()]
+    return groups + [Group((endpoint,), frozenset()) for endpoint in fronts if endpoint[0] not in opening]
+
+
+def _backs(serving: Serving) -> list[Group]:
     """Groups of endpoints, the busiest first."""
     groups: dict[tuple[int, frozenset[int]], list[Endpoint]] = {}
     for endpoint, tally in serving.items():
         callers = frozenset(client for client, part in tally.clients.items() if part.connections and not part.only_checks)
         few = callers if len(callers) <= FEW and not tally.unnamed else frozenset[int]()
         groups.setdefault((endpoint[1], few), []).append(endpoint)
-    backs = [Back(tuple(endpoints), callers) for (_, callers), endpoints in groups.items()]
+    backs = [Group(tuple(endpoints), callers) for (_, callers), endpoints in groups.items()]
     return sorted(backs, key=lambda back: -sum(serving[endpoint].connections for endpoint in back.endpoints))
 
 
-def _is_infrastructure(back: Back, serving: Serving) -> bool:
+def _is_infrastructure(back: Group, serving: Serving) -> bool:
     return all(is_infrastructure(endpoint, serving[endpoint]) for endpoint in back.endpoints)
 
 
@@ -162,14 +172,14 @@ def _shared(front: EndpointTally, back: EndpointTally) -> float:
     return score
 
 
-def _same_host(front: Endpoint, back: Back, tally: EndpointTally, total: EndpointTally, serving: Serving) -> float:
+def _same_host(front: Group, back: Group, tally: EndpointTally, total: EndpointTally) -> float:
     """Speaks for a balancer, against a target that uses something of its own."""
     servers = len(back.endpoints)
     score = 2.0 if servers >= 3 else 1.5 if servers == 2 else -0.5
-    if total.protocol == Protocol7.UNKNOWN and back.endpoints[0][1] in BACKEND_PORTS:
+    if total.protocol == Protocol7.UNKNOWN and back.port in BACKEND_PORTS:
         score -= 4.0
-    if _peers(front, back, serving):
-        score -= 2.0
+    if len(front.endpoints) >= 2:
+        score -= 2.0  # several servers of one kind that all use the same: a shared database is like that
     if len(tally.clients) > FEW:
         score += 1.0
     if tally.requests >= 5 and total.requests >= 5:
@@ -181,13 +191,7 @@ def _same_host(front: Endpoint, back: Back, tally: EndpointTally, total: Endpoin
     return score
 
 
-def _peers(front: Endpoint, back: Back, serving: Serving) -> bool:
-    """Several hosts that accept on the front's port all use the same backs: servers of one kind with one database."""
-    twins = {address for address, port in serving if port == front[1]}
-    return len(twins & back.callers) >= 2
-
-
-def _two_addresses(front: Endpoint, back: Back, serving: Serving, opened: Rows) -> float:
+def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows) -> float:
     """Speaks for one balancer with an address on either side, against strangers and against two servers of one kind."""
     if len(back.callers) > MAX_NODES or back.callers & set(serving[front].clients):
         return IMPOSSIBLE
@@ -195,7 +199,7 @@ def _two_addresses(front: Endpoint, back: Back, serving: Serving, opened: Rows) 
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for tally in serving.values())
     score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
-    if front[1] == back.endpoints[0][1] or len(serving[front].clients) <= len(back.callers):
+    if front[1] == back.port or len(serving[front].clients) <= len(back.callers):
         score -= 0.0 if in_time > 0 else 6.0
     return score
 
