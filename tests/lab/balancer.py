@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.net import BALANCER, SECOND_NODE, VIP, Namespace, Net, stop
+from tests.lab.net import BALANCER, SECOND_NODE, VIP, Net
+from tests.lab.net_base import Namespace, stop
 from tests.lab.target import Target
 
 ALB_CASE = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Amzn-Trace-Id", "Host", "Connection", "Upgrade")

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.lab.net import VIP, VIP6, ClientNet, Namespace, Net
+from tests.lab.net import VIP, VIP6, ClientNet, Net
+from tests.lab.net_base import Namespace
 
 HOST = "shop.example"
 BROWSERS = (

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import os
-import signal
 import subprocess
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.lab.delay import Wire, finish_checksums
+from tests.lab.net_base import Namespace
 
 PREFIX = "lbtoplab"
 VIP = "192.0.2.10"
@@ -28,8 +28,6 @@ BALANCER = "10.0.1.5"
 SECOND_NODE = "10.0.1.6"
 GATEWAY = "10.0.1.1"
 BALANCER6 = "fd00:0:0:1::5"
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -50,58 +48,6 @@ STACKS = (
     Stack(47, 1400, True, 33554432),  # far away, through a VPN
     Stack(59, 1440, True, 524288),  # macOS-like scale
 )
-
-
-class Namespace:
-    """One network namespace, by name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Standard output of a command inside the namespace."""
-        done = subprocess.run(("ip", "netns", "exec", self.name, *command), capture_output=True, text=True)
-        if check and done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
-
-    def start(
-        self, *command: str, log: Path | None = None, env: dict[str, str] | None = None, cwd: Path | None = None
-    ) -> subprocess.Popen[bytes]:
-        """A process inside the namespace; its output goes to ``log``."""
-        out = open(log, "ab") if log else subprocess.DEVNULL
-        return subprocess.Popen(
-            ("ip", "netns", "exec", self.name, *command),
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **env} if env else None,
-            cwd=cwd,
-        )
-
-    def enter(self) -> None:
-        """Move the calling thread, and no other, into the namespace."""
-        handle = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
-        try:
-            if _libc.setns(handle, _CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), f"setns {self.name}")
-        finally:
-            os.close(handle)
-
-    def thread(self, work: Callable[[], None]) -> threading.Thread:
-        """A started thread that does ``work`` inside the namespace."""
-
-        def body() -> None:
-            self.enter()
-            work()
-
-        thread = threading.Thread(target=body, daemon=True)
-        thread.start()
-        return thread
-
-    def sysctl(self, **settings: object) -> None:
-        """Set ``net.*`` values; dots are written as double underscores."""
-        self.run("sysctl", "-qw", *(f"{key.replace('__', '.')}={value}" for key, value in settings.items()))
 
 
 @dataclass
@@ -125,6 +71,8 @@ class Net:
         stacks: Sequence[Stack] = STACKS,
         ipv6: bool = False,
         offload: bool = True,
+        client_delay: Sequence[float] = (),
+        target_delay: Mapping[int, float] | None = None,
     ) -> None:
         self._mark = f"{PREFIX}{os.getpid()}"
         self.offload = offload
@@ -142,6 +90,8 @@ class Net:
             for i in range(networks)
         ]
         self._stacks = stacks
+        self._client_delay, self._target_delay = client_delay, target_delay or {}
+        self._wires: list[Wire] = []
 
     def __enter__(self) -> Net:
         remove_leftovers()
@@ -159,6 +109,9 @@ class Net:
     def close(self) -> None:
         """Remove every namespace of this lab; links and rules go with them."""
         atexit.unregister(self.close)
+        for wire in self._wires:
+            wire.cut()
+        self._wires.clear()
         for ns in (self.lb, *self.target_ns, *(client.ns for client in self.clients)):
             subprocess.run(("ip", "netns", "delete", ns.name), capture_output=True)
 
@@ -187,18 +140,9 @@ class Net:
                 "addr add fd00:0:0:1::1/64 dev back nodad",
             ]
         for index, ns in enumerate(self.target_ns):
-            lines += [f"link add tl{index} type veth peer name eth0 netns {ns.name}", f"link set tl{index} master back up"]
+            lines += self._link(f"tl{index}", ns, "back", index in self._target_delay)
         for index, client in enumerate(self.clients):
-            lines += [
-                f"link add cl{index} type veth peer name eth0 netns {client.ns.name}",
-                f"link set cl{index} master front up",
-            ]
-        if not self.offload:
-            lines += [
-                f"link set {kind}{i} gso_max_segs 1"
-                for kind, many in (("tl", self.target_ns), ("cl", self.clients))
-                for i in range(len(many))
-            ]
+            lines += self._link(f"cl{index}", client.ns, "front", bool(self._client_delay))
         self._batch(self.lb, lines)
         self.lb.sysctl(
             net__ipv4__ip_forward=1,
@@ -226,13 +170,34 @@ class Net:
                 VIP6,
                 self._stacks[index % len(self._stacks)],
             )
+        if not self.offload:
+            for name in (*(f"tl{i}" for i in range(len(self.target_ns))), *(f"cl{i}" for i in range(len(self.clients)))):
+                finish_checksums(self.lb, name)
+            for ns in (*self.target_ns, *(client.ns for client in self.clients)):
+                finish_checksums(ns, "eth0")
+        self._delay()
+
+    def _link(self, name: str, ns: Namespace, bridge: str, delayed: bool) -> list[str]:
+        lines = [f"link add {name} type veth peer name eth0 netns {ns.name}", f"link set {name} up"]
+        if delayed:
+            lines += [f"link add {name}b type veth peer name {name}w", f"link set {name}b up", f"link set {name}w up"]
+        lines += [f"link set {name}{'b' if delayed else ''} master {bridge}"]
+        return lines
+
+    def _delay(self) -> None:
+        """Put the wires that take time in place."""
+        slow = [(f"cl{i}", client.ns, self._client_delay[i % len(self._client_delay)])
+                for i, client in enumerate(self.clients) if self._client_delay]
+        slow += [(f"tl{i}", self.target_ns[i], delay) for i, delay in self._target_delay.items()]
+        for name, ns, delay in slow:
+            finish_checksums(ns, "eth0")
+            finish_checksums(self.lb, f"{name}b")
+            self._wires.append(Wire(self.lb, name, f"{name}w", delay))
 
     def _host(
         self, ns: Namespace, addresses: list[str], gateway: str, addresses6: list[str], gateway6: str, stack: Stack | None
     ) -> None:
         lines = ["link set lo up", "link set eth0 up"] + [f"addr add {address} dev eth0" for address in addresses]
-        if not self.offload:
-            lines += ["link set eth0 gso_max_segs 1"]
         mss = f" advmss {stack.mss}" if stack else ""
         lines += [f"route add {gateway}/32 dev eth0", f"route add default via {gateway}{mss}"]
         lines += [f"addr add {address} dev eth0 nodad" for address in addresses6]
@@ -255,17 +220,6 @@ class Net:
         )
         if done.returncode:
             raise RuntimeError(f"ip -batch in {ns.name}: {done.stderr.strip()}")
-
-
-def stop(process: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM, patience: float = 5.0) -> None:
-    """End a process the lab started, by its own handle, and wait for it."""
-    if process.poll() is None:
-        process.send_signal(with_signal)
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def remove_leftovers() -> None:

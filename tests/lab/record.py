@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab.net import Namespace, stop
+from tests.lab.net_base import Namespace, stop
 
 
 class Recorder:

@@ -6,6 +6,7 @@ import importlib
 import shutil
 import ssl
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from tests.lab.net import Net
 from tests.lab.record import Recorder, merge, write_as
 from tests.lab.target import Application, Target
 
-MODULES = ("encryption", "pinning", "faults", "products", "defects")
+MODULES = ("encryption", "pinning", "changes", "products", "time", "load", "defects")
 ORIGIN = "recorded with tcpdump in network namespaces of this repository's lab (tests/lab)"
 
 
@@ -91,6 +92,17 @@ def load_all() -> dict[str, Scenario]:
     for module in MODULES:
         importlib.import_module(f"tests.lab.scenarios.{module}")
     return REGISTRY
+
+
+def during(work: Callable[[], None], *events: tuple[float, Callable[[], object]]) -> None:
+    """Do ``work`` and meanwhile, so many seconds after its start, each of ``events``; returns when all is done."""
+    thread = threading.Thread(target=work, daemon=True)
+    began = time.monotonic()
+    thread.start()
+    for at, event in events:
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        event()
+    thread.join()
 
 
 class Run:

@@ -8,13 +8,14 @@ import json
 import random
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.lab.net import Namespace
+from tests.lab.net_base import Namespace
 
 Headers = dict[str, str]
 PROXY_V2 = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -45,6 +46,7 @@ class Application:
     delay: Callable[[int, str], float] = lambda index, path: 0.0
     health_status: Callable[[int], int] = lambda index: 200
     status: Callable[[int, str], int] = lambda index, path: 200
+    reset: Callable[[int, str], bool] = lambda index, path: False
     keepalive_s: float = 60.0
     keepalive_requests: int = 100000
     server_header: str = "shop/2.1"
@@ -171,7 +173,11 @@ class Target:
             close = (
                 headers.get("connection", "").lower() == "close" or version == "HTTP/1.0" or served >= self.app.keepalive_requests
             )
-            stream.sendall(self._answer(method, path, headers, body, close))
+            answer = self._answer(method, path, headers, body, close)
+            if not path.startswith(self.app.health_path) and self.app.reset(self.index, path):
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+            stream.sendall(answer)
             if headers.get("upgrade", "").lower() == "websocket":
                 _echo_frames(reader, stream)
                 return
