@@ -21,7 +21,7 @@ from lbtop.inference.mechanism import (
     prior,
     weigh,
 )
-from lbtop.inference.sessions import SessionFacts, session_facts
+from lbtop.inference.sessions import SessionFacts, session_facts, ticket_likelihoods
 from lbtop.inference.statistics import Floats, affinity_interval, affinity_of
 from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
 from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
@@ -58,9 +58,10 @@ def infer_stickiness(facts: ServiceFacts, termination: Termination) -> Stickines
     view = _view(facts, termination)
     sessions = session_facts(facts)
     verdict = _mechanism(facts, view, sessions, termination)
-    by_key = tuple(_key_affinity(key, *measure) for key, measure in _in_order(view))
+    by_key = tuple(_key_affinity(key, *measure) for key, measure in _in_order(view) if len(measure[0].slots))
     explaining = _explaining_key(view, verdict.value)
-    measured = explaining or view.user or view.address
+    measured = explaining if explaining != view.target_cookie else None
+    measured = measured or view.user or view.address
     affinity, interval, keys, returns = _measured(view, measured, verdict.value)
     breaks = find_breaks(facts, view.measures.get(measured) if measured else None, verdict.value, affinity)
     return Stickiness(
@@ -132,6 +133,8 @@ def balancer_layer(facts: ServiceFacts, termination: Termination | None) -> tupl
             f"{ledger.several_clients} of {ledger.consecutive} consecutive requests on one connection come from another client, "
             f"{ledger.several_users} of {ledger.consecutive_users} from another session: the balancer decides per request",
         )  # fmt: skip
+    if mode is Mode.BRIDGING and facts.clients_preserved:
+        return 4, Evidence("addresses", "addresses", "TLS anew to the targets from the clients' own addresses, one client each")
     if mode in (Mode.PASSTHROUGH, Mode.L4_TLS):
         return 4, Evidence("mode", "termination", f"{mode.value}: the balancer forwards connections and reads no requests")
     if heads.proxies:
@@ -191,20 +194,29 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
     if view.layer == 4:
         if address is not None:
             weigh(weighing, _kinds("address", *address), LAYER4, "addresses")
+        elif user is not None:
+            weigh(weighing, _kinds("user", *user), LAYER4, "sessions")
     else:
         if user is not None:
             weigh(weighing, _kinds("user", *user), USER if marked else USER_UNMARKED, "sessions")
         if address is not None:
-            kinds = _kinds("address", *address, unknown_users_only=user is not None)
+            kinds = _kinds("address", *address, unknown_users_only=user is not None, users=_sessions_by_address(facts))
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses")
-    _weigh_sessions(weighing, sessions, len(facts.targets))
+    _weigh_groups(weighing, view, facts)
+    if _behind_balancer(facts, termination):
+        _weigh_sessions(weighing, sessions, len(facts.targets))
     _weigh_tickets(weighing, facts, termination)
     return weighing.verdict(_settled_by(facts, view, termination))
 
 
-def _kinds(of: str, measure: Measure, lane: int, unknown_users_only: bool = False) -> dict[int, Kind]:
+def _kinds(
+    of: str, measure: Measure, lane: int, unknown_users_only: bool = False, users: dict[int, int] | None = None
+) -> dict[int, Kind]:
     returns, same, chance = (array[:, lane] for array in (measure.returns, measure.same, measure.chance))
-    kinds = kinds_of(of, returns, same, chance)
+    others = None
+    if users is not None:
+        others = np.array([max(users.get(int(value), 2) - 1, 1) for value in measure.slots["value"]], np.float64)
+    kinds = kinds_of(of, returns, same, chance, others=others)
     if unknown_users_only:
         # what is known of the same user was already counted by its session; here only clients that have none
         alone = kinds_of(of, returns, same, chance, measure.slots["aux"] == 0)
@@ -212,6 +224,16 @@ def _kinds(of: str, measure: Measure, lane: int, unknown_users_only: bool = Fals
             stratum: kind for stratum, kind in alone.items() if not stratum & 1
         }
     return kinds
+
+
+def _sessions_by_address(facts: ServiceFacts) -> dict[int, int]:
+    """How many sessions each client address was last seen with."""
+    found: dict[int, int] = {}
+    for rows in facts.ledgers.affinity.session_rows():
+        owners, counts = np.unique(rows["aux"][rows["arrivals"] >= 2], return_counts=True)
+        for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
+            found[owner] = max(found.get(owner, 0), count)
+    return found
 
 
 def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None:
@@ -236,34 +258,82 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None
         weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0})
 
 
+def _weigh_groups(weighing: Weighing, view: View, facts: ServiceFacts) -> None:
+    """Groups of targets that users move within and not between: what a target-group cookie pins."""
+    if Mechanism.WEIGHTED_TARGET_GROUP not in weighing.weights or view.user is None:
+        return
+    if not any(name.startswith("AWSALBTG") for name in view.balancer_cookies):
+        return
+    measure, _ = view.measures[view.user]
+    moves = measure.moves[measure.moves["marks"] != 0]
+    homes = np.bincount(np.concatenate((measure.slots["last"], measure.slots["first"])).astype(np.intp))
+    groups = linked(moves["source"].tolist(), moves["destination"].tolist(), np.flatnonzero(homes).tolist())
+    if len(groups) < 2 or len(moves) < 10:
+        return
+    sizes = ", ".join(str(len(group)) for group in groups)
+    weighing.add(
+        "target_groups",
+        "groups",
+        f"{len(moves)} moves of users all stay within groups of {sizes} targets",
+        {Mechanism.WEIGHTED_TARGET_GROUP: min(len(moves) / 4.0, 6.0)},
+    )
+
+
+def linked(sources: list[int], destinations: list[int], members: list[int]) -> list[list[int]]:
+    """Members that moves connect with each other, as groups."""
+    group = {member: member for member in members}
+
+    def root(member: int) -> int:
+        while group.setdefault(member, member) != member:
+            member = group[member]
+        return member
+
+    for source, destination in zip(sources, destinations, strict=True):
+        group[root(source)] = root(destination)
+    found: dict[int, list[int]] = {}
+    for member in sorted(group):
+        found.setdefault(root(member), []).append(member)
+    return list(found.values())
+
+
+def _behind_balancer(facts: ServiceFacts, termination: Termination) -> bool:
+    """Whether there is a balancer at all: without one, that sessions all began here says nothing."""
+    return bool(
+        facts.balancers
+        or facts.checkers
+        or facts.vips
+        or facts.ledgers.heads.proxies
+        or facts.ledgers.heads.forwarded
+        or termination.verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.BRIDGING)
+    )
+
+
 def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, targets: int) -> None:
     """Orphans: sessions that return here although no response in view issued them. With one target in view this is what
     tells stickiness from none; with all of them it says only whether there are more."""
     if targets != 1 or sessions.judged < 4:
         return
     weighing.add(
-        "orphans", "sessions",
+        "orphans",
+        "sessions",
         f"{sessions.judged_orphans} of {sessions.judged} sessions first seen here after the warm-up were issued elsewhere",
         sessions.likelihoods(list(weighing.weights)),
-    )  # fmt: skip
+    )
 
 
 def _weigh_tickets(weighing: Weighing, facts: ServiceFacts, termination: Termination) -> None:
     """Refused session tickets: inside TLS they measure missing affinity. Accepted ones say little: keys may be shared."""
-    if termination.verdict.value is not Mode.PASSTHROUGH:
+    ledger = facts.ledgers.sessions
+    if termination.verdict.value is not Mode.PASSTHROUGH or ledger.tickets_offered < 5:
         return
-    offered, resumed = facts.ledgers.sessions.tickets_offered, facts.ledgers.sessions.tickets_accepted
-    if offered < 10:
-        return
-    refused = 1.0 - resumed / offered
-    detail = f"{resumed} of {offered} offered TLS sessions were accepted"
-    scale = min(offered, 60) / 60.0
-    if refused > 0.3:
-        weighing.add("refused_tickets", "tls", detail + ": many were issued elsewhere", {Mechanism.NONE: 4.0 * scale})
-    elif refused < 0.1:
-        weighing.add("accepted_tickets", "tls", detail, {Mechanism.SOURCE_IP: 1.0 * scale})
-    else:
-        weighing.evidence.append(Evidence("tickets", "tls", detail))
+    sticky, none = ticket_likelihoods(ledger.tickets_offered, ledger.tickets_accepted)
+    best = max(sticky, none)
+    weighing.add(
+        "tickets",
+        "tls",
+        f"{ledger.tickets_accepted} of {ledger.tickets_offered} offered TLS sessions were accepted",
+        {m: max((none if m is Mechanism.NONE else sticky) - best, -4.0) for m in weighing.weights},
+    )
 
 
 def _settled_by(facts: ServiceFacts, view: View, termination: Termination) -> str:

@@ -29,7 +29,7 @@ _COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET
 class Breaks:
     breaks: tuple[Break, ...] = ()
     lifetime: CookieLifetime | None = None
-    causes: dict[str, int] = field(default_factory=dict)      # moves by cause
+    causes: dict[str, int] = field(default_factory=dict)  # moves by cause
 
 
 def find_breaks(
@@ -125,7 +125,7 @@ def fit_lifetime(
             continue
         low, high = float(survived[-1]) / 1e9, float(limit) / 1e9
         if high > 3.0 * low and high - low > 5.0 and right < 10:
-            continue                                            # too wide to be called a lifetime
+            continue  # too wide to be called a lifetime
         fits = unexplained & (moves[broke_column] >= limit)
         found = CookieLifetime(model, round((low + high) / 2, 3), (round(low, 3), round(high, 3)))
         score = wrong + (high - low) / max(high, 1e-9)

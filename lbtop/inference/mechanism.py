@@ -69,7 +69,7 @@ ADDRESS_UNMARKED: Predictions = {
     CROSSED: _predict(AT_CHANCE, AT_CHANCE, EITHER, SAME),
 }
 LAYER4: Predictions = {
-    # connections of one address where the balancer reads no requests
+    # connections of one address (or of one session, where addresses are hidden) where the balancer reads no requests
     stratum: _predict(EITHER, EITHER, EITHER, SAME)
     for stratum in (PLAIN, MARKED, CROSSED, CROSSED_MARKED, FRESH)
 }
@@ -142,9 +142,18 @@ class Weighing:
 
 
 def kinds_of(
-    of: str, returns: Floats, same: Floats, chance: Floats, keep: npt.NDArray[np.bool_] | None = None
+    of: str,
+    returns: Floats,
+    same: Floats,
+    chance: Floats,
+    keep: npt.NDArray[np.bool_] | None = None,
+    others: Floats | None = None,
 ) -> dict[int, Kind]:
-    """Sums per stratum of arrays [keys, strata]; strata without room for chance to be wrong are left out."""
+    """Sums per stratum of arrays [keys, strata]; strata without room for chance to be wrong are left out.
+
+    ``others``: per key, how many further identities were met (users behind an address): as many of its crossed returns
+    are independent, for two users alternate between the same two targets however often.
+    """
     found = {}
     for stratum in range(returns.shape[1]):
         r, s, c = returns[:, stratum], same[:, stratum], chance[:, stratum]
@@ -153,7 +162,8 @@ def kinds_of(
         total = float(r.sum())
         if total <= 0 or float(c.sum()) > 0.98 * total:
             continue
-        effective = float(np.minimum(r, RETURNS_PER_KEY).sum())
+        most = RETURNS_PER_KEY if others is None or not stratum & 1 else others if keep is None else others[keep]
+        effective = float(np.minimum(r, most).sum())
         found[stratum] = Kind(of, stratum, int((r > 0).sum()), total, float(s.sum()), float(c.sum()), effective)
     return found
 

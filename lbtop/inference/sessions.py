@@ -16,6 +16,8 @@ WARM_UP = 0.2
 ROTATING = 0.5
 """A session cookie that the issuing target itself replaces this often carries state: a new value is no new session."""
 _STICKY_ORPHANS = np.array([0.002, 0.01, 0.03, 0.08, 0.15])
+_SHARED_TICKET_KEYS = 0.5
+"""How often targets behind one balancer can open each other's tickets."""
 _RANDOM_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9])
 
 
@@ -57,3 +59,20 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
         orphans += int((late & ~issued).sum())
         judged += int((late & (~issued | (rows["arrivals"] >= 2))).sum())
     return SessionFacts(sessions, orphans, ledger.lost(ROTATING), ledger.lost_elsewhere(ROTATING), judged, orphans)
+
+
+def ticket_likelihoods(offered: int, accepted: int) -> tuple[float, float]:
+    """Log-likelihoods of the accepted TLS sessions: clients come back to their target, or to any.
+
+    A ticket opens at the target that issued it, or everywhere where keys are shared: then both look alike.
+    """
+    effective = min(offered, 40)
+    rate = (offered - accepted) / offered
+
+    def likelihood(refused: np.ndarray) -> float:
+        return log_mean_exp(effective * (rate * np.log(refused) + (1 - rate) * np.log1p(-refused)))
+
+    sticky = likelihood(_STICKY_ORPHANS)
+    apart = likelihood(_RANDOM_ORPHANS)
+    shared = _SHARED_TICKET_KEYS
+    return sticky, math.log(shared * math.exp(max(sticky, -700.0)) + (1 - shared) * math.exp(max(apart, -700.0)))

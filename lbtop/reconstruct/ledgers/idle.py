@@ -1,10 +1,107 @@
-"""Placeholder: keeps nothing yet."""
+"""Silences of connections: which were survived, which ended them and how; requests that were cut off while waiting."""
 
 from __future__ import annotations
 
-from lbtop.reconstruct.window import ServiceWindow
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import ConnFlag, End, RespFlag, Rows, Side
+from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
+
+KEPT = 4096
+SHORTEST_NS = 500_000_000
+"""Silences shorter than this are think time, not idling."""
+
+ENDING = np.dtype(
+    [
+        *[("at_ns", "i8"), ("idle_ns", "i8"), ("age_ns", "i8"), ("client", "u4"), ("flags", "u4")],
+        *[("probes", "u4"), ("responses", "u4"), ("target", "u2"), ("end", "u1"), ("closer", "u1"), ("tail", "u1")],
+    ]
+)
+RESET, SILENCE, ORDERLY = range(3)
+WAITING = np.dtype([("conn", "u8"), ("age_ns", "i8"), ("at_ns", "i8"), ("target", "u2"), ("closer", "u1"), ("end", "u1")])
 
 
 class IdleLedger:
+    """Folds ``connections`` and ``responses`` of the back leg, health checks left out."""
+
+    def __init__(self) -> None:
+        self.survived: npt.NDArray[np.int64] = np.zeros((0, 2), np.int64)  # the longest silences survived: duration, client
+        self.endings: Rows = np.zeros(0, ENDING)  # connections that ended after a silence, the latest
+        self.reset_after_idle = 0
+        self.silent_after_idle = 0
+        self.races = 0
+        self.race_times: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.reused = 0  # silences survived on kept-alive connections: reuses at risk of a race
+        self.keepalive_probes = 0
+        self.waiting: Rows = np.zeros(0, WAITING)  # requests cut off while a response was due, the latest
+        self._unanswered: Rows = np.zeros(0, WAITING)  # not yet matched with the end of their connection
+
     def fold(self, window: ServiceWindow) -> None:
-        """Folds one window."""
+        self._fold_unanswered(window)
+        rows, target, health = window.back["connections"], window.target["connections"], window.health["connections"]
+        keep = ~health & (target != NO_TARGET) & (rows["first_data_ns"] != 0)
+        rows, target = rows[keep], target[keep]
+        if not len(rows):
+            return
+        self.keepalive_probes += int(rows["keepalive_probes"].sum())
+        races = (rows["flags"] & np.uint32(ConnFlag.KEEPALIVE_RACE)) != 0
+        self.races += int(races.sum())
+        self.race_times = np.concatenate((self.race_times, rows["at_ns"][races]))[-1024:]
+        survived = rows["idle_survived_ns"]
+        long_ones = survived >= SHORTEST_NS
+        self.reused += int(long_ones.sum())
+        fresh = np.stack((survived[long_ones], rows["client"][long_ones]), 1).astype(np.int64)
+        both = np.concatenate((self.survived, fresh))
+        self.survived = both[np.argsort(-both[:, 0], kind="stable")[:KEPT]]
+        self._fold_endings(rows, target)
+        self._match_unanswered(rows)
+
+    def _fold_endings(self, rows: Rows, target: npt.NDArray[np.uint16]) -> None:
+        idle = rows["idle_before_end_ns"] >= SHORTEST_NS
+        flags = rows["flags"]
+        reset = (flags & np.uint32(ConnFlag.RST_AFTER_IDLE)) != 0
+        silent = (flags & np.uint32(ConnFlag.SILENT_END)) != 0
+        orderly = (rows["end"] == End.FIN) & (rows["first_closer"] != Side.NONE)
+        wanted = idle & (reset | silent | orderly)
+        self.reset_after_idle += int((idle & reset).sum())
+        self.silent_after_idle += int((idle & silent & ~reset).sum())
+        if not wanted.any():
+            return
+        made = np.zeros(int(wanted.sum()), ENDING)
+        chosen = rows[wanted]
+        for column in ("at_ns", "client", "flags", "end"):
+            made[column] = chosen[column]
+        made["idle_ns"] = chosen["idle_before_end_ns"]
+        made["age_ns"] = chosen["last_ns"] - chosen["opened_ns"]
+        made["target"] = target[wanted]
+        made["closer"] = chosen["first_closer"]
+        made["probes"] = chosen["keepalive_probes"]
+        made["responses"] = chosen["responses"]
+        made["tail"] = np.where(reset[wanted], RESET, np.where(silent[wanted], SILENCE, ORDERLY))
+        self.endings = np.concatenate((self.endings, made))[-KEPT:]
+
+    def _fold_unanswered(self, window: ServiceWindow) -> None:
+        rows, target = window.back["responses"], window.target["responses"]
+        wanted = ((rows["flags"] & np.uint32(RespFlag.UNANSWERED)) != 0) & ~window.health["responses"] & (target != NO_TARGET)
+        if not wanted.any():
+            return
+        made = np.zeros(int(wanted.sum()), WAITING)
+        made["conn"] = rows["conn"][wanted]
+        made["age_ns"] = rows["delay_ns"][wanted]
+        made["at_ns"] = rows["at_ns"][wanted]
+        made["target"] = target[wanted]
+        self._unanswered = np.concatenate((self._unanswered, made))[-1024:]
+
+    def _match_unanswered(self, rows: Rows) -> None:
+        if not len(self._unanswered):
+            return
+        order = np.argsort(rows["conn"], kind="stable")
+        places = np.minimum(np.searchsorted(rows["conn"][order], self._unanswered["conn"]), len(rows) - 1)
+        ended = rows[order[places]]
+        known = ended["conn"] == self._unanswered["conn"]
+        matched = self._unanswered[known].copy()
+        matched["closer"] = ended["first_closer"][known]
+        matched["end"] = ended["end"][known]
+        self.waiting = np.concatenate((self.waiting, matched))[-1024:]
+        self._unanswered = self._unanswered[~known]

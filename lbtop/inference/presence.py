@@ -1,0 +1,61 @@
+"""When each target was in service, from its arrivals alone: absences that are too long to be chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.ledgers.load import OPENED, REQUESTS
+
+MISSED = 8.0
+"""Arrivals a target must have missed, at its usual share, for its silence to be an absence (chance: e^-8 where arrivals
+are independent; sessions come in bursts, so less would be too few)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A target without arrivals although the others had some. Times are those of its own arrivals around it."""
+
+    target: int
+    start_ns: int
+    end_ns: int
+    leading: bool  # before its first arrival: it was added at ``end_ns``
+    trailing: bool  # after its last arrival: it is gone since ``start_ns``
+    missed: float
+
+
+def absences(facts: ServiceFacts) -> list[Absence]:
+    """Every absence of every target, in order of targets and time. Resolution: a bin of the load series."""
+    series = facts.ledgers.load.series
+    if series.start_ns < 0:
+        return []
+    bins = series.used()
+    counts = (series.counts[OPENED] + series.counts[REQUESTS])[:bins].astype(np.float64)
+    starts = series.times()[:bins]
+    everything = counts.sum(1)
+    found: list[Absence] = []
+    for target in range(counts.shape[1]):
+        mine = counts[:, target]
+        there = np.flatnonzero(mine)
+        if not len(there):
+            continue
+        edges = np.concatenate(([-1], there, [bins]))
+        spans = [(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if b - a > 1]
+        silent = np.zeros(bins, np.bool_)
+        # its share is measured where it was there: long silences are left out, twice, for they lower the share they are judged by
+        for _ in range(2):
+            share = mine.sum() / max(everything[~silent].sum(), 1.0)
+            missed = [
+                float(everything[a + 1 : b].sum() - mine[a + 1 : b].sum()) * share / max(1.0 - share, 0.05) for a, b in spans
+            ]
+            for (a, b), count in zip(spans, missed, strict=True):
+                if count >= MISSED:
+                    silent[a + 1 : b] = True
+        for (a, b), count in zip(spans, missed, strict=True):
+            if count >= MISSED:
+                start = int(starts[a]) if a >= 0 else int(starts[0])
+                end = int(starts[b]) if b < bins else int(starts[-1]) + series.width_ns
+                found.append(Absence(target, start, end, a < 0, b >= bins, count))
+    return found
