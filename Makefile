@@ -7,7 +7,7 @@ COMPILED := $(shell find lbtop probes -name '*.pxd' 2>/dev/null)
 COMPILED_SOURCES := $(COMPILED) $(COMPILED:.pxd=.py)
 DEMO := captures/offload-lb-cookie-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .PHONY: help demo setup test lint bench captures fuzz docs screenshots scoreboard packages clean
 .DELETE_ON_ERROR:

@@ -4,7 +4,8 @@ A command is one module here with ``SUMMARY``, ``EXAMPLES``, ``add_arguments(par
 one entry in :data:`COMMANDS`. Only the module of the command that is asked for is imported, so that ``lbtop --version``
 answers at once and ``lbtop diagnose`` pays for nothing it does not use.
 
-Exit statuses: 0 all is well, 1 findings above info or a missed expectation, 2 unusable input or arguments.
+Exit statuses: 0 all is well, 1 findings above info or a missed expectation, 2 unusable input or arguments. A bug is none of
+them: a traceback, and status 70 (EX_SOFTWARE), so that nobody's audit takes a crash for a finding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lbtop.model.errors import LbtopError
 
 COMMANDS = ("replay", "diagnose", "observe", "explain", "doctor")
 OK, FINDINGS, UNUSABLE = 0, 1, 2
-INTERRUPTED = 130
+BUG, INTERRUPTED = 70, 130
 
 _HEAD = """\
 lbtop: where TLS ends, what pins clients to targets and why one target is hot, from traffic alone.
@@ -44,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return BUG
 
 
 def _dispatch(arguments: list[str]) -> int:
