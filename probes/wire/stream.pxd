@@ -1,7 +1,12 @@
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.http1 cimport Http1
+from lbtop.probes.wire.proxyproto cimport ProxyHeaders
+from lbtop.probes.wire.secrets cimport Secrets
+from lbtop.probes.wire.state cimport Conn, Context, Half
 from lbtop.probes.wire.tables cimport Tables
+from lbtop.probes.wire.tls cimport Tls
 
 cdef enum:
     CLIENT_TO_SERVER = 0
@@ -20,10 +25,25 @@ cdef enum:
     SENDER_CLIENT = 1   # a request, a client hello, a PROXY header
     SENDER_SERVER = 2   # a response, a banner, a server hello
 
+cdef enum:
+    AGAIN = -2          # a handler took nothing, but changed the mode
+    LONGEST_HEAD = 65536
+    LONGEST_LINE = 4096
+    MOST_LINES_READ = 64
+
 
 cdef class Streams:
     cdef Buffer buffer
     cdef Tables tables
+    cdef Context context
+    cdef Http1 http1
+    cdef Tls tls
+    cdef ProxyHeaders proxies
+    cdef Secrets secret_finder
+    cdef uint8_t[::1] memory      # of Conn, by slot
+    cdef int answer               # bits for the caller, collected during a call
+    cdef int direction            # of the bytes at hand, as the connection is oriented now
+    cdef bint fresh               # the bytes at hand begin a segment
 
     # Who the first payload bytes of a connection show their sender to be. Called before open, only where no SYN was seen; no state.
     cdef int proof(self, Py_ssize_t offset, Py_ssize_t n) except -1 nogil
@@ -44,3 +64,25 @@ cdef class Streams:
     cdef uint32_t flags(self, uint32_t slot) except? 0 nogil        # ConnFlag bits: UPGRADED, STARTTLS, PROXIED, PROXIED_LOCAL, NOT_DECODABLE
     cdef uint32_t requests(self, uint32_t slot) except? 0 nogil
     cdef uint32_t responses(self, uint32_t slot) except? 0 nogil
+
+    cdef Conn *_conn(self, uint32_t slot) except NULL nogil
+    cdef int _told(self, Conn *conn) except -1 nogil
+    cdef int _release(self, Half *half) except -1 nogil
+    cdef int _keep(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end, int64_t ts_ns) except -1 nogil
+    cdef int _overflow(self, Conn *conn, int64_t ts_ns) except -1 nogil
+    cdef int _swap(self, Conn *conn) except -1 nogil
+    cdef Py_ssize_t _run(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _step(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _detect(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _datagram(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _both(self, Conn *conn, int protocol, int mode) except -1 nogil
+    cdef Py_ssize_t _head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _after_head(self, Conn *conn, Half *half, int framing) except -1 nogil
+    cdef int _cut_head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _form(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _chunk(self, Half *half, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _line(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _socks(self, Conn *conn, Half *half, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _mysql(self, Conn *conn, Half *half, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _scan(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef bint _plausible(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil

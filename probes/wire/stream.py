@@ -1,6 +1,44 @@
-"""Payload to observations: what a connection's bytes are, and the heads in them."""
+"""Payload to observations: what a connection's bytes are, and the heads in them.
+
+Each direction of a connection is in one *mode* that says what its next bytes are. A handler takes as many bytes as make
+one unit (a head, a record, a line) and answers how many; 0 means that the unit goes on beyond the bytes there are, and they
+wait in a slot for the next segment. Handlers see the same bytes however they were split into segments, so the rows do
+not depend on it.
+"""
 
 import cython
+import numpy as np
+from cython.cimports.lbtop.probes.wire.buffer import be16
+from cython.cimports.lbtop.probes.wire.flags import (
+    CN_STARTTLS, CN_UPGRADED, P7_DNS, P7_DTLS, P7_HTTP1, P7_HTTP2, P7_MQTT, P7_MYSQL, P7_NATS, P7_OTHER_CLEAR, P7_POSTGRES, P7_QUIC,
+    P7_REDIS, P7_SMTP, P7_SSH, P7_SYSLOG, P7_TLS, P7_UNKNOWN, P7_WEBSOCKET, SENT_BY_CLIENT, SK_PASSWORD,
+)  # fmt: skip
+from cython.cimports.lbtop.probes.wire.http1 import F_CHUNKED, F_CLOSE, F_INTERIM, F_LENGTH, F_NONE, F_TUNNEL, F_UPGRADED
+from cython.cimports.lbtop.probes.wire.scan import find_byte, starts_folded
+from cython.cimports.lbtop.probes.wire.secrets import BODY_FORM, BODY_OTHER, BODY_PREFIX
+from cython.cimports.lbtop.probes.wire.sniff import (
+    N_BINARY, N_CLIENT_HELLO, N_DNS, N_DTLS, N_MAIL, N_MAIL_CLIENT, N_MORE, N_MQTT, N_MYSQL, N_NATS, N_NATS_CLIENT, N_POSTGRES,
+    N_POSTGRES_SSL, N_PREFACE, N_PROXY1, N_PROXY2, N_QUIC, N_REDIS, N_REDIS_SERVER, N_REQUEST, N_RESPONSE, N_SERVER_HELLO,
+    N_SETTINGS, N_SMTP, N_SMTP_CLIENT, N_SOCKS4, N_SOCKS5, N_SSH, N_SSLV2_HELLO, N_SYSLOG, N_TEXT, N_TLS, sniff, sniff_datagram,
+    starts_head,
+)  # fmt: skip
+from cython.cimports.lbtop.probes.wire.state import (
+    M_BODY, M_CHUNK, M_CHUNK_END, M_DETECT, M_FORM, M_HEAD, M_HTTP2, M_LINES, M_MYSQL, M_OPAQUE, M_RESYNC, M_SOCKS, M_TLS, M_TRAILER,
+)  # fmt: skip
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t
+from cython.cimports.libc.string import memset
+
+from lbtop.probes.wire.addresses import AddressText
+from lbtop.probes.wire.cookies import Cookies
+from lbtop.probes.wire.http1 import Http1
+from lbtop.probes.wire.proxyproto import ProxyHeaders
+from lbtop.probes.wire.secrets import Secrets
+from lbtop.probes.wire.siphash import SipHash
+from lbtop.probes.wire.state import Context
+from lbtop.probes.wire.tls import Tls
+
+PROOF = cython.declare(cython.int, 3)     # Orientation.PAYLOAD: from here on nothing is guessed
+UDP = cython.declare(cython.int, 17)
 
 
 class Streams:
@@ -9,33 +47,673 @@ class Streams:
     ``slots`` is the most connections there can be at a time; ``key`` 16 bytes for the keyed hash of sensitive values.
     """
 
-    def __init__(self, buffer, tables, slots, key, recognition=None):
+    def __init__(self, buffer, tables, slots, key=None, recognition=None):
         self.buffer = buffer
         self.tables = tables
+        self.context = Context(buffer, tables, SipHash(key), recognition)
+        self.secret_finder = Secrets(self.context)
+        addresses = AddressText(buffer, tables.addresses)
+        self.http1 = Http1(self.context, Cookies(self.context, self.secret_finder), self.secret_finder, addresses)
+        self.tls = Tls(self.context)
+        self.proxies = ProxyHeaders(self.context, addresses)
+        # Zeroed lazily by the kernel: memory is used as slots are. Bytes, because a view cannot have structs in its structs.
+        self.memory = np.zeros(slots * cython.sizeof(Conn), np.uint8)
 
     def proof(self, offset, n):
-        return SENDER_UNKNOWN
+        return _sender(sniff(self.buffer, offset, offset + n))
 
     def open(self, slot, conn, client, server, client_port, server_port, proto, orientation):
+        state: cython.pointer(Conn) = self._conn(slot)
+        memset(state, 0, cython.sizeof(Conn))
+        state.conn = conn
+        state.client = client
+        state.server = server
+        state.client_port = client_port
+        state.server_port = server_port
+        state.proto = proto
+        state.proven = orientation >= PROOF
+        state.half[0].slot = -1
+        state.half[1].slot = -1
         return 0
 
     def deliver(self, slot, direction, offset, n, ts_ns):
-        return 0
+        conn: cython.pointer(Conn) = self._conn(slot)
+        half: cython.pointer(Half) = cython.address(conn.half[direction])
+        end: cython.Py_ssize_t = offset + n
+        at: cython.Py_ssize_t = offset
+        used: cython.Py_ssize_t
+        before: cython.Py_ssize_t
+        taken: cython.Py_ssize_t
+        self.answer = 0
+        self.direction = direction
+        self.fresh = True
+        half.spoke = 1
+        if conn.proto == UDP:
+            self._datagram(conn, ts_ns, offset, end)
+            return self._told(conn)
+        while at < end:
+            if half.slot < 0:
+                used = self._run(conn, ts_ns, at, end)
+                at += used
+                half = cython.address(conn.half[self.direction])
+                if at < end:
+                    self._keep(conn, at, end, ts_ns)
+                    at = end
+            else:
+                # Bytes wait already: the new ones go behind them, as many as fit.
+                before = half.held
+                taken = min(end - at, self.buffer.capacity(half.slot) - before)
+                self.buffer.copy(half.slot + before, at, taken)
+                half.held += cython.cast(cython.int, taken)
+                used = self._run(conn, ts_ns, half.slot, half.slot + half.held)
+                half = cython.address(conn.half[self.direction])
+                if used >= before and used > 0:
+                    # What stood there is done with; the rest is read where it came from.
+                    self._release(half)
+                    at += used - before
+                else:
+                    if used:
+                        self.buffer.copy(half.slot, half.slot + used, half.held - used)
+                        half.held -= cython.cast(cython.int, used)
+                    at += taken
+                    if half.held == self.buffer.capacity(half.slot):
+                        self._keep(conn, end, end, ts_ns)
+            self.fresh = False
+        return self._told(conn)
 
     def skip(self, slot, direction, n, ts_ns):
-        return 0
+        conn: cython.pointer(Conn) = self._conn(slot)
+        half: cython.pointer(Half) = cython.address(conn.half[direction])
+        missing: int64_t = cython.cast(int64_t, n)
+        self.answer = 0
+        self.direction = direction
+        half.spoke = 1
+        if half.mode == M_FORM:
+            if half.slot >= 0:
+                self._scan(conn, half, ts_ns, half.slot, half.slot + half.held)
+                half.need -= half.held
+            half.mode = M_BODY
+        if half.mode == M_BODY and half.need >= missing:
+            half.need -= missing
+            if half.need == 0:
+                half.mode = half.after
+        elif half.mode == M_HEAD or half.mode == M_BODY or half.mode == M_CHUNK or half.mode == M_CHUNK_END or half.mode == M_TRAILER:
+            half.lost = 1
+            if half.mode == M_HEAD and half.slot >= 0:
+                self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
+            half.mode = M_RESYNC if conn.protocol7 == P7_HTTP1 else M_OPAQUE
+        elif half.mode != M_OPAQUE and half.mode != M_RESYNC:
+            half.lost = 1
+            if half.mode != M_DETECT:
+                half.mode = M_OPAQUE
+        self._release(half)
+        return self._told(conn)
 
     def close(self, slot, ts_ns, end):
+        conn: cython.pointer(Conn) = self._conn(slot)
+        half: cython.pointer(Half)
+        i: cython.int
+        for i in range(2):
+            half = cython.address(conn.half[i])
+            self.direction = i
+            if half.slot >= 0:
+                if half.mode == M_FORM:
+                    self._scan(conn, half, ts_ns, half.slot, half.slot + half.held)
+                elif half.mode == M_HEAD:
+                    self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
+            self._release(half)
+        if conn.hello:
+            self.tls.finish(conn)
+        # Without a byte from the server, or with some lost, nobody knows whether it answered.
+        if conn.half[1].mode == M_RESYNC or conn.half[1].lost:
+            while conn.first:
+                self.context.dequeue(conn)
+        self.http1.unanswered(conn, ts_ns)
         return 0
 
     def protocol7(self, slot):
-        return 0
+        return self._conn(slot).protocol7
 
     def flags(self, slot):
-        return 0
+        return self._conn(slot).flags
 
     def requests(self, slot):
-        return 0
+        return self._conn(slot).requests
 
     def responses(self, slot):
+        return self._conn(slot).responses
+
+    def _conn(self, slot):
+        """The state of a slot. Raises IndexError for one that does not exist."""
+        at: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, slot) * cython.sizeof(Conn)
+        return cython.cast(cython.pointer(Conn), cython.address(self.memory[at]))
+
+    def _told(self, conn):
+        """The bits for the caller; what waits for nobody is given back."""
+        if conn.half[0].mode == M_OPAQUE:
+            self._release(cython.address(conn.half[0]))
+            self.answer |= OPAQUE_CLIENT
+        if conn.half[1].mode == M_OPAQUE:
+            self._release(cython.address(conn.half[1]))
+            self.answer |= OPAQUE_SERVER
+        return self.answer
+
+    def _release(self, half):
+        if half.slot >= 0:
+            self.buffer.give(half.slot)
+            half.slot = -1
+        half.held = 0
+        if half.mode != M_TLS:
+            half.seen = 0
         return 0
+
+    def _keep(self, conn, offset, end, ts_ns):
+        """Lets [offset, end) wait, behind what waits already, in a slot that has room for more than that."""
+        half: cython.pointer(Half) = cython.address(conn.half[self.direction])
+        size: cython.Py_ssize_t = half.held + end - offset
+        slot: cython.Py_ssize_t
+        if half.slot >= 0 and size < self.buffer.capacity(half.slot):
+            self.buffer.copy(half.slot + half.held, offset, end - offset)
+            half.held = cython.cast(cython.int, size)
+            return 0
+        if size >= LONGEST_HEAD:
+            return self._overflow(conn, ts_ns)
+        slot = self.buffer.take(size + 1)
+        if slot < 0:
+            # No slot is free: for this direction that is a loss like any other.
+            half.lost = 1
+            half.mode = M_RESYNC if half.mode == M_HEAD or half.mode == M_RESYNC else M_OPAQUE
+            return self._release(half)
+        if half.slot >= 0:
+            self.buffer.copy(slot, half.slot, half.held)
+            self.buffer.give(half.slot)
+        self.buffer.copy(slot + half.held, offset, end - offset)
+        half.slot = cython.cast(cython.int, slot)
+        half.held = cython.cast(cython.int, size)
+        return 0
+
+    def _overflow(self, conn, ts_ns):
+        """A unit longer than the longest slot: its beginning counts, the rest is passed over."""
+        half: cython.pointer(Half) = cython.address(conn.half[self.direction])
+        if half.mode == M_HEAD and half.slot >= 0:
+            self.context.truncated_heads += 1
+            self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
+            half.mode = M_RESYNC
+        else:
+            half.mode = M_OPAQUE
+        half.lost = 1
+        return self._release(half)
+
+    def _swap(self, conn):
+        """The bytes at hand come from the other end than was thought."""
+        half: Half = conn.half[0]
+        client: uint32_t = conn.client
+        port: cython.ushort = conn.client_port
+        conn.half[0] = conn.half[1]
+        conn.half[1] = half
+        conn.client = conn.server
+        conn.server = client
+        conn.client_port = conn.server_port
+        conn.server_port = port
+        self.direction ^= 1
+        self.answer ^= SWAP
+        return 0
+
+    def _run(self, conn, ts_ns, offset, end):
+        """Hands the bytes to handlers until they are used up or need company. Answers how many were used."""
+        at: cython.Py_ssize_t = offset
+        used: cython.Py_ssize_t
+        while at < end:
+            used = self._step(conn, cython.address(conn.half[self.direction]), ts_ns, at, end)
+            if used == 0:
+                break
+            if used > 0:
+                at += used
+                self.fresh = False
+        return at - offset
+
+    def _step(self, conn, half, ts_ns, offset, end):
+        mode: cython.int = half.mode
+        used: cython.Py_ssize_t
+        if mode == M_BODY:
+            used = min(end - offset, half.need)
+            half.need -= used
+            if half.need == 0:
+                half.mode = half.after
+            return used if used else AGAIN
+        if mode == M_HEAD:
+            return self._head(conn, half, ts_ns, offset, end)
+        if mode == M_OPAQUE:
+            return end - offset
+        if mode == M_TLS:
+            return self.tls.records(conn, self.direction, ts_ns, offset, end)
+        if mode == M_CHUNK or mode == M_CHUNK_END or mode == M_TRAILER:
+            return self._chunk(half, offset, end)
+        if mode == M_FORM:
+            return self._form(conn, half, ts_ns, offset, end)
+        if mode == M_DETECT:
+            return self._detect(conn, ts_ns, offset, end)
+        if mode == M_RESYNC:
+            if self.fresh and starts_head(self.buffer, offset, end, self.direction == 0):
+                half.mode = M_HEAD
+                half.seen = 0
+                return AGAIN
+            return end - offset
+        if mode == M_LINES:
+            return self._line(conn, half, ts_ns, offset, end)
+        if mode == M_SOCKS:
+            return self._socks(conn, half, offset, end)
+        if mode == M_MYSQL:
+            return self._mysql(conn, half, offset, end)
+        half.mode = M_OPAQUE
+        return end - offset
+
+    def _detect(self, conn, ts_ns, offset, end):
+        """The first bytes of a direction, or the first ones inside a tunnel."""
+        what: cython.int = sniff(self.buffer, offset, end)
+        sender: cython.int = _sender(what)
+        half: cython.pointer(Half)
+        used: cython.Py_ssize_t
+        if what == N_MORE:
+            return 0
+        if sender:
+            if sender - 1 == self.direction:
+                conn.proven = 1
+                self.answer |= PROVEN
+            elif conn.proven:
+                # It looks like something that only the other end says: then it is something else.
+                what = N_TEXT if what != N_SERVER_HELLO else N_TLS
+            else:
+                self._swap(conn)
+                conn.proven = 1
+                self.answer |= PROVEN
+        half = cython.address(conn.half[self.direction])
+
+        if what == N_PROXY1 or what == N_PROXY2:
+            if conn.proxies >= 2:
+                used = -2
+            elif what == N_PROXY1:
+                used = self.proxies.v1(conn, ts_ns, offset, end)
+            else:
+                used = self.proxies.v2(conn, ts_ns, offset, end)
+            if used >= 0:
+                return used
+            what = N_TEXT
+        if what == N_REQUEST or what == N_RESPONSE:
+            self._both(conn, P7_HTTP1, M_HEAD)
+            return AGAIN
+        if what == N_CLIENT_HELLO or what == N_SERVER_HELLO:
+            if conn.starttls or conn.tunnel:
+                conn.flags |= CN_UPGRADED
+            if conn.starttls:
+                conn.flags |= CN_STARTTLS
+            self._both(conn, P7_TLS, M_TLS)
+            half.seen = 0
+            return AGAIN
+        if what == N_SSLV2_HELLO:
+            used = 2 + (be16(self.buffer, offset) & 0x7FFF)
+            if end - offset < used:
+                return 0
+            self._both(conn, P7_TLS, M_TLS)
+            self.tls.sslv2(conn, ts_ns, offset, offset + used)
+            return used
+        if what == N_TLS:
+            self._both(conn, P7_TLS, M_OPAQUE)
+            return AGAIN
+        if what == N_PREFACE or what == N_SETTINGS:
+            self._both(conn, P7_HTTP2, M_OPAQUE)
+            return AGAIN
+        if what == N_SMTP or what == N_SMTP_CLIENT:
+            self._both(conn, P7_SMTP, M_LINES)
+            return AGAIN
+        if what == N_MAIL or what == N_MAIL_CLIENT:
+            self._both(conn, P7_OTHER_CLEAR, M_LINES)
+            return AGAIN
+        if what == N_POSTGRES_SSL and conn.half[1].mode == M_DETECT:
+            # The server answers with one byte; what follows is a hello, or the startup message in clear.
+            conn.protocol7 = P7_POSTGRES
+            conn.starttls = 1
+            conn.half[1].mode = M_BODY
+            conn.half[1].need = 1
+            conn.half[1].after = M_DETECT
+            return 8
+        if what == N_MYSQL:
+            conn.protocol7 = P7_MYSQL
+            conn.half[0].mode = M_MYSQL
+            half.mode = M_BODY
+            half.need = self.buffer.u8[offset] + 4
+            half.after = M_DETECT
+            return AGAIN
+        if what == N_SOCKS5:
+            conn.tunnel = 1
+            conn.half[0].mode = M_SOCKS
+            conn.half[1].mode = M_SOCKS
+            return 2 + self.buffer.u8[offset + 1]
+        if what == N_SOCKS4:
+            conn.tunnel = 1
+            conn.half[1].mode = M_BODY
+            conn.half[1].need = 8
+            conn.half[1].after = M_DETECT
+            used = find_byte(self.buffer, offset + 8, end, 0) + 1 - offset
+            if self.buffer.u32[offset + 4] & 0xFFFFFF == 0:
+                # 4a: a name follows.
+                used = find_byte(self.buffer, offset + used, end, 0) + 1 - offset
+            return used if used > 0 else 0
+        if conn.protocol7 == P7_UNKNOWN:
+            if what == N_SSH:
+                conn.protocol7 = P7_SSH
+            elif what == N_POSTGRES or what == N_POSTGRES_SSL:
+                conn.protocol7 = P7_POSTGRES
+            elif what == N_REDIS or what == N_REDIS_SERVER:
+                conn.protocol7 = P7_REDIS
+            elif what == N_MQTT:
+                conn.protocol7 = P7_MQTT
+            elif what == N_NATS or what == N_NATS_CLIENT:
+                conn.protocol7 = P7_NATS
+            elif what == N_SYSLOG:
+                conn.protocol7 = P7_SYSLOG
+            elif what == N_TEXT:
+                conn.protocol7 = P7_OTHER_CLEAR
+        half.mode = M_OPAQUE
+        if conn.protocol7 != P7_UNKNOWN and what != N_TEXT and what != N_BINARY:
+            conn.half[self.direction ^ 1].mode = M_OPAQUE
+        return end - offset
+
+    def _both(self, conn, protocol, mode):
+        """The connection speaks ``protocol``: its sender's direction, and the other one unless it has gone further."""
+        other: cython.pointer(Half) = cython.address(conn.half[self.direction ^ 1])
+        conn.protocol7 = protocol
+        conn.half[self.direction].mode = mode
+        conn.half[self.direction].seen = 0
+        if other.mode == M_DETECT or other.mode == M_LINES or mode == M_OPAQUE or (other.mode == M_OPAQUE and mode == M_TLS):
+            other.mode = mode
+            other.seen = 0
+        return 0
+
+    def _datagram(self, conn, ts_ns, offset, end):
+        what: cython.int
+        if conn.protocol7 == P7_UNKNOWN:
+            what = sniff_datagram(self.buffer, offset, end)
+            if what == N_DNS:
+                conn.protocol7 = P7_DNS
+                if not conn.proven:
+                    if (self.buffer.u8[offset + 2] & 0x80 != 0) != (self.direction == 1):
+                        self._swap(conn)
+                    conn.proven = 1
+                    self.answer |= PROVEN
+            elif what == N_QUIC:
+                conn.protocol7 = P7_QUIC
+            elif what == N_DTLS:
+                conn.protocol7 = P7_DTLS
+            elif what == N_SYSLOG:
+                conn.protocol7 = P7_SYSLOG
+            elif what == N_TEXT:
+                conn.protocol7 = P7_OTHER_CLEAR
+        conn.half[0].mode = M_OPAQUE
+        conn.half[1].mode = M_OPAQUE
+        return 0
+
+    def _head(self, conn, half, ts_ns, offset, end):
+        """A request or response head, whole or not at all."""
+        size: cython.Py_ssize_t
+        framing: cython.int
+        feed: cython.Py_ssize_t
+        stop: cython.Py_ssize_t = min(end, offset + LONGEST_HEAD)
+        if half.seen == 0 and not self._plausible(offset, end):
+            half.mode = M_RESYNC
+            half.lost = 1
+            return AGAIN
+        if half.seen > 3:
+            # Most of a long head has been searched before: look for its end only in what is new.
+            feed = offset + half.seen - 3
+            while True:
+                feed = find_byte(self.buffer, feed, stop, 0x0A)
+                if feed < 0 or feed + 1 >= stop:
+                    feed = -1
+                    break
+                if self.buffer.u8[feed + 1] == 0x0A or (feed + 2 < stop and self.buffer.u8[feed + 1] == 0x0D and self.buffer.u8[feed + 2] == 0x0A):
+                    break
+                feed += 1
+            size = self.http1.measure(offset, stop) if feed >= 0 else 0
+        else:
+            size = self.http1.measure(offset, stop)
+        if size == 0:
+            half.seen = cython.cast(cython.int, stop - offset)
+            if end - offset >= LONGEST_HEAD:
+                self.context.truncated_heads += 1
+                self._cut_head(conn, half, ts_ns, offset, stop)
+                half.mode = M_RESYNC
+                half.lost = 1
+                return end - offset
+            return 0
+        half.seen = 0
+        if self.direction == 0:
+            if conn.first and conn.half[1].mode == M_RESYNC:
+                # Their answers were in what was lost.
+                while conn.first:
+                    self.context.dequeue(conn)
+            framing = self.http1.request(conn, ts_ns, False)
+            half.body = self.http1.body
+        else:
+            framing = self.http1.response(conn, ts_ns, False)
+            half.body = BODY_OTHER
+        self._after_head(conn, half, framing)
+        return size
+
+    def _plausible(self, offset, end):
+        """Can the bytes begin a head? Anything else means that a message was longer or shorter than it said."""
+        at: cython.Py_ssize_t = offset
+        stop: cython.Py_ssize_t = min(end, offset + 24)
+        byte: cython.int
+        while at < stop and (self.buffer.u8[at] == 0x0D or self.buffer.u8[at] == 0x0A):
+            at += 1
+        if self.direction == 1:
+            return starts_folded(self.buffer, at, min(end, at + 7), b"http/1.", cython.cast(cython.int, min(end - at, 7)))
+        while at < stop:
+            byte = self.buffer.u8[at]
+            if byte == 0x20:
+                return at > offset
+            if not ((byte | 0x20) >= 0x61 and (byte | 0x20) <= 0x7A) and byte != 0x2D and byte != 0x5F:
+                return False
+            at += 1
+        return at - offset < 24
+
+    def _after_head(self, conn, half, framing):
+        """The mode that a head's framing leads to."""
+        if framing == F_NONE or framing == F_INTERIM:
+            half.mode = M_HEAD
+        elif framing == F_LENGTH:
+            half.need = self.http1.length
+            half.after = M_HEAD
+            half.mode = M_FORM if half.body != BODY_OTHER else M_BODY
+        elif framing == F_CHUNKED:
+            half.mode = M_CHUNK
+        elif framing == F_CLOSE:
+            half.mode = M_OPAQUE
+        elif framing == F_UPGRADED:
+            conn.flags |= CN_UPGRADED
+            if self.http1.upgraded == 2:
+                conn.protocol7 = P7_HTTP2
+            elif self.http1.upgraded == 1:
+                conn.protocol7 = P7_WEBSOCKET
+            conn.half[0].mode = M_OPAQUE
+            conn.half[1].mode = M_OPAQUE
+        elif framing == F_TUNNEL:
+            conn.flags |= CN_UPGRADED
+            conn.tunnel = 1
+            conn.half[0].mode = M_DETECT
+            conn.half[1].mode = M_DETECT
+        else:
+            half.mode = M_RESYNC
+            half.lost = 1
+        return 0
+
+    def _cut_head(self, conn, half, ts_ns, offset, end):
+        """Rows of a head whose rest will not come, if its first line is there."""
+        self.http1.measure(offset, end)
+        if not self.http1.cut and self.http1.count == 0 and find_byte(self.buffer, offset, end, 0x0A) < 0:
+            return 0
+        if self.direction == 0:
+            self.http1.request(conn, ts_ns, True)
+        else:
+            self.http1.response(conn, ts_ns, True)
+        return 0
+
+    def _form(self, conn, half, ts_ns, offset, end):
+        """The beginning of a body that may hold secrets."""
+        wanted: cython.Py_ssize_t = min(half.need, BODY_PREFIX)
+        if end - offset < wanted:
+            return 0
+        self._scan(conn, half, ts_ns, offset, offset + wanted)
+        half.mode = M_BODY
+        return AGAIN
+
+    def _scan(self, conn, half, ts_ns, offset, end):
+        end = min(end, offset + min(half.need, BODY_PREFIX))
+        if half.body == BODY_FORM:
+            self.secret_finder.pairs(conn, ts_ns, offset, end)
+        else:
+            self.secret_finder.json(conn, ts_ns, offset, end)
+        half.body = BODY_OTHER
+        return 0
+
+    def _chunk(self, half, offset, end):
+        """A line of the chunked coding (RFC 9112 section 7.1): a size, the end of a chunk, or a trailer."""
+        feed: cython.Py_ssize_t = find_byte(self.buffer, offset, min(end, offset + LONGEST_LINE), 0x0A)
+        at: cython.Py_ssize_t = offset
+        byte: cython.int
+        size: int64_t = 0
+        if feed < 0:
+            if end - offset < LONGEST_LINE:
+                return 0
+            half.mode = M_RESYNC
+            half.lost = 1
+            return AGAIN
+        if half.mode == M_CHUNK_END:
+            half.mode = M_CHUNK if feed - offset < 2 else M_RESYNC
+        elif half.mode == M_TRAILER:
+            if feed == offset or (feed == offset + 1 and self.buffer.u8[offset] == 0x0D):
+                half.mode = M_HEAD
+        else:
+            while at < feed and at < offset + 15:
+                byte = self.buffer.u8[at]
+                if byte >= 0x30 and byte <= 0x39:
+                    byte -= 0x30
+                else:
+                    byte = (byte | 0x20) - 0x57
+                    if byte < 10 or byte > 15:
+                        break
+                size = (size << 4) | byte
+                at += 1
+            if at == offset or at == offset + 15:
+                half.mode = M_RESYNC
+            elif size == 0:
+                half.mode = M_TRAILER
+            else:
+                half.need = size
+                half.after = M_CHUNK_END
+                half.mode = M_FORM if half.body != BODY_OTHER else M_BODY
+        if half.mode == M_RESYNC:
+            half.lost = 1
+        return feed + 1 - offset
+
+    def _line(self, conn, half, ts_ns, offset, end):
+        """A line of a mail protocol: a password, or the wish to go on in TLS."""
+        feed: cython.Py_ssize_t = find_byte(self.buffer, offset, min(end, offset + LONGEST_LINE), 0x0A)
+        at: cython.Py_ssize_t = offset
+        last: cython.Py_ssize_t
+        if conn.starttls and self.direction == 0 and sniff(self.buffer, offset, end) == N_CLIENT_HELLO:
+            half.mode = M_DETECT
+            return AGAIN
+        if feed < 0:
+            if end - offset < LONGEST_LINE:
+                return 0
+            half.mode = M_OPAQUE
+            return end - offset
+        last = feed
+        if last > at and self.buffer.u8[last - 1] == 0x0D:
+            last -= 1
+        half.need += 1
+        if self.direction == 0:
+            if starts_folded(self.buffer, at, last, b"pass ", 5):
+                self.context.secret(
+                    conn, ts_ns, SK_PASSWORD, SENT_BY_CLIENT, self.tables.strings.intern(at, 4, False),
+                    self.context.sip.of(self.buffer, at + 5, last - at - 5),
+                )  # fmt: skip
+            elif starts_folded(self.buffer, at, last, b"auth plain ", 11):
+                self.context.secret(
+                    conn, ts_ns, SK_PASSWORD, SENT_BY_CLIENT, self.tables.strings.intern(at, 10, False),
+                    self.context.sip.of(self.buffer, at + 11, last - at - 11),
+                )  # fmt: skip
+            # IMAP puts a tag in front of the command.
+            while at < last and self.buffer.u8[at] != 0x20 and not starts_folded(self.buffer, at, last, b"stls", 4):
+                if starts_folded(self.buffer, at, last, b"starttls", 8):
+                    break
+                at += 1
+            if at < last and self.buffer.u8[at] == 0x20:
+                at += 1
+            if starts_folded(self.buffer, at, last, b"starttls", 8) or starts_folded(self.buffer, at, last, b"stls", 4):
+                conn.starttls = 1
+        if half.need > MOST_LINES_READ:
+            half.mode = M_OPAQUE
+        return feed + 1 - offset
+
+    def _socks(self, conn, half, offset, end):
+        """What SOCKS 5 says before the tunnel stands (RFC 1928, RFC 1929). ``after`` counts the server's answers."""
+        n: cython.Py_ssize_t = end - offset
+        first: cython.int = self.buffer.u8[offset]
+        size: cython.Py_ssize_t
+        kind: cython.int
+        if n < 2:
+            return 0
+        if self.direction == 1 and half.after < 2:
+            half.after = 1 if half.after == 0 and self.buffer.u8[offset + 1] == 2 else 2
+            return 2
+        if self.direction == 0 and first == 1:
+            size = 2 + self.buffer.u8[offset + 1]
+            if n <= size or n < size + 1 + self.buffer.u8[offset + size]:
+                return 0
+            return size + 1 + self.buffer.u8[offset + size]
+        if first != 5:
+            half.mode = M_OPAQUE
+            return n
+        if n < 5:
+            return 0
+        kind = self.buffer.u8[offset + 3]
+        size = 10 if kind == 1 else 22 if kind == 4 else 7 + self.buffer.u8[offset + 4]
+        if n < size:
+            return 0
+        half.mode = M_DETECT
+        return size
+
+    def _mysql(self, conn, half, offset, end):
+        """The client's first packet: 32 bytes with CLIENT_SSL set mean that a hello follows."""
+        if end - offset < 8:
+            return 0
+        if self.buffer.u32[offset] & 0xFFFFFF == 32 and self.buffer.u8[offset + 5] & 8:
+            if end - offset < 36:
+                return 0
+            conn.starttls = 1
+            half.mode = M_DETECT
+            return 36
+        half.mode = M_OPAQUE
+        return end - offset
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(-1)
+def _sender(what: cython.int) -> cython.int:
+    """Who says such a thing."""
+    if (
+        what == N_PROXY1 or what == N_PROXY2 or what == N_REQUEST or what == N_PREFACE or what == N_CLIENT_HELLO
+        or what == N_SSLV2_HELLO or what == N_POSTGRES or what == N_POSTGRES_SSL or what == N_SMTP_CLIENT
+        or what == N_MAIL_CLIENT or what == N_REDIS or what == N_MQTT or what == N_NATS_CLIENT or what == N_SOCKS4 or what == N_SOCKS5
+    ):  # fmt: skip
+        return SENDER_CLIENT
+    if (
+        what == N_RESPONSE or what == N_SERVER_HELLO or what == N_MYSQL or what == N_SMTP or what == N_MAIL or what == N_NATS
+        or what == N_REDIS_SERVER
+    ):  # fmt: skip
+        return SENDER_SERVER
+    return SENDER_UNKNOWN

@@ -1,0 +1,281 @@
+"""What the first bytes of a connection's direction are, from the bytes alone: a port number proves nothing behind a balancer."""
+
+import cython
+from cython.cimports.lbtop.probes.wire.buffer import be16, be24, be32
+from cython.cimports.lbtop.probes.wire.scan import find_byte, is_digit, starts_folded
+
+LARGEST_RECORD = cython.declare(cython.int, 16384 + 2048)
+
+
+def sniff(buffer, offset, end):
+    """N_* for the bytes of a stream in [offset, end); N_MORE where a longer beginning could decide otherwise."""
+    n: cython.Py_ssize_t = end - offset
+    first: cython.int
+    answer: cython.int
+    if n <= 0:
+        return N_MORE
+    first = buffer.u8[offset]
+    if first >= 20 and first <= 24:
+        return _tls(buffer, offset, n)
+    if first == 0x0D:
+        if _prefix(buffer, offset, end, b"\r\n\r\n\x00\r\nQUIT\n", 12):
+            return N_PROXY2 if n >= 12 else N_MORE
+    if first < 0x20 and first != 0x0D and first != 0x0A or first >= 0x80:
+        return _binary(buffer, offset, end)
+    if first == 0x50:
+        if _prefix(buffer, offset, end, b"PROXY ", 6):
+            return N_PROXY1 if n >= 6 else N_MORE
+        if _prefix(buffer, offset, end, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24):
+            return N_PREFACE if n >= 24 else N_MORE
+    if first == 0x48 and _prefix(buffer, offset, end, b"HTTP/1.", 7):
+        return N_RESPONSE if n >= 8 else N_MORE
+    answer = _request(buffer, offset, end)
+    if answer != N_BINARY:
+        return answer
+    return _text(buffer, offset, end)
+
+
+def starts_head(buffer, offset, end, request):
+    """Do the bytes begin with an HTTP/1 request line (or a status line)? For finding the thread again after a loss."""
+    if not request:
+        return end - offset >= 12 and _prefix(buffer, offset, end, b"HTTP/1.", 7) and is_digit(buffer.u8[offset + 9])
+    return _request(buffer, offset, end) == N_REQUEST
+
+
+def sniff_datagram(buffer, offset, end):
+    """N_* for one datagram."""
+    n: cython.Py_ssize_t = end - offset
+    first: cython.int
+    length: cython.int
+    at: cython.Py_ssize_t
+    if n < 1:
+        return N_BINARY
+    first = buffer.u8[offset]
+    if first >= 20 and first <= 25 and n >= 13 and buffer.u8[offset + 1] == 0xFE and buffer.u8[offset + 2] >= 0xFC:
+        return N_DTLS
+    if first & 0xC0 == 0xC0 and n >= 21 and buffer.u8[offset + 5] <= 20:
+        if be24(buffer, offset + 1) == 0 and buffer.u8[offset + 4] == 1:
+            return N_QUIC
+        if be32(buffer, offset + 1) == 0x6B3343CF or be24(buffer, offset + 1) == 0xFF0000:
+            return N_QUIC
+    if n >= 17 and be16(buffer, offset + 4) == 1 and be16(buffer, offset + 6) < 64 and (buffer.u8[offset + 2] & 0x78) == 0:
+        # DNS: one question whose labels end inside the datagram, class IN, CH or ANY.
+        at = offset + 12
+        length = buffer.u8[at]
+        while at + length + 1 < end and length > 0 and length < 64:
+            at += length + 1
+            length = buffer.u8[at]
+        if length == 0 and at + 5 <= end and (be16(buffer, at + 3) & 0x7FFF) in (1, 3, 255):
+            return N_DNS
+    if first == 0x3C and n > 4 and is_digit(buffer.u8[offset + 1]):
+        at = find_byte(buffer, offset + 2, min(end, offset + 5), 0x3E)
+        if at > 0:
+            return N_SYSLOG
+    return N_TEXT if _readable(buffer, offset, end) else N_BINARY
+
+
+def _prefix(buffer, offset, end, word, length):
+    """Are the bytes there are (at most ``length``) the beginning of ``word``?"""
+    i: cython.int
+    for i in range(cython.cast(cython.int, min(end - offset, length))):
+        if buffer.u8[offset + i] != cython.cast(cython.uchar, word[i]):
+            return False
+    return True
+
+
+def _tls(buffer, offset, n):
+    length: cython.int
+    if (n >= 2 and buffer.u8[offset + 1] != 3) or (n >= 3 and buffer.u8[offset + 2] > 4):
+        return _binary(buffer, offset, offset + n)
+    if n < 6:
+        return N_MORE
+    length = be16(buffer, offset + 3)
+    if length == 0 or length > LARGEST_RECORD:
+        return N_BINARY
+    if buffer.u8[offset] == 22:
+        if buffer.u8[offset + 5] == 1:
+            return N_CLIENT_HELLO
+        if buffer.u8[offset + 5] == 2:
+            return N_SERVER_HELLO
+    return N_TLS
+
+
+def _binary(buffer, offset, end):
+    n: cython.Py_ssize_t = end - offset
+    first: cython.int = buffer.u8[offset]
+    length: cython.int
+    at: cython.Py_ssize_t
+    if first & 0x80:
+        # RFC 5246 appendix E.2: two bytes of length, client hello, version, then three lengths that add up.
+        if n < 11:
+            return N_MORE if n < 3 or buffer.u8[offset + 2] == 1 else N_BINARY
+        length = ((first & 0x7F) << 8) | buffer.u8[offset + 1]
+        if (
+            buffer.u8[offset + 2] == 1
+            and (buffer.u8[offset + 3] == 3 or be16(buffer, offset + 3) == 2)
+            and be16(buffer, offset + 5) % 3 == 0
+            and 9 + be16(buffer, offset + 5) + be16(buffer, offset + 7) + be16(buffer, offset + 9) == length
+        ):
+            return N_SSLV2_HELLO
+        return N_BINARY
+    if first == 0x10:
+        # MQTT CONNECT: remaining length in one to four bytes, then the protocol's name.
+        at = offset + 1
+        while at < end and at < offset + 4 and buffer.u8[at] & 0x80:
+            at += 1
+        at += 1
+        if end - at < 6:
+            return N_MORE if n < 12 else N_BINARY
+        return N_MQTT if buffer.u8[at] == 0 and starts_folded(buffer, at + 2, end, b"mq", 2) else N_BINARY
+    if first == 5:
+        if n < 2 or n < 2 + buffer.u8[offset + 1]:
+            return N_MORE if n < 2 or buffer.u8[offset + 1] <= 8 else N_BINARY
+        return N_SOCKS5 if n == 2 + buffer.u8[offset + 1] and buffer.u8[offset + 1] > 0 else N_BINARY
+    if first == 4:
+        if n < 9:
+            return N_MORE if n < 2 or buffer.u8[offset + 1] == 1 else N_BINARY
+        return N_SOCKS4 if buffer.u8[offset + 1] == 1 and find_byte(buffer, offset + 8, end, 0) >= 0 else N_BINARY
+    if first == 0:
+        if n < 8:
+            return N_MORE
+        if be24(buffer, offset + 1) == 8 and (be32(buffer, offset + 4) == 80877103 or be32(buffer, offset + 4) == 80877104):
+            return N_POSTGRES_SSL
+        if be32(buffer, offset + 4) == 196608 and be32(buffer, offset) < 10000:
+            return N_POSTGRES
+        if be24(buffer, offset) < 65536 and be24(buffer, offset) > 0 and buffer.u8[offset + 3] == 4 and n >= 9:
+            return N_SETTINGS if be32(buffer, offset + 5) == 0 and buffer.u8[offset + 4] == 0 else N_BINARY
+        return N_BINARY
+    return _mysql(buffer, offset, end)
+
+
+def _mysql(buffer, offset, end):
+    """The server's greeting: length, sequence number 0, protocol 10, a printable version that ends in a zero byte."""
+    at: cython.Py_ssize_t
+    n: cython.Py_ssize_t = end - offset
+    if n < 16:
+        if (n > 2 and buffer.u8[offset + 2] != 0) or (n > 3 and buffer.u8[offset + 3] != 0):
+            return N_BINARY
+        return N_MORE if n < 5 or buffer.u8[offset + 4] == 10 else N_BINARY
+    if buffer.u8[offset + 2] != 0 or buffer.u8[offset + 3] != 0 or buffer.u8[offset + 4] != 10:
+        return N_BINARY
+    at = find_byte(buffer, offset + 5, min(end, offset + 80), 0)
+    return N_MYSQL if at > offset + 5 and is_digit(buffer.u8[offset + 5]) else N_BINARY
+
+
+def _request(buffer, offset, end):
+    """N_REQUEST for a method, a blank and a target; N_MORE while it can become one; N_BINARY for no."""
+    at: cython.Py_ssize_t = offset
+    space: cython.Py_ssize_t
+    feed: cython.Py_ssize_t
+    after: cython.int
+    while at < end and at < offset + 4 and (buffer.u8[at] == 0x0D or buffer.u8[at] == 0x0A):
+        at += 1
+    offset = at
+    while at < end and at < offset + 20 and ((buffer.u8[at] >= 0x41 and buffer.u8[at] <= 0x5A) or buffer.u8[at] == 0x2D or buffer.u8[at] == 0x5F):
+        at += 1
+    if at == end:
+        return N_MORE if at < offset + 20 else N_BINARY
+    if buffer.u8[at] != 0x20 or at - offset < 3:
+        return N_BINARY
+    space = at
+    if space + 1 == end:
+        return N_MORE
+    after = buffer.u8[space + 1]
+    if after == 0x2F or after == 0x2A or after == 0x68:
+        if _known_method(buffer, offset, space):
+            return N_REQUEST
+    # Other methods, and CONNECT's host and port: the whole line decides.
+    feed = find_byte(buffer, space, end, 0x0A)
+    if feed < 0:
+        return N_MORE if end - offset < LONGEST_LOOK else N_BINARY
+    if feed > space and buffer.u8[feed - 1] == 0x0D:
+        feed -= 1
+    if feed - space > 10 and starts_folded(buffer, feed - 9, feed, b" http/1.", 8):
+        return N_REQUEST
+    return N_BINARY
+
+
+def _known_method(buffer, offset, end):
+    length: cython.Py_ssize_t = end - offset
+    if length == 3:
+        return starts_folded(buffer, offset, end, b"get", 3) or starts_folded(buffer, offset, end, b"put", 3)
+    if length == 4:
+        return starts_folded(buffer, offset, end, b"post", 4) or starts_folded(buffer, offset, end, b"head", 4)
+    if length == 5:
+        return starts_folded(buffer, offset, end, b"patch", 5) or starts_folded(buffer, offset, end, b"trace", 5)
+    if length == 6:
+        return starts_folded(buffer, offset, end, b"delete", 6)
+    if length == 7:
+        return starts_folded(buffer, offset, end, b"options", 7)
+    return False
+
+
+def _text(buffer, offset, end):
+    """Line protocols, told by their first line."""
+    n: cython.Py_ssize_t = end - offset
+    feed: cython.Py_ssize_t = find_byte(buffer, offset, min(end, offset + LONGEST_LOOK), 0x0A)
+    first: cython.int = buffer.u8[offset]
+    at: cython.Py_ssize_t
+    if not _readable(buffer, offset, end):
+        # A MySQL greeting's length can be a printable byte, and so can the first byte of anything.
+        return _mysql(buffer, offset, end)
+    if first == 0x53 and _prefix(buffer, offset, end, b"SSH-", 4):
+        return N_SSH if n >= 4 else N_MORE
+    if feed < 0:
+        if first == 0x3C and n > 3 and _priority(buffer, offset, end):
+            return N_SYSLOG
+        return N_MORE if n < LONGEST_LOOK else N_TEXT
+    if starts_folded(buffer, offset, feed, b"220", 3) and (buffer.u8[offset + 3] == 0x20 or buffer.u8[offset + 3] == 0x2D):
+        at = offset
+        while at + 4 <= feed:
+            if starts_folded(buffer, at, feed, b"smtp", 4):
+                return N_SMTP
+            at += 1
+        return N_MAIL
+    if starts_folded(buffer, offset, feed, b"* ok", 4) or starts_folded(buffer, offset, feed, b"+ok ", 4):
+        return N_MAIL if first == 0x2A or feed - offset > 5 else N_REDIS_SERVER
+    if (
+        starts_folded(buffer, offset, feed, b"ehlo ", 5)
+        or starts_folded(buffer, offset, feed, b"helo ", 5)
+        or starts_folded(buffer, offset, feed, b"lhlo ", 5)
+    ):
+        return N_SMTP_CLIENT
+    if starts_folded(buffer, offset, feed, b"capa", 4) or starts_folded(buffer, offset, feed, b"stls", 4):
+        return N_MAIL_CLIENT
+    if first == 0x2A and n > 1 and is_digit(buffer.u8[offset + 1]):
+        # RESP: an array of bulk strings is a command.
+        if feed + 1 == end:
+            return N_MORE
+        return N_REDIS if buffer.u8[feed + 1] == 0x24 else N_REDIS_SERVER
+    if (starts_folded(buffer, offset, feed, b"ping", 4) and feed - offset <= 5) or starts_folded(buffer, offset, feed, b"auth ", 5):
+        return N_REDIS
+    if starts_folded(buffer, offset, feed, b"+ok", 3) or starts_folded(buffer, offset, feed, b"+pong", 5):
+        return N_REDIS_SERVER
+    if starts_folded(buffer, offset, feed, b"-err", 4) or starts_folded(buffer, offset, feed, b"-noauth", 7):
+        return N_REDIS_SERVER
+    if starts_folded(buffer, offset, feed, b"info {", 6):
+        return N_NATS
+    if starts_folded(buffer, offset, feed, b"connect {", 9):
+        return N_NATS_CLIENT
+    if first == 0x3C and _priority(buffer, offset, end):
+        return N_SYSLOG
+    return N_TEXT
+
+
+def _priority(buffer, offset, end):
+    """``<34>`` as syslog begins (RFC 5424 section 6.2.1)."""
+    at: cython.Py_ssize_t = offset + 1
+    while at < end and at < offset + 4 and is_digit(buffer.u8[at]):
+        at += 1
+    return at > offset + 1 and at < end and buffer.u8[at] == 0x3E
+
+
+def _readable(buffer, offset, end):
+    """Text: UTF-8 or ASCII without control codes in its first 64 bytes."""
+    at: cython.Py_ssize_t
+    byte: cython.int
+    for at in range(offset, min(end, offset + 64)):
+        byte = buffer.u8[at]
+        if (byte < 0x20 and byte != 0x0A and byte != 0x0D and byte != 0x09) or byte == 0x7F or byte >= 0xF8:
+            return False
+    return True
