@@ -21,7 +21,7 @@ from lbtop.inference.mechanism import (
     prior,
     weigh,
 )
-from lbtop.inference.sessions import SessionFacts, session_facts, ticket_likelihoods
+from lbtop.inference.sessions import STRETCH, SessionFacts, session_facts, ticket_likelihoods
 from lbtop.inference.statistics import Floats, affinity_interval, affinity_of
 from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
 from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
@@ -203,7 +203,7 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
             kinds = _kinds("address", *address, unknown_users_only=user is not None, users=_sessions_by_address(facts))
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses")
     _weigh_groups(weighing, view, facts)
-    if _behind_balancer(facts, termination):
+    if _behind_balancer(facts, termination) or (len(sessions.order) and sessions.order.mean() > 0.3):
         _weigh_sessions(weighing, sessions, len(facts.targets))
     _weigh_tickets(weighing, facts, termination)
     return weighing.verdict(_settled_by(facts, view, termination))
@@ -311,12 +311,13 @@ def _behind_balancer(facts: ServiceFacts, termination: Termination) -> bool:
 def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, targets: int) -> None:
     """Orphans: sessions that return here although no response in view issued them. With one target in view this is what
     tells stickiness from none; with all of them it says only whether there are more."""
-    if targets != 1 or sessions.judged < 4:
+    if targets != 1 or len(sessions.order) < STRETCH:
         return
     weighing.add(
         "orphans",
         "sessions",
-        f"{sessions.judged_orphans} of {sessions.judged} sessions first seen here after the warm-up were issued elsewhere",
+        f"{int(sessions.order.sum())} of {len(sessions.order)} sessions seen here were issued elsewhere, "
+        f"{sessions.judged_orphans} of {sessions.judged} after the warm-up",
         sessions.likelihoods(list(weighing.weights)),
     )
 

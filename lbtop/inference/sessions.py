@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from lbtop.inference.statistics import log_mean_exp
+from lbtop.inference.statistics import Floats, log_mean_exp
 from lbtop.model.judgement import Mechanism
 from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.keytable import ISSUED, SLOT
 
 WARM_UP = 0.2
 """Share of the time in view during which sessions that began before it are still turning up."""
@@ -21,25 +23,50 @@ _SHARED_TICKET_KEYS = 0.5
 _RANDOM_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9])
 
 
+STRETCH = 6
+"""Sessions whose first sights are judged together: pinned sessions only lose their target at times."""
+STRETCHES = 12
+_DISTURBED, _DISTURBED_START = 0.1, 0.6
+"""How often a stretch of pinned sessions holds many from elsewhere: a target went, or the capture has just begun."""
+_ANY_RATE = np.array([0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95])
+
+
 @dataclass(slots=True)
 class SessionFacts:
     sessions: int | None  # distinct sessions presented or issued; None where no session cookie is in view
     orphans: int | None  # sessions first seen after the warm-up with a value that no response in view issued
     lost: int | None  # requests with a session that were answered as new
     lost_elsewhere: int  # of these, at a target that had not issued the session (or nobody in view had)
-    judged: int  # sessions presented for the first time after the warm-up
-    judged_orphans: int
+    judged: int = 0  # sessions that came back, the first sight of each after the warm-up
+    judged_orphans: int = 0
+    order: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # all that came back: issued elsewhere?
 
     def likelihoods(self, mechanisms: list[Mechanism]) -> dict[Mechanism, float]:
-        """Log-likelihood of the orphans, for sticky mechanisms and for none, relative to the better."""
-        effective = min(self.judged, 40)
-        rate = self.judged_orphans / self.judged
-        sticky, none = (
-            log_mean_exp(effective * (rate * np.log(shares) + (1 - rate) * np.log1p(-shares)))
-            for shares in (_STICKY_ORPHANS, _RANDOM_ORPHANS)
-        )
+        """Log-likelihood of where sessions were issued, for sticky mechanisms and for none, relative to the better.
+
+        Unpinned, most sessions seen at one of several targets were issued elsewhere, all the time. Pinned ones come from
+        elsewhere only where the capture begins in the middle of them, and after their own target was lost.
+        """
+        count = max(1, min(len(self.order) // STRETCH, STRETCHES))
+        sticky, totals = 0.0, []
+        for place, stretch in enumerate(np.array_split(self.order, count)):
+            size = min(len(stretch), STRETCH)
+            elsewhere = size * float(stretch.mean())
+            disturbed = _DISTURBED_START if place == 0 else _DISTURBED
+            usual = _log_binomial(elsewhere, size, _STICKY_ORPHANS)
+            other = _log_binomial(elsewhere, size, _ANY_RATE)
+            sticky += float(
+                np.logaddexp(math.log(1 - disturbed) + log_mean_exp(usual), math.log(disturbed) + log_mean_exp(other))
+            )
+            totals.append(_log_binomial(elsewhere, size, _RANDOM_ORPHANS))
+        none = log_mean_exp(np.sum(totals, axis=0))
         best = max(sticky, none)
         return {m: max((none if m is Mechanism.NONE else sticky) - best, -6.0) for m in mechanisms}
+
+
+def _log_binomial(successes: float, trials: int, shares: Floats) -> Floats:
+    result: Floats = successes * np.log(shares) + (trials - successes) * np.log1p(-shares)
+    return result
 
 
 def session_facts(facts: ServiceFacts) -> SessionFacts:
@@ -47,18 +74,24 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
     ledger = facts.ledgers.sessions
     began = facts.ledgers.affinity.session_rows()
     if not began and ledger.presented.sum() == 0:
-        return SessionFacts(None, None, None, 0, 0, 0)
-    first_ns = min((int(rows["first_ns"].min()) for rows in began if len(rows)), default=0)
-    last_ns = max((int(rows["last_ns"].max()) for rows in began if len(rows)), default=0)
-    warm_ns = first_ns + math.ceil(WARM_UP * (last_ns - first_ns))
-    sessions = orphans = judged = 0
-    for rows in began:
-        issued = (rows["flags"] & 1) != 0
-        late = rows["first_ns"] > warm_ns
-        sessions += len(rows)
-        orphans += int((late & ~issued).sum())
-        judged += int((late & (~issued | (rows["arrivals"] >= 2))).sum())
-    return SessionFacts(sessions, orphans, ledger.lost(ROTATING), ledger.lost_elsewhere(ROTATING), judged, orphans)
+        return SessionFacts(None, None, None, 0)
+    rows = np.concatenate(began) if began else np.zeros(0, SLOT)
+    first_ns = int(rows["first_ns"].min(initial=np.iinfo(np.int64).max))
+    warm_ns = first_ns + math.ceil(WARM_UP * (int(rows["last_ns"].max(initial=0)) - first_ns))
+    rows = rows[np.argsort(rows["first_ns"], kind="stable")]
+    elsewhere = (rows["flags"] & ISSUED) == 0
+    came_back = elsewhere | (rows["arrivals"] >= 2)
+    late = rows["first_ns"] > warm_ns
+    orphans = int((late & elsewhere).sum())
+    return SessionFacts(
+        len(rows),
+        orphans,
+        ledger.lost(ROTATING),
+        ledger.lost_elsewhere(ROTATING),
+        int((late & came_back).sum()),
+        orphans,
+        elsewhere[came_back],
+    )
 
 
 def ticket_likelihoods(offered: int, accepted: int) -> tuple[float, float]:
