@@ -41,3 +41,10 @@ def by_decoder(path: Path) -> tuple[Batch, SourceStats]:
 
 
 READERS = {"reference": by_reference, "decoder": by_decoder}
+
+
+def open_decoded(path: Path) -> Source:
+    """A capture through the product's decoder."""
+    from lbtop.probes.files import open_capture
+
+    return open_capture([str(path)])
