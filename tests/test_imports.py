@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ["cli", "engine", "assemble", "faces", "findings", "inference", "reconstruct", "catalog", "model"]
+LAYERS = ["cli", "engine", "assemble", "faces", "findings", "inference", "reconstruct", "recording", "catalog", "model"]
 """Top to bottom. A module may import from its own layer and from those below it."""
 ALLOWED = {
     "probes": {"model.observation", "model.errors"},

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lbtop.cli import FINDINGS, OK
 from lbtop.cli.output import COLOR_CHOICES, Progress, terminal, warn
-from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_files
+from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_source
 from lbtop.model.errors import LbtopError
 
 SUMMARY = "verdicts and findings from captures: where TLS ends, what pins clients, what crosses in clear"
@@ -49,12 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not options.files:
-        raise LbtopError(
-            "no FILE: this version reads captures. Record one (lbtop doctor prints the command), "
-            "or pipe one in: tcpdump -i any -U -w - | lbtop diagnose -"
-        )
-    if options.for_:
+    if options.files and options.for_:
         raise LbtopError("--for is for listening live; a capture is cut with --since and --until")
     from lbtop.cli import judge
     from lbtop.engine import diagnose
@@ -63,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     expectations = [judge.expectation(text) for text in options.expect]
     known = engine_options(options)
     accepted = judge.acceptances(options.accept, RULES)
-    source = open_files(options)
+    source = open_source(options)
     progress = Progress()
     try:
         snapshot = diagnose(source, known, progress=progress)

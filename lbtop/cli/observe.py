@@ -67,7 +67,7 @@ def _rows(options: argparse.Namespace, kinds: frozenset[str]) -> Iterator[Row]:
 
     source = open_files(options)
     progress = Progress()
-    values = Values({})
+    values = Values()
     try:
         while (batch := source.poll()) is not None:
             yield from rows(batch, values, kinds)

@@ -72,12 +72,30 @@ def _rotation(name: str) -> tuple[str, int]:
     return stem, int(name[len(stem) :] or -1)
 
 
+def open_source(options: argparse.Namespace) -> Source:
+    """What the command line names; without a FILE, this host's own traffic. Raises LbtopError."""
+    if options.files:
+        return open_files(options)
+    raise LbtopError(
+        "no FILE: this version reads captures. Record one (lbtop doctor prints the command), "
+        "or pipe one in: tcpdump -i any -U -w - | lbtop diagnose -"
+    )
+
+
 def open_files(options: argparse.Namespace) -> Source:
-    """The captures named on the command line, cut to the slice of time asked for. Raises LbtopError."""
+    """The captures or the recording named on the command line, cut to the slice of time asked for. Raises LbtopError."""
     from lbtop.catalog.recognition import recognition
     from lbtop.probes.files import open_capture
+    from lbtop.recording import is_recording, open_recording
 
     files = capture_files(options.files)
+    recordings = [name for name in files if name != STDIN and is_recording(name)]
+    if recordings:
+        if len(files) > 1:
+            raise LbtopError(f"{safe_text(recordings[0])} is a recording: give it alone, recordings are not merged")
+        if options.since or options.until:
+            raise LbtopError("a recording cannot be cut with --since and --until; cut the capture before recording it")
+        return open_recording(files[0])
     since = moment(options.since) if options.since else None
     until = moment(options.until) if options.until else None
     started, ended = _extent(files, [m.anchor for m in (since, until) if m])

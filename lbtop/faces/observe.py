@@ -29,7 +29,7 @@ from lbtop.model.observation import (
     SecretKind,
     Side,
 )
-from lbtop.model.text import safe_text
+from lbtop.model.text import bare_path, known_method, safe_text
 from lbtop.model.times import iso_utc
 
 Row = dict[str, Any]
@@ -42,29 +42,6 @@ KINDS = {
 }  # fmt: skip
 """Table to the word its rows carry as ``kind``."""
 
-_METHODS = frozenset(
-    {
-        "GET",
-        "HEAD",
-        "POST",
-        "PUT",
-        "DELETE",
-        "CONNECT",
-        "OPTIONS",
-        "TRACE",
-        "PATCH",
-        "PRI",
-        "PROPFIND",
-        "PROPPATCH",
-        "MKCOL",
-        "COPY",
-        "MOVE",
-        "LOCK",
-        "UNLOCK",
-        "REPORT",
-        "SEARCH",
-    }
-)
 _VERSIONS = {
     0x0002: "SSLv2",
     0x0300: "SSLv3",
@@ -76,14 +53,16 @@ _VERSIONS = {
     0xFEFD: "DTLS 1.2",
     0xFEFC: "DTLS 1.3",
 }
+_MOST_IDENTITIES = 1_000_000
 _SCHEMES = (None, "http", "https", "other")
 
 
 class Values:
-    """Turns the numbers of one batch into what is written. ``identities`` lives as long as the run."""
+    """Turns the numbers of a batch into what is written. One of these for a whole run: its numbering goes on."""
 
-    def __init__(self, identities: dict[int, int]) -> None:
-        self.identities = identities
+    def __init__(self) -> None:
+        self._identities: dict[int, int] = {}
+        self._numbered = 0
         self.batch: Batch | None = None
         self._strings: dict[int, str | None] = {}
         self._ips: dict[int, str | None] = {}
@@ -92,10 +71,16 @@ class Values:
         self.batch = batch
 
     def identity(self, value: int) -> int | None:
-        """1, 2, … in order of first appearance; None for absent."""
+        """1, 2, … in order of first appearance; None for absent. Bounded: after a million values old ones get new numbers."""
         if not value:
             return None
-        return self.identities.setdefault(value, len(self.identities) + 1)
+        number = self._identities.get(value)
+        if number is None:
+            if len(self._identities) >= _MOST_IDENTITIES:
+                self._identities.clear()
+            self._numbered += 1
+            number = self._identities[value] = self._numbered
+        return number
 
     def text(self, number: int) -> str | None:
         if number not in self._strings:
@@ -109,14 +94,12 @@ class Values:
         return [safe_text(name) for name in self.batch.strings[number].split(b",")] if number else []
 
     def path(self, number: int) -> str | None:
-        """Without query, fragment and path parameters: ``;jsessionid=…`` is a secret too."""
-        text = self.text(number)
-        return None if text is None else text.partition("?")[0].partition("#")[0].partition(";")[0]
+        assert self.batch is not None
+        return safe_text(bare_path(self.batch.strings[number])) if number else None
 
     def method(self, number: int) -> str | None:
-        """A registered method; anything else could be anything."""
-        text = self.text(number)
-        return text if text is None or text in _METHODS else "other"
+        assert self.batch is not None
+        return safe_text(known_method(self.batch.strings[number])) if number else None
 
     def ip(self, number: int) -> str | None:
         if number not in self._ips:

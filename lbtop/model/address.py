@@ -12,7 +12,7 @@ def ip_text(packed: bytes) -> str:
     if len(packed) != 16:
         return "?"
     if packed[:12] == _V4_PREFIX:
-        return "%d.%d.%d.%d" % tuple(packed[12:])
+        return ".".join(map(str, packed[12:]))
     return str(ipaddress.IPv6Address(packed))
 
 

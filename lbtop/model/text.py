@@ -27,3 +27,19 @@ def _escape(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+METHODS = frozenset(
+    b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT "
+    b"SEARCH".split()
+)
+
+
+def known_method(raw: bytes) -> bytes:
+    """A registered method; ``other`` for anything else, which could be anything."""
+    return raw if raw in METHODS else b"other"
+
+
+def bare_path(raw: bytes) -> bytes:
+    """A path without query, fragment and path parameters: ``;jsessionid=…`` is a secret too."""
+    return raw.split(b"?", 1)[0].split(b"#", 1)[0].split(b";", 1)[0]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lbtop import catalog
 from lbtop.model.observation import Interner, Rows
+from lbtop.model.text import bare_path, known_method
 
 IDENTITIES: dict[str, tuple[str, ...]] = {
     "handshakes": ("random", "session", "certificate"),
@@ -22,10 +23,6 @@ IDENTITIES: dict[str, tuple[str, ...]] = {
     "secrets": ("value",),
 }
 """Columns that hold keyed hashes. One numbering for all of them: equal hashes are equal values wherever they stand."""
-
-METHODS = frozenset(
-    b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT".split()
-)
 
 Rule = Callable[[bytes, int], bytes]
 """From a text and the number of the label it would get to what is written."""
@@ -36,12 +33,11 @@ def as_it_is(text: bytes, number: int) -> bytes:
 
 
 def method(text: bytes, number: int) -> bytes:
-    return text if text in METHODS else b"other"
+    return known_method(text)
 
 
 def path(text: bytes, number: int) -> bytes:
-    """Without query, fragment and path parameters (``;jsessionid=…``)."""
-    return text.split(b"?", 1)[0].split(b"#", 1)[0].split(b";", 1)[0]
+    return bare_path(text)
 
 
 def user_agent(text: bytes, number: int) -> bytes:

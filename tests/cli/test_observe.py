@@ -27,7 +27,7 @@ def shop() -> Traffic:
 
 
 def written(traffic: Traffic, rows_each: int | None = None) -> list[dict[str, object]]:
-    values = Values({})
+    values = Values()
     return [row for batch in traffic.batches(rows_each) for row in rows(batch, values)]
 
 
@@ -72,7 +72,7 @@ def test_control_codes_leave_escaped() -> None:
 
 
 def test_kinds_are_chosen() -> None:
-    values = Values({})
+    values = Values()
     found = [row for batch in shop().batches() for row in rows(batch, values, frozenset({"requests"}))]
     assert {row["kind"] for row in found} == {"request"}
 
