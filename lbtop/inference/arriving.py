@@ -122,7 +122,7 @@ def tls_signals(facts: ServiceFacts, question: Question) -> None:
     _tcp(facts, question)
     addresses = len(facts.ledgers.stacks.clients) or len(clients)
     if facts.clients_preserved is not False and addresses > FEW_ADDRESSES:
-        strength = min(1.0, addresses / 24)
+        strength = min(1.0, addresses / 12)
         question.signal("many-addresses", strength, f"{addresses} source addresses, no balancer's address among them")
     heads = facts.ledgers.heads
     if heads.proxies:
@@ -152,15 +152,23 @@ def _names(facts: ServiceFacts, question: Question, hellos: int) -> None:
 def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: int) -> None:
     shakes = facts.ledgers.handshakes
     shared, offers = shakes.shared_sessions()
-    if shared and offers >= 3:
-        detail = f"{shared} TLS session{'s' * (shared != 1)} offered from several client addresses ({offers} hellos)"
-        question.prove("session-from-many-addresses", "resumption", True, detail)
+    addresses = len({key & 0xFFFFFFFF for key, _ in shakes.families.items()})
+    offered = sum(numbers[4] for _, numbers in shakes.families.items())
+    if families <= 2 and addresses > FEW_ADDRESSES:  # clients behind two nodes of a TCP proxy share sessions, too
+        detail = f"{shared} TLS session{'s' * (shared != 1)} offered {offers} times from several of {addresses} client addresses"
+        if shared and offers >= max(5, 3 * shared) and offers >= 0.5 * shakes.sessions.total:
+            question.prove("session-from-many-addresses", "resumption", True, detail)
+        question.signal("shared-sessions", min(1.0, shared / 3), detail)
+        without = hellos - offered
+        if hellos >= 2 * addresses and without <= addresses / 4:
+            detail = (
+                f"only {without} of {hellos} hellos from {addresses} addresses offer no session: newcomers have none to offer"
+            )
+            question.signal("resumes-at-first-contact", 1, detail)
     own, holders = shakes.repeated_sessions()
     if not shared and holders >= 5:
         detail = f"{own} TLS sessions come back, each from the address that offered it before ({holders} addresses)"
         question.signal("own-sessions", min(1.0, holders / 10), detail)
-    offered = sum(numbers[4] for _, numbers in shakes.families.items())
-    addresses = len({key & 0xFFFFFFFF for key, _ in shakes.families.items()})
     if families <= 2 and addresses <= FEW_ADDRESSES and hellos >= 10:
         share = offered / hellos
         detail = f"{offered} of {hellos} hellos from {addresses} address{'es' * (addresses != 1)} offer a session"

@@ -1,0 +1,158 @@
+"""Every row of the catalogue: its source is known, its sample is recognised."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbtop import catalog
+from lbtop.catalog.decoders import decode
+from lbtop.catalog.recognition import recognition
+from lbtop.inference.identity import SHAPE_MARKS
+from lbtop.model.address import endpoint_text, ip_text
+from lbtop.model.observation import Protocol7
+
+
+@pytest.mark.parametrize("table", catalog.TABLES)
+def test_every_row_has_a_known_source_and_no_empty_cell(table: str) -> None:
+    for row in catalog._read(table, catalog.TABLES[table]):
+        assert all(row.cells.values()), row.cells
+        if table != "sources":
+            assert row.cells["source"] in catalog.sources(), row.cells
+
+
+def test_a_row_with_other_columns_is_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "cookies.tsv").write_text("name\tproduct\nX\ty\n")
+    monkeypatch.setattr(catalog, "_HERE", tmp_path)
+    with pytest.raises(ValueError, match="columns"):
+        catalog._read("cookies", catalog.Cookie)
+
+
+@pytest.mark.parametrize("row", catalog.cookies(), ids=lambda row: row.name)
+def test_a_balancer_cookie_recognises_its_sample(row: catalog.Cookie) -> None:
+    name, _, value = row.sample.partition("=")
+    if row.name != "*":
+        assert catalog.balancer_cookie(name) is row
+    assert row.kind in ("lb_cookie", "app_cookie", "weighted_target_group", "other")
+    assert row.decoder in catalog.DECODERS
+    if row.decoder in ("f5", "envoy", "traefik", "netscaler"):
+        assert decode(name.encode(), value.encode()) is not None
+
+
+@pytest.mark.parametrize("row", catalog.sessions(), ids=lambda row: row.name)
+def test_a_session_cookie_recognises_its_sample_and_is_no_balancers(row: catalog.SessionCookie) -> None:
+    name = row.sample.partition("=")[0]
+    found = catalog.session_cookie(name)
+    assert found is not None
+    assert catalog.balancer_cookie(name) is None
+
+
+@pytest.mark.parametrize("row", catalog.health_checkers(), ids=lambda row: row.user_agent)
+def test_a_health_checker_recognises_its_sample_and_no_browser(row: catalog.HealthChecker) -> None:
+    assert catalog.health_checker(row.sample) is row
+    browser = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
+    assert not browser.startswith(row.user_agent)
+
+
+@pytest.mark.parametrize("row", catalog.shapes(), ids=lambda row: f"{row.mark}-{row.product}")
+def test_a_way_of_writing_requests_recognises_its_sample_and_no_client(row: catalog.Shape) -> None:
+    names = tuple(row.sample.split(","))
+    version = 10 if "http10" in row.mark else 11
+    mark = SHAPE_MARKS[row.mark]
+    assert mark(names, version)
+    for client in CLIENTS:
+        assert not mark(tuple(client.split(",")), 11)
+
+
+CLIENTS = (
+    "Host,User-Agent,Accept",
+    "Host,User-Agent,Accept-Encoding,Accept,Connection,Cookie",
+    "Host,Connection,sec-ch-ua,sec-ch-ua-mobile,Upgrade-Insecure-Requests,User-Agent,Accept,Sec-Fetch-Site,Accept-Encoding",
+    "Host,User-Agent,Accept,Accept-Language,Accept-Encoding,Connection,Upgrade-Insecure-Requests,Sec-Fetch-Dest",
+)
+
+
+@pytest.mark.parametrize("row", catalog.headers(), ids=lambda row: row.header)
+def test_a_header_mark_fits_its_sample(row: catalog.Header) -> None:
+    name, _, value = row.sample.partition(": ")
+    if row.match == "via":
+        assert row.header.lower() in value.lower()
+    else:
+        assert name.lower() == row.header.lower()
+    assert float(row.weight) > 0
+
+
+@pytest.mark.parametrize("row", catalog.products().values(), ids=lambda row: row.product)
+def test_a_product_has_a_layer_and_a_role(row: catalog.Product) -> None:
+    assert row.layer in ("4", "7", "both")
+    assert row.role in ("load_balancer", "cdn", "proxy")
+
+
+def test_every_product_named_elsewhere_has_a_name_for_people() -> None:
+    named = {row.product for row in catalog.headers()} | {row.product for row in catalog.shapes()}
+    assert named <= set(catalog.products())
+
+
+def test_broken_ciphers_are_broken_and_current_ones_are_not() -> None:
+    ciphers = catalog.ciphers()
+    for number in (0x0004, 0x0005, 0x000A, 0x0001, 0x0003, 0x0009, 0x0018, 0xC011, 0xC012):
+        assert ciphers[number].broken != "-", ciphers[number].name
+    for number in (0x1301, 0x1302, 0x1303, 0xC02F, 0xC030, 0xCCA8, 0x009C, 0x002F, 0xC013, 0x1304, 0x1305):
+        assert ciphers[number].broken == "-", ciphers[number].name
+
+
+def test_every_clear_protocol_has_a_number_that_exists() -> None:
+    assert set(catalog.clear_protocols()) <= {int(protocol) for protocol in Protocol7}
+
+
+def test_the_decoder_gets_every_name() -> None:
+    tables = recognition()
+    assert b"AWSALB" in tables.balancer_cookies
+    assert b"BIGipServer" in tables.balancer_prefixes
+    assert b"JSESSIONID" in tables.session_cookies
+    assert b"_session" in tables.session_suffixes
+    assert b"x-api-key" in tables.api_key_headers
+    assert b"password" in tables.parameters
+    assert b"" not in tables.session_prefixes + tables.session_suffixes + tables.balancer_prefixes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "target"),
+    [
+        ("BIGipServerpool", "1677787402.36895.0000", "10.1.1.100:8080"),
+        ("BIGipServerpool", "rd5o00000000000000000000ffffc0000201o80", "192.0.2.1:80"),
+        ("BIGipServerpool", "vi20010112000000000000000000000030.20480", "[2001:112::30]:80"),
+        ("BIGipServerpool", "rd3o20010112000000000000000000000030o80", "[2001:112::30]:80"),
+        ("NSC_wt_xfc", "ffffffff090d1f0e45525d5f4f58455e445a4a423660", "10.5.1.31:80"),
+        ("anything", "MTAuMC4wLjExOjgwODA=", "10.0.0.11:8080"),
+        ("anything", "Cg4xMC4wLjAuMTE6ODA4MBCAqJa4Bg==", "10.0.0.11:8080"),
+        ("anything", '"MTAuMC4wLjExOjgwODA="', "10.0.0.11:8080"),
+        ("_TRAEFIK_BACKEND", "http://10.0.0.11:8080", "10.0.0.11:8080"),
+    ],
+)
+def test_a_cookie_that_names_its_target_is_decoded(name: str, value: str, target: str) -> None:
+    found = decode(name.encode(), value.encode())
+    assert found is not None
+    assert endpoint_text(found[0], found[1]) == target
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BIGipServerpool", "!cR1Xy0FmVX5wK5mF5o3dQw=="),
+        ("BIGipServerpool", "99999999999.36895.0000"),
+        ("BIGipServerpool", "1677787402.99999.0000"),
+        ("NSC_wt_xfc", "ffffffff"),
+        ("session", "bm90IGFuIGFkZHJlc3M6IGF0IGFsbA=="),
+        ("session", "OTk5Ljk5OS45OTkuOTk5OjgwODA="),
+        ("session", "%%%"),
+        ("session", ""),
+    ],
+)
+def test_a_cookie_that_names_nothing_is_left_alone(name: str, value: str) -> None:
+    assert decode(name.encode(), value.encode()) is None
+
+
+def test_addresses_are_sixteen_bytes() -> None:
+    found = decode(b"BIGipServerx", b"1677787402.36895.0000")
+    assert found is not None
+    assert ip_text(found[0]) == "10.1.1.100"
