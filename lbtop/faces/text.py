@@ -19,6 +19,8 @@ Candidate = TypeVar("Candidate", bound=Enum)
 _LABEL = 13  # columns before a paragraph of a service
 _SHOWN_EVIDENCE = 3
 _SHOWN_SENSITIVE = 6
+_NAT_USERS, _NAT_SHARE = 5, 0.2
+"""An address with fewer users and a smaller share of the load is not worth a line."""
 _MARKS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.INFO: "info"}
 VANTAGES = {
     "target": "seen from one target",
@@ -91,7 +93,7 @@ def mode_sentence(service: Service) -> str:
     if len(mixed) > 1:
         counts = sorted(mixed.items(), key=lambda item: (-item[1], str(item[0])))
         tail = " Mixed: " + ", ".join(f"{count:,} connections {getattr(name, 'value', name)!s}" for name, count in counts) + "."
-    return f"{sentence} ({mode.value}, {words.percent(termination.verdict.confidence)}).{tail}"
+    return f"{sentence} ({mode.value}, {words.confidence(termination.verdict.confidence)}).{tail}"
 
 
 def _headline(snapshot: Snapshot, terminal: Terminal) -> list[str]:
@@ -151,7 +153,7 @@ def _title(left: str, right: str, terminal: Terminal) -> str:
 
 def _service(service: Service, terminal: Terminal, all_evidence: bool) -> list[str]:
     verdict = service.termination.verdict
-    badge = verdict.token if verdict.value is None else f"{verdict.token} {words.percent(verdict.confidence)}"
+    badge = verdict.token if verdict.value is None else f"{verdict.token} {words.confidence(verdict.confidence)}"
     lines = [_title(service.service, badge, terminal), ""]
     if path := paths.draw(service, terminal):
         lines += [*path, ""]
@@ -167,8 +169,9 @@ def _service(service: Service, terminal: Terminal, all_evidence: bool) -> list[s
     if service.targets:
         lines += ["", *target_lines(service, terminal), ""]
     lines += _entry("In clear", _exposure(service), terminal)
-    for nat in service.nat[:3]:
+    for nat in [nat for nat in service.nat if nat.users_low >= _NAT_USERS or nat.share >= _NAT_SHARE][:3]:
         users = f"{nat.users_low:,} users or more" if nat.users_high is None else f"{nat.users_low:,} to {nat.users_high:,} users"
+        users = f"{nat.users_low:,} users" if nat.users_high == nat.users_low else users
         lines += _entry("NAT", f"{nat.address} holds {users} and {words.percent(nat.share)} of the load ({nat.basis}).", terminal)
     lines += _entry("Idle", _idle(service), terminal)
     if service.dependencies:
@@ -188,24 +191,29 @@ def _entry(label: str, text: str, terminal: Terminal) -> list[str]:
 
 def _ledger(verdict: Verdict[Candidate], terminal: Terminal, everything: bool) -> list[str]:
     """What speaks for the verdict (+), against it (-), and what only gives context (·), heaviest first."""
-    leading = max(verdict.candidates, key=lambda c: verdict.candidates[c]).value if verdict.candidates else None
+    best = max(verdict.candidates, key=lambda c: verdict.candidates[c]).value if verdict.candidates else None
     ranked = sorted(verdict.evidence, key=lambda e: -_weight(e))
-    against = [e for e in ranked if e.favours not in (None, leading)]
-    shown = ranked if everything else (ranked[:_SHOWN_EVIDENCE] + [e for e in against[:1] if e not in ranked[:_SHOWN_EVIDENCE]])
+    shown = ranked if everything else ranked[:_SHOWN_EVIDENCE]
+    if not everything:
+        shown += [e for e in ranked[_SHOWN_EVIDENCE:] if _speaks(e, best) == "-"][:1]
     lines = []
     for item in shown:
-        against_it = item.favours is not None and (item.favours != leading or (item.weight or 0) < 0)
-        mark = "-" if against_it else "+" if item.favours is not None else terminal.glyph("·")
-        tail = f" (for {item.favours})" if item.favours not in (None, leading) else ""
-        if everything and item.weight is not None:
-            tail += f" [{item.group} {item.weight:+.1f}]"
-        elif everything:
-            tail += f" [{item.group}, proof]" if item.favours else ""
-        for line in terminal.paragraph(item.detail + tail, " " * (_LABEL + 2), " " * _LABEL + mark + " "):
+        mark = _speaks(item, best)
+        tail = f" (for {item.favours.replace('/', ' or ')})" if item.favours and mark == "-" and (item.weight or 0) >= 0 else ""
+        if everything and item.favours:
+            tail += f" [{item.group}, proof]" if item.weight is None else f" [{item.group} {item.weight:+.1f}]"
+        for line in terminal.paragraph(item.detail + tail, " " * (_LABEL + 2), " " * _LABEL + terminal.glyph(mark) + " "):
             lines.append(terminal.paint(line, "dim"))
     if verdict.settled_by and (verdict.value is None or everything):
         lines += terminal.paragraph(f"To settle it: {verdict.settled_by}.".replace("..", "."), " " * _LABEL)
     return lines
+
+
+def _speaks(item: Evidence, best: str | None) -> str:
+    """``favours`` may name several candidates that a signal cannot tell apart: ``lb_cookie/source_ip``."""
+    if item.favours is None or best is None:
+        return "·"
+    return "+" if (best in item.favours.split("/")) == ((item.weight or 0) >= 0) else "-"
 
 
 def _weight(item: Evidence) -> float:
@@ -217,7 +225,7 @@ def _weight(item: Evidence) -> float:
 def _unknown(verdict: Verdict[Candidate], names: dict[str, str]) -> str:
     ranked = sorted(verdict.candidates.items(), key=lambda item: -item[1])
     likely = [(c, p) for c, p in ranked if p >= 0.05][:3] or ranked[:2]
-    told = [f"{names.get(c.value, c.value)} ({words.percent(p)})" for c, p in likely]
+    told = [f"{names.get(c.value, c.value)} ({words.confidence(p)})" for c, p in likely]
     if not told or (not verdict.evidence and max(verdict.candidates.values()) <= 1.01 / len(verdict.candidates)):
         return "unknown, because nothing in view speaks to it."
     return f"unknown, because what is in view fits {words.article_or(told)}."
@@ -234,7 +242,7 @@ def _balancer(service: Service) -> str:
     if not balancer.addresses and balancer.product == "none":
         return "none in view: clients come directly."
     name = {"unknown": "not recognised", "none": "none"}.get(balancer.product) or (
-        f"{words.product_name(balancer.product)} ({words.percent(balancer.confidence)})"
+        f"{words.product_name(balancer.product)} ({words.confidence(balancer.confidence)})"
     )
     addresses = ", ".join(balancer.addresses[:4]) + (
         f" and {len(balancer.addresses) - 4} more" if len(balancer.addresses) > 4 else ""
@@ -249,11 +257,11 @@ def stickiness_sentence(stickiness: Stickiness) -> str:
     if mechanism is None:
         sentence = _unknown(verdict, {candidate.value: name for candidate, name in words.MECHANISM_NAMES.items()})
     elif mechanism.value == "none":
-        sentence = f"nothing pins clients to targets ({words.percent(verdict.confidence)})."
+        sentence = f"nothing pins clients to targets ({words.confidence(verdict.confidence)})."
     else:
         name = words.MECHANISM_NAMES[mechanism]
         cookie = f" ({cut(stickiness.cookie, 40)})" if stickiness.cookie and mechanism.value.endswith("cookie") else ""
-        sentence = f"{name}{cookie} pins clients to targets ({mechanism.value}, {words.percent(verdict.confidence)})."
+        sentence = f"{name}{cookie} pins clients to targets ({mechanism.value}, {words.confidence(verdict.confidence)})."
     sentence = sentence[0].upper() + sentence[1:] if mechanism is not None else sentence
     if stickiness.affinity is not None:
         interval = (
