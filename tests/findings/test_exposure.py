@@ -1,0 +1,125 @@
+"""What can be read on the way: each finding fires where it should and nowhere near it."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbtop.model.judgement import Severity
+from lbtop.model.observation import CookieFlag, SecretKind
+from lbtop.testing import Traffic
+from tests.findings.scenes import found_in, http_service, snapshot_of, tls_service
+
+
+def test_an_offloaded_service_has_a_readable_hop_behind_the_balancer() -> None:
+    found = found_in(http_service("https"))
+    finding = found["plaintext-backend-hop"]
+    assert finding.severity is Severity.WARNING
+    assert "6 connections to 3 targets" in finding.title
+    assert any("target group" in line for line in finding.advice), "the advice names the product's own setting"
+    assert "plaintext-end-to-end" not in found
+
+
+def test_a_plain_service_has_no_encrypted_hop() -> None:
+    found = found_in(http_service("http"))
+    assert "plaintext-end-to-end" in found
+    assert "plaintext-backend-hop" not in found
+
+
+def test_an_encrypted_service_fires_nothing_about_reading() -> None:
+    found = found_in(tls_service([0x0304]))
+    assert not {"plaintext-backend-hop", "plaintext-end-to-end", "session-cookie-in-plaintext", "weak-tls"} & set(found)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        SecretKind.PASSWORD,
+        SecretKind.BASIC_AUTH,
+        SecretKind.DIGEST_AUTH,
+        SecretKind.BEARER_TOKEN,
+        SecretKind.API_KEY,
+        SecretKind.JWT,
+    ],
+)
+def test_credentials_on_a_readable_hop_are_critical(kind: SecretKind) -> None:
+    finding = found_in(http_service("https", secret=kind))["credentials-in-plaintext"]
+    assert finding.severity is Severity.CRITICAL
+    assert "6 times on load_balancer->target" in finding.title
+    assert "secret 1" not in repr(finding)
+
+
+def test_without_credentials_there_is_no_such_finding() -> None:
+    assert "credentials-in-plaintext" not in found_in(http_service("https"))
+
+
+def test_card_numbers_are_critical() -> None:
+    finding = found_in(http_service("https", secret=SecretKind.CARD_NUMBER))["card-data-in-plaintext"]
+    assert finding.severity is Severity.CRITICAL
+    assert "6 different" in finding.title
+
+
+def test_session_cookies_behind_the_balancer_are_said_once() -> None:
+    """`plaintext-backend-hop` names that hop already."""
+    assert "session-cookie-in-plaintext" not in found_in(http_service("https"))
+
+
+def test_session_cookies_on_the_clients_own_hop_are_critical() -> None:
+    finding = found_in(http_service("http"))["session-cookie-in-plaintext"]
+    assert finding.severity is Severity.CRITICAL
+    assert "JSESSIONID" in finding.detail
+    assert "session-cookie-in-plaintext" not in found_in(http_service("http", session=False))
+
+
+def test_session_cookies_count_set_and_returned_alike() -> None:
+    (service,) = snapshot_of(http_service("http")).services
+    (entry,) = service.exposure.sensitive
+    assert (entry.kind, entry.count, entry.distinct) == ("session_cookie", 48, 6)
+    assert entry.hop == "load_balancer->target"
+
+
+def test_a_session_cookie_without_secure_where_clients_use_tls() -> None:
+    finding = found_in(http_service("https", set_flags=0))["insecure-session-cookie"]
+    assert "JSESSIONID" in finding.title
+    assert "6 times" in finding.title
+    assert "insecure-session-cookie" not in found_in(http_service("https", set_flags=CookieFlag.SECURE))
+    assert "insecure-session-cookie" not in found_in(http_service("http", set_flags=0)), "nobody could send it over TLS"
+
+
+def naming_targets(right: bool) -> Traffic:
+    traffic = http_service("https")
+    for number in range(6):
+        target = 11 + number % 3 if right else 99
+        conn = traffic.connect("10.0.9.1", f"10.0.0.{11 + number % 3}:8080", at=20 + number)
+        conn.request(at=20.1 + number, forwarded=["203.0.113.9"], proto="https", headers=ALB_LIKE)
+        conn.respond(200)
+        traffic.add(
+            "cookies",
+            traffic.time(20.1 + number),
+            **conn.ends,
+            conn=conn.number,
+            request=1000 + number,
+            value=77 + number,
+            name=traffic.string("BIGipServerweb"),
+            names=traffic.address(f"10.0.0.{target}"),
+            names_port=8080,
+            decoder=1,
+            flags=int(CookieFlag.BALANCER | CookieFlag.DISCLOSES),
+        )
+        if not right:
+            break
+    return traffic
+
+
+ALB_LIKE = ("Host", "User-Agent", "X-Forwarded-For", "X-Forwarded-Proto")
+
+
+def test_a_cookie_that_names_the_target_is_told() -> None:
+    finding = found_in(naming_targets(right=True))["cookie-discloses-target"]
+    assert finding.severity is Severity.INFO
+    assert "BIGipServerweb" in finding.title
+    assert "6 of 6" in finding.title
+    assert "10.0.0" not in finding.title, "the finding does not repeat what the cookie gives away"
+
+
+def test_one_value_that_looks_like_an_address_is_chance() -> None:
+    assert "cookie-discloses-target" not in found_in(naming_targets(right=False))
