@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import time
-from contextlib import suppress
-from types import FrameType
 
 from lbtop.cli import OK
 from lbtop.cli.output import Progress, warn
 from lbtop.cli.reading import add_reading_options, open_source
+from lbtop.cli.stopping import Stop
 from lbtop.model.errors import LbtopError
 
 SUMMARY = "a recording that holds no secret and can be shared, from live traffic or from captures"
@@ -42,19 +40,6 @@ def byte_size(text: str) -> int:
     return int(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]])
 
 
-class Stop:
-    """SIGTERM, SIGHUP and Ctrl-C end a recording in order: everything observed is on disk when the process ends."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            with suppress(ValueError):  # not the main thread: whoever runs this there stops it otherwise
-                signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-
-
 def run(options: argparse.Namespace) -> int:
     from lbtop.recording import Recorder
 
@@ -68,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     progress = Progress()
     flushed = time.monotonic()
     try:
-        while not stop.asked:
+        while not stop.is_set():
             batch = source.poll(0.25)
             stats = source.stats()
             if batch is not None:
@@ -79,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
                 recorder.flush(stats)
                 flushed = time.monotonic()
             progress(stats)
-        if stop.asked:
+        if stop.is_set():
             recorder.add_open(source.live(), stats)
     finally:
         progress.done()

@@ -1,0 +1,92 @@
+"""Metrics are valid OpenMetrics, follow the naming conventions, have bounded labels and say what the diagnosis says."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from lbtop.cli.serve import listen_address
+from lbtop.engine import diagnose
+from lbtop.faces.metrics import SnapshotCollector
+from lbtop.model.errors import LbtopError
+from lbtop.model.snapshot import Snapshot
+from tests.cli import frames
+from tests.corpus import CAPTURES
+from tests.readers import open_decoded
+
+CAPTURE = CAPTURES / "offload-lb-cookie-targets.pcap.gz"
+
+
+def exposed(snapshot: Snapshot) -> dict[str, list[tuple[dict[str, str], float]]]:
+    registry = CollectorRegistry()
+    registry.register(SnapshotCollector(lambda: snapshot))
+    text = generate_latest(registry).decode()
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def test_the_counts_are_the_diagnosis() -> None:
+    snapshot = diagnose(open_decoded(CAPTURE))
+    found = exposed(snapshot)
+    service = snapshot.services[0]
+    requests = {labels["target"]: value for labels, value in found["lbtop_target_requests_total"]}
+    assert requests == {target.target: target.requests for target in service.targets}
+    decided = {labels["mode"]: value for labels, value in found["lbtop_termination"]}
+    assert decided[service.termination.verdict.token] == 1 and sum(decided.values()) == 1
+    assert {labels["id"] for labels, _ in found["lbtop_findings"] if labels["id"]} == {f.id for f in snapshot.findings}
+
+
+@pytest.mark.parametrize("name", ["busy", "unknown", "hostile", "empty"])
+def test_made_up_frames_parse(name: str) -> None:
+    assert exposed(getattr(frames, name)())["lbtop_packets_total"]
+
+
+def test_names_follow_the_conventions() -> None:
+    for name in exposed(frames.busy()):
+        assert re.fullmatch(r"lbtop_[a-z_]+", name)
+        assert not re.search(r"_(ms|kb|percent|count)(_|$)", name), "base units, and counters end in _total"
+
+
+@pytest.mark.parametrize("text", ["9469", "localhost:x", ":", "1.2.3.4:70000"])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(LbtopError):
+        listen_address(text)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    command = [sys.executable, "-m", "lbtop", "serve", "--metrics", "127.0.0.1:0", str(CAPTURE)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    found = None
+    for line in process.stderr:
+        if found := re.search(r"http://\S+", line):
+            break
+    assert found
+    yield found[0], process
+    process.kill()
+    process.wait(5)
+
+
+def test_scraped_and_ended_in_order(server: tuple[str, subprocess.Popen[str]]) -> None:
+    url, process = server
+    deadline = time.monotonic() + 10
+    text = ""
+    while "lbtop_target_requests" not in text and time.monotonic() < deadline:
+        text = urllib.request.urlopen(url, timeout=5).read().decode()
+    assert "lbtop_target_requests" in text
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
