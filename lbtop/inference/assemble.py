@@ -19,8 +19,8 @@ from lbtop.inference.termination import infer_termination
 from lbtop.model.address import endpoint_text
 from lbtop.model.snapshot import Dependency, Detail, Service, Snapshot, SourceFrame
 from lbtop.model.text import SafeText, safe_text
-from lbtop.reconstruct.census import ENCRYPTED
 from lbtop.reconstruct.facts import Facts, ServiceFacts
+from lbtop.reconstruct.tallies import ENCRYPTED
 
 SIGNIFICANT = 0.01
 

@@ -1,4 +1,4 @@
-"""Who talks to whom: every endpoint that accepted a connection, with what roles are decided from.
+"""Who talks to whom: every endpoint that accepted a connection, and what each client address did there.
 
 Bounded: at most :data:`MAX_ENDPOINTS` endpoints, and of each the first :data:`MAX_CLIENTS` client addresses by name (the
 rest are counted). Counts are exact; only the list of names is cut.
@@ -6,230 +6,196 @@ rest are counted). Counts are exact; only the list of names is cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import ConnFlag, Protocol7, Rows
+from lbtop.model.observation import ConnFlag, Rows
+from lbtop.reconstruct.columns import Keys, Numbering, Numbers, first_seen, groups
+from lbtop.reconstruct.tallies import ClientTally, Endpoint, EndpointTally
 
 MAX_ENDPOINTS = 4096
 MAX_CLIENTS = 64
 MAX_NAMES = 16
-TLS_HANDSHAKE_BYTES = 2500
+SAMPLE = 512  # heads of a window that are asked for a name
+PROTOCOLS = 32
 
-Endpoint = tuple[int, int]
-"""Address number and port."""
+Counts = npt.NDArray[np.int64]
 
-WEB = (Protocol7.HTTP1, Protocol7.HTTP2, Protocol7.WEBSOCKET)
-ENCRYPTED = (Protocol7.TLS, Protocol7.QUIC, Protocol7.DTLS)
-
-
-@dataclass(slots=True, eq=False)
-class ClientTally:
-    """What one client address did at one endpoint."""
-
-    connections: int = 0
-    requests: int = 0
-    forwarded: int = 0  # requests that name somebody else as the client
-    proxied: int = 0  # connections that began with a PROXY header
-    checks: int = 0  # requests recognised as health checks
-    attempts: int = 0  # connections without a byte: probes, refused
-    connect_ns: int = 0  # sums over connections whose handshake was seen, for where the vantage is
-    ack_ns: int = 0
-    handshakes: int = 0
-
-    @property
-    def only_checks(self) -> bool:
-        """Nothing but health checks and probes came from here."""
-        return self.requests == 0 and self.checks + self.attempts > 0 and self.connections <= self.checks
+OF_ENDPOINTS = ("connections", "refused", "probes", "ended", "bytes_c", "bytes_s", "requests", "hellos", "unnamed", "named")
+OF_CLIENTS = ("connections", "requests", "forwarded", "proxied", "checks", "attempts", "connect_ns", "ack_ns", "handshakes")
 
 
-@dataclass(slots=True, eq=False)
-class EndpointTally:
-    """What is known about one address and port that accepts connections."""
-
-    connections: int = 0
-    datagrams: int = 0  # of these, flows of datagrams
-    proven: int = 0  # connections whose direction is certain
-    refused: int = 0
-    probes: int = 0
-    ended: int = 0
-    bytes_c: int = 0
-    bytes_s: int = 0
-    requests: int = 0
-    hellos: int = 0
-    first_ns: int = 0
-    protocols: dict[int, int] = field(default_factory=dict)
-    clients: dict[int, ClientTally] = field(default_factory=dict)
-    unnamed: int = 0  # connections from client addresses beyond the cap
-    names: dict[int, int] = field(default_factory=dict)  # SNI and Host, by string number
-
-    def of(self, client: int) -> ClientTally | None:
-        """The tally of a client address; None when the list of names is full."""
-        tally = self.clients.get(client)
-        if tally is None and len(self.clients) < MAX_CLIENTS:
-            tally = self.clients[client] = ClientTally()
-        return tally
-
-    def share_of(self, clients: set[int]) -> float:
-        """How much of the connections comes from these addresses, 0..1."""
-        mine = sum(part.connections for client, part in self.clients.items() if client in clients)
-        return mine / self.connections if self.connections else 0.0
-
-    @property
-    def usual_name(self) -> int:
-        return min(self.names, key=lambda name: (-self.names[name], name), default=0)
-
-    @property
-    def payload_s(self) -> float:
-        """What the server sent, less what its TLS handshakes take by experience; never less than a third."""
-        return max(self.bytes_s - TLS_HANDSHAKE_BYTES * self.hellos, self.bytes_s / 3)
-
-    @property
-    def encrypted(self) -> int:
-        """Connections that were seen to speak TLS, QUIC or DTLS."""
-        return max(self.hellos, sum(self.protocols.get(protocol, 0) for protocol in ENCRYPTED))
-
-    @property
-    def readable(self) -> int:
-        """Ended connections of a protocol in clear."""
-        opaque = (Protocol7.UNKNOWN, Protocol7.SSH, *ENCRYPTED)
-        return sum(count for protocol, count in self.protocols.items() if protocol not in opaque)
-
-    @property
-    def protocol(self) -> int:
-        """What most connections speak, as far as it was recognised."""
-        if self.requests or self.hellos:
-            return int(Protocol7.HTTP1 if self.requests >= self.hellos else Protocol7.TLS)
-        known = {p: n for p, n in self.protocols.items() if p != Protocol7.UNKNOWN}
-        return min(known, key=lambda p: (-known[p], p)) if known else int(Protocol7.UNKNOWN)
+def endpoint_keys(rows: Rows) -> Keys:
+    """The server's address number and port in one number."""
+    keys: Keys = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
+    return keys
 
 
-def groups(*columns: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
-    """Indices of equal rows of several columns, in order of first appearance (never of the numbers themselves)."""
-    if not len(columns[0]):
-        return
-    if all((column == column[0]).all() for column in columns):
-        yield tuple(int(column[0]) for column in columns), np.arange(len(columns[0]))
-        return
-    key = columns[0].astype(np.uint64)
-    bits = 8 * columns[0].itemsize
-    for column in columns[1:]:
-        width = 8 * column.itemsize
-        if bits + width > 64:
-            key, bits = np.unique(key, return_inverse=True)[1].astype(np.uint64), 32
-        key = (key << np.uint64(width)) | column
-        bits += width
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    for index in np.argsort(first, kind="stable"):
-        at = int(first[index])
-        yield tuple(int(column[at]) for column in columns), members[index]
-
-
-@dataclass(slots=True, eq=False)
 class Census:
-    """Endpoints in order of appearance. ``version`` grows when something happened that can change a role."""
+    """Endpoints are numbered in order of appearance. ``changes`` grows when one is new, or a client of it."""
 
-    endpoints: dict[Endpoint, EndpointTally] = field(default_factory=dict)
-    full: bool = False
-    version: int = 0
+    def __init__(self) -> None:
+        self.numbering = Numbering()
+        self.full = False
+        self.changes = 0
+        self._clients = Numbering()  # endpoint number and client address
+        self._endpoint: dict[str, Counts] = {name: np.zeros(0, np.int64) for name in OF_ENDPOINTS}
+        self._client: dict[str, Counts] = {name: np.zeros(0, np.int64) for name in OF_CLIENTS}
+        self._protocols = np.zeros((0, PROTOCOLS), np.int64)
+        self._names: dict[int, dict[int, int]] = {}
+        self._view: dict[Endpoint, EndpointTally] | None = None
 
-    def endpoint(self, address: int, port: int) -> EndpointTally | None:
-        tally = self.endpoints.get((address, port))
-        if tally is None:
-            if len(self.endpoints) >= MAX_ENDPOINTS:
-                self.full = True
-                return None
-            tally = self.endpoints[address, port] = EndpointTally()
-            self.version += 1
-        return tally
+    def fold(self, window: dict[str, Rows], checks: npt.NDArray[np.bool_]) -> dict[str, Numbers]:
+        """Counts a window. Returns for every row of every table the number of its endpoint, -1 for none."""
+        self._view = None
+        places = {}
+        for table, rows in window.items():
+            keys = endpoint_keys(rows)
+            places[table] = self.numbering.of(keys)
+            if table == "opened" or table == "connections":
+                unknown = places[table] < 0
+                if table == "connections":
+                    unknown &= rows["first_data_ns"] == 0
+                if unknown.any():
+                    self._add_endpoints(first_seen(keys[unknown]))
+                    places[table] = self.numbering.of(keys)
+        self._fold_opened(window["opened"], places["opened"])
+        self._fold_connections(window["connections"], places["connections"])
+        self._fold_requests(window["requests"], places["requests"], checks)
+        self._sum("hellos", places["handshakes"])
+        self._add_names(places["handshakes"][:SAMPLE], window["handshakes"]["sni"][:SAMPLE])
+        proxies = window["proxies"]
+        self._sum_clients("proxied", self._pairs(places["proxies"], proxies["client"], False))
+        return places
 
-    def add_opened(self, opened: Rows) -> None:
-        """Connections that carried a byte."""
-        for (address, port), rows in groups(opened["server"], opened["server_port"]):
-            tally = self.endpoint(address, port)
-            if tally is None:
-                continue
-            part = opened[rows]
-            if not tally.connections:
-                tally.first_ns = int(part["at_ns"].min())
-            tally.connections += len(part)
-            tally.datagrams += int(np.count_nonzero(part["proto"] == 17))
-            tally.proven += int(np.count_nonzero(part["orientation"] > 1))
-            known = len(tally.clients)
-            for (client,), members in groups(part["client"]):
-                named = tally.of(client)
-                if named is None:
-                    tally.unnamed += len(members)
-                else:
-                    named.connections += len(members)
-            self.version += len(tally.clients) != known
+    def _fold_opened(self, rows: Rows, places: Numbers) -> None:
+        self._sum("connections", places)
+        pairs = self._pairs(places, rows["client"], True)
+        self._sum_clients("connections", pairs)
+        self._sum("unnamed", places[pairs < 0])
 
-    def add_requests(self, requests: Rows, checks: npt.NDArray[np.bool_]) -> None:
-        for (address, port, client), rows in groups(requests["server"], requests["server_port"], requests["client"]):
-            tally = self.endpoints.get((address, port))
-            if tally is None:
-                continue
-            part = requests[rows]
-            checked = int(np.count_nonzero(checks[rows]))
-            tally.requests += len(part) - checked
-            _count_names(tally, part["host"][~checks[rows]])
-            named = tally.of(client)
-            if named is not None:
-                named.checks += checked
-                named.requests += len(part) - checked
-                named.forwarded += int(np.count_nonzero((part["forwarded_count"] > 0) & ~checks[rows]))
+    def _fold_requests(self, rows: Rows, places: Numbers, checks: npt.NDArray[np.bool_]) -> None:
+        wanted = ~checks
+        self._sum("requests", places[wanted])
+        sample = np.flatnonzero(wanted)[:SAMPLE]
+        self._add_names(places[sample], rows["host"][sample])
+        pairs = self._pairs(places, rows["client"], False)
+        self._sum_clients("checks", pairs[checks])
+        self._sum_clients("requests", pairs[wanted])
+        self._sum_clients("forwarded", pairs[wanted & (rows["forwarded_count"] > 0)])
 
-    def add_handshakes(self, handshakes: Rows) -> None:
-        for (address, port), rows in groups(handshakes["server"], handshakes["server_port"]):
-            tally = self.endpoints.get((address, port))
-            if tally is not None:
-                tally.hellos += len(rows)
-                _count_names(tally, handshakes["sni"][rows])
+    def _fold_connections(self, rows: Rows, places: Numbers) -> None:
+        """Ends of connections, and attempts without a byte."""
+        if not len(rows):
+            return
+        empty = rows["first_data_ns"] == 0
+        refused = (rows["flags"] & ConnFlag.REFUSED) != 0
+        self._sum("refused", places[refused])
+        self._sum("probes", places[empty & ~refused])
+        self._sum("ended", places)
+        self._sum("bytes_c", places, rows["bytes_c"])
+        self._sum("bytes_s", places, rows["bytes_s"])
+        known = (places >= 0) & ~empty
+        protocol = np.minimum(rows["protocol7"][known], PROTOCOLS - 1)
+        flat = np.bincount(places[known].astype(np.intp) * PROTOCOLS + protocol, minlength=self._protocols.size)
+        self._protocols += flat.reshape(self._protocols.shape)
+        pairs = self._pairs(places, rows["client"], True)
+        self._sum_clients("attempts", pairs[empty])
+        connect_ns, ack_ns = rows["connect_ns"], rows["ack_ns"]
+        timed = (connect_ns > 0) & (ack_ns > 0)
+        if timed.any():
+            self._sum_clients("handshakes", pairs[timed])
+            self._sum_clients("connect_ns", pairs[timed], connect_ns[timed])
+            self._sum_clients("ack_ns", pairs[timed], ack_ns[timed])
 
-    def add_proxies(self, proxies: Rows) -> None:
-        for (address, port, client), rows in groups(proxies["server"], proxies["server_port"], proxies["client"]):
-            tally = self.endpoints.get((address, port))
-            named = tally.of(client) if tally is not None else None
-            if named is not None:
-                named.proxied += len(rows)
+    def _sum(self, name: str, places: Numbers, amounts: npt.NDArray[np.integer] | None = None) -> None:
+        _add(self._endpoint[name], places, amounts)
 
-    def add_connections(self, connections: Rows) -> None:
-        """Ends of connections; those without a byte only at ports where they can matter (see :meth:`attempted`)."""
-        for (address, port), rows in groups(connections["server"], connections["server_port"]):
-            part = connections[rows]
-            empty = part["first_data_ns"] == 0
-            tally = self.endpoints.get((address, port))
-            if tally is None:
-                if not empty.any():
-                    continue
-                tally = self.endpoint(address, port)
-                if tally is None:
-                    continue
-            refused = (part["flags"] & ConnFlag.REFUSED) != 0
-            tally.refused += int(np.count_nonzero(refused))
-            tally.probes += int(np.count_nonzero(empty & ~refused))
-            tally.ended += len(part)
-            tally.bytes_c += int(part["bytes_c"].sum())
-            tally.bytes_s += int(part["bytes_s"].sum())
-            for (protocol,), members in groups(part["protocol7"][~empty]):
-                tally.protocols[protocol] = tally.protocols.get(protocol, 0) + len(members)
-            for (client,), members in groups(part["client"]):
-                named = tally.of(client)
-                if named is None:
-                    continue
-                mine = part[members]
-                timed = (mine["connect_ns"] > 0) & (mine["ack_ns"] > 0)
-                named.attempts += int(np.count_nonzero(mine["first_data_ns"] == 0))
-                named.handshakes += int(np.count_nonzero(timed))
-                named.connect_ns += int(mine["connect_ns"][timed].sum())
-                named.ack_ns += int(mine["ack_ns"][timed].sum())
+    def _sum_clients(self, name: str, pairs: Numbers, amounts: npt.NDArray[np.integer] | None = None) -> None:
+        _add(self._client[name], pairs, amounts)
+
+    def _add_endpoints(self, keys: Keys) -> None:
+        room = MAX_ENDPOINTS - len(self.numbering)
+        if len(keys) > room:
+            self.full = True
+            keys = keys[:room]
+        self.numbering.add(keys)
+        self.changes += len(keys)
+        self._endpoint = {name: _longer(counts, len(self.numbering)) for name, counts in self._endpoint.items()}
+        wider = np.zeros((len(self.numbering), PROTOCOLS), np.int64)
+        wider[: len(self._protocols)] = self._protocols
+        self._protocols = wider
+
+    def _pairs(self, places: Numbers, clients: npt.NDArray[np.uint32], add: bool) -> Numbers:
+        """The number of every row's endpoint and client together; new ones are added while there is room."""
+        keys = (places.astype(np.uint64) << np.uint64(32)) | clients
+        keys[places < 0] = np.iinfo(np.uint64).max
+        pairs = self._clients.of(keys)
+        if not add:
+            return pairs
+        unknown = (pairs < 0) & (places >= 0)
+        if not unknown.any():
+            return pairs
+        named = self._endpoint["named"]
+        fresh = []
+        for key in first_seen(keys[unknown & (named[places] < MAX_CLIENTS)]).tolist():
+            if named[key >> 32] < MAX_CLIENTS:
+                named[key >> 32] += 1
+                fresh.append(key)
+        if fresh:
+            self._clients.add(np.array(fresh, np.uint64))
+            self.changes += len(fresh)
+            self._client = {name: _longer(counts, len(self._clients)) for name, counts in self._client.items()}
+            pairs = self._clients.of(keys)
+        return pairs
+
+    def _add_names(self, places: Numbers, names: npt.NDArray[np.uint32]) -> None:
+        for (place, name), rows in groups(places.astype(np.uint32), names):
+            if name > 1 and place < len(self.numbering):
+                counts = self._names.setdefault(place, {})
+                if name in counts or len(counts) < MAX_NAMES:
+                    counts[name] = counts.get(name, 0) + len(rows)
+
+    @property
+    def total(self) -> int:
+        """Connections counted so far."""
+        return int(self._endpoint["connections"].sum())
+
+    @property
+    def endpoints(self) -> dict[Endpoint, EndpointTally]:
+        """Everything known, in order of appearance."""
+        if self._view is None:
+            self._view = self._tallies()
+        return self._view
+
+    def _tallies(self) -> dict[Endpoint, EndpointTally]:
+        of_endpoints = {name: counts.tolist() for name, counts in self._endpoint.items() if name != "named"}
+        tallies: list[EndpointTally] = []
+        view: dict[Endpoint, EndpointTally] = {}
+        for number, key in enumerate(self.numbering.keys.tolist()):
+            tally = EndpointTally(**{name: counts[number] for name, counts in of_endpoints.items()})
+            protocols = self._protocols[number]
+            tally.protocols = {int(protocol): int(protocols[protocol]) for protocol in np.flatnonzero(protocols)}
+            tally.names = self._names.get(number, {})
+            tallies.append(tally)
+            view[key >> 16, key & 0xFFFF] = tally
+        of_clients = {name: counts.tolist() for name, counts in self._client.items()}
+        for number, key in enumerate(self._clients.keys.tolist()):
+            part = ClientTally(**{name: counts[number] for name, counts in of_clients.items()})
+            tallies[key >> 32].clients[key & 0xFFFFFFFF] = part
+        return view
 
 
-def _count_names(tally: EndpointTally, names: npt.NDArray[np.uint32]) -> None:
-    for (name,), rows in groups(names):
-        if name > 1 and (name in tally.names or len(tally.names) < MAX_NAMES):
-            tally.names[name] = tally.names.get(name, 0) + len(rows)
+def _longer(counts: Counts, size: int) -> Counts:
+    longer = np.zeros(size, np.int64)
+    longer[: len(counts)] = counts
+    return longer
+
+
+def _add(counts: Counts, numbers: Numbers, amounts: npt.NDArray[np.integer] | None) -> None:
+    """Adds one, or an amount, per row; rows numbered -1 are left out."""
+    if not len(numbers) or not len(counts):
+        return
+    # Doubles hold sums below 2^53 exactly, far more than one window carries.
+    weights = None if amounts is None else amounts.astype(np.float64)
+    counts += np.bincount(numbers + 1, weights, len(counts) + 1)[1:].astype(np.int64)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lbtop.model.judgement import Evidence
-from lbtop.reconstruct.census import ClientTally, EndpointTally
+from lbtop.reconstruct.tallies import ClientTally, EndpointTally
 
 FEW = 8
 """At most so many addresses can be taken for balancer nodes on their number alone."""

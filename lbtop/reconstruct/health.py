@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lbtop import catalog
 from lbtop.model.observation import Interner, ProxyFlag, ReqFlag, Rows
-from lbtop.reconstruct.census import groups
+from lbtop.reconstruct.columns import groups
 
 Mask = npt.NDArray[np.bool_]
 Habit = tuple[int, int, int, int]

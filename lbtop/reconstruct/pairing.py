@@ -16,12 +16,16 @@ import numpy.typing as npt
 
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Rows, empty
-from lbtop.reconstruct.census import Endpoint, EndpointTally, groups
+from lbtop.reconstruct.census import Census
+from lbtop.reconstruct.columns import groups
 from lbtop.reconstruct.facts import PairFacts
+from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
+CARRIED = ("opened", "handshakes", "requests")
 KEPT_ROWS = 2048
 """So many rows are carried over to the next window, for pairs that lie across its edge."""
 
+SAMPLE = 4096
 NEAR_NS = 2_000_000_000
 MAX_LINKS = 4096
 MAX_NAMES = 64
@@ -76,20 +80,33 @@ class Links:
 
     links: dict[tuple[Endpoint, Endpoint], Link] = field(default_factory=dict)
     version: int = 0
-    opened: Rows = field(default_factory=lambda: empty("opened"))  # the last rows of the windows before
-    handshakes: Rows = field(default_factory=lambda: empty("handshakes"))
-    requests: Rows = field(default_factory=lambda: empty("requests"))
+    changes: int = -1  # of the census, when it was last asked
+    relayed: bool = False  # some endpoint has clients that another has not
+    kept: dict[str, Rows] = field(default_factory=lambda: {table: empty(table) for table in CARRIED})  # the last rows before
 
-    def fold(self, window: Mapping[str, Rows]) -> None:
-        opened = _joined(self.opened, window["opened"])
-        if len({*zip(opened["server"][:4096].tolist(), opened["server_port"][:4096].tolist(), strict=True)}) > 1:
-            self._fold_randoms(_joined(self.handshakes, window["handshakes"]), opened)
-            self._fold_sequences(opened)
-            self._fold_headers(window["proxies"], opened)
-            self._fold_heads(_joined(self.requests, window["requests"]), window["responses"])
-        self.opened = opened[-KEPT_ROWS:].copy()
-        self.handshakes = _joined(self.handshakes, window["handshakes"])[-KEPT_ROWS:].copy()
-        self.requests = _joined(self.requests, window["requests"])[-KEPT_ROWS:].copy()
+    def fold(self, window: Mapping[str, Rows], census: Census) -> None:
+        """Looks for pairs: in a sample first, and in the whole window when there are any, or were any before."""
+        if len(census.numbering) < 2:
+            return
+        if self.changes != census.changes:
+            self.changes, self.relayed = census.changes, _may_be_relayed(census.endpoints)
+        if not self.links and max(len(window[table]) for table in CARRIED) > SAMPLE:
+            self._fold({table: rows[:SAMPLE] for table, rows in window.items()}, census)
+            self.kept = {table: empty(table) for table in CARRIED}
+            if not self.links:
+                return
+            self.links.clear()
+        self._fold(window, census)
+
+    def _fold(self, window: Mapping[str, Rows], census: Census) -> None:
+        joined = {table: _joined(self.kept[table], window[table]) for table in CARRIED}
+        self._fold_sequences(joined["opened"])
+        if self.relayed or self.links:
+            self._fold_randoms(joined["handshakes"], joined["opened"])
+            self._fold_headers(window["proxies"], joined["opened"])
+            self._fold_heads(joined["requests"], window["responses"])
+            self._fold_forwarded(window["requests"], window["opened"], census.endpoints)
+        self.kept = {table: rows[-KEPT_ROWS:].copy() for table, rows in joined.items()}
 
     def _add(self, mark: str, front: Rows, back: Rows) -> None:
         """Counts pairs given as parallel rows that hold both ends' addresses and ports."""
@@ -179,10 +196,10 @@ class Links:
 
     def _edge(self, table: str) -> int:
         """The last sequence number that was paired already."""
-        kept: Rows = getattr(self, table)
+        kept = self.kept[table]
         return int(kept["seq"][-1]) if len(kept) else -1
 
-    def add_forwarded(self, requests: Rows, opened: Rows, endpoints: Mapping[Endpoint, EndpointTally]) -> None:
+    def _fold_forwarded(self, requests: Rows, opened: Rows, endpoints: Mapping[Endpoint, EndpointTally]) -> None:
         """Requests whose forwarded address is a client of some other endpoint in view."""
         named = requests[requests["forwarded0"] > 0]
         if not len(named):
@@ -218,6 +235,12 @@ class Links:
         return {
             pair: link for pair, link in held.items() if link.pairs >= ENOUGH or link.proofs or link.forwarded == best[pair[1]]
         }
+
+
+def _may_be_relayed(endpoints: Mapping[Endpoint, EndpointTally]) -> bool:
+    """A proxy's back has another client than its front. Where all endpoints have the same ones, packets can only be forwarded."""
+    serving = [tally for tally in endpoints.values() if tally.connections]
+    return any(tally.unnamed or tally.clients.keys() != serving[0].clients.keys() for tally in serving)
 
 
 def _weight(link: Link | None) -> int:

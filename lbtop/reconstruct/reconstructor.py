@@ -10,64 +10,72 @@ the rows are handed to the ledgers of the service they belong to.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from lbtop.model.observation import TABLES, Batch, Interner, Rows, SourceStats, empty
-from lbtop.reconstruct.census import Census, Endpoint
+from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, ServiceFacts
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.pairing import Links
 from lbtop.reconstruct.roles import Leg, Overrides, Roles, decide
 from lbtop.reconstruct.split import Router
+from lbtop.reconstruct.tallies import Endpoint
 from lbtop.reconstruct.vantage import vantage_of
 
 WINDOW_ROWS = 32_768
+MORE = 1.5
+UDP = 17
 
 Window = dict[str, Rows]
 
 
-@dataclass(slots=True, eq=False)
 class _State:
     """All that is remembered; a deep copy of it answers a question without changing the answer to the next."""
 
-    census: Census = field(default_factory=Census)
-    links: Links = field(default_factory=Links)
-    roles: Roles = field(default_factory=Roles)
-    health: HealthChecks = field(default_factory=HealthChecks)
-    ledgers: list[Ledgers] = field(default_factory=list)
-    detail: bool = False
-    connections: int = 0
-    from_start: int = 0
-    first_ns: int = 0
-    last_ns: int = 0
+    def __init__(self, detail: bool) -> None:
+        self.census = Census()
+        self.links = Links()
+        self.roles = Roles()
+        self.router = Router(self.roles, self.census.numbering.keys)
+        self.health = HealthChecks()
+        self.ledgers: list[Ledgers] = []
+        self.detail = detail
+        self.decided = (0, 0, 0)
+        self.connections = 0
+        self.from_start = 0
+        self.first_ns = 0
+        self.last_ns = 0
 
     def fold(self, window: Window, strings: Interner, addresses: Interner, overrides: Overrides) -> None:
-        opened, connections = window["opened"], window["connections"]
+        opened = window["opened"]
         self.connections += len(opened)
-        self.from_start += int(np.count_nonzero((opened["syn_ns"] > 0) | (opened["proto"] == 17)))
+        self.from_start += int(np.count_nonzero((opened["syn_ns"] > 0) | (opened["proto"] == UDP)))
         for rows in window.values():
             if len(rows):
                 first_ns = int(rows["at_ns"][0])
                 self.first_ns = min(self.first_ns or first_ns, first_ns)
-                self.last_ns = max(self.last_ns, int(rows["at_ns"].max()))
+                self.last_ns = max(self.last_ns, int(rows["at_ns"][-1]))
         checks = self.health.requests(window["requests"], window["proxies"], strings)
-        self.census.add_opened(opened)
-        self.census.add_requests(window["requests"], checks)
-        self.census.add_handshakes(window["handshakes"])
-        self.census.add_proxies(window["proxies"])
-        self.census.add_connections(connections)
-        self.links.fold(window)
-        self.links.add_forwarded(window["requests"], opened, self.census.endpoints)
+        places = self.census.fold(window, checks)
+        self.links.fold(window, self.census)
+        self._decide(opened, overrides)
+        for number, part in self.router.split(window, places, self.health, strings, addresses):
+            for name in Ledgers.__slots__:
+                getattr(self.ledgers[number], name).fold(part)
+        self.health.forget(window["connections"]["conn"])
+
+    def _decide(self, opened: Rows, overrides: Overrides) -> None:
+        """Decides the roles anew when something has happened that can change them, or there is half as much again to go by."""
+        changes, version, total = self.decided
+        if (self.census.changes, self.links.version) == (changes, version) and self.census.total < MORE * total:
+            return
+        self.decided = self.census.changes, self.links.version, self.census.total
         decide(self.census, self.links, self.roles, overrides, opened)
+        self.router = Router(self.roles, self.census.numbering.keys)
         while len(self.ledgers) < len(self.roles.services):
             self.ledgers.append(Ledgers())
             self.ledgers[-1].history.enabled = self.detail
-        for number, part in Router(self.roles, self.health, strings, addresses).split(window):
-            for name in Ledgers.__slots__:
-                getattr(self.ledgers[number], name).fold(part)
-        self.health.forget(connections["conn"])
 
 
 class Reconstructor:
@@ -75,7 +83,7 @@ class Reconstructor:
 
     def __init__(self, overrides: Overrides | None = None, detail: bool = False) -> None:
         self.overrides = overrides or Overrides()
-        self._state = _State(detail=detail)
+        self._state = _State(detail)
         self._pending: dict[str, list[Rows]] = {table: [] for table in TABLES}
         self._next_cut = WINDOW_ROWS
         self._strings: Interner | None = None
@@ -89,7 +97,7 @@ class Reconstructor:
             if len(rows):
                 self._pending[table].append(rows)
                 last = max(last, int(rows["seq"][-1]))
-        while last >= self._next_cut:
+        while last >= self._next_cut - 1:
             self._fold_until(self._next_cut)
             self._next_cut += WINDOW_ROWS
         if batch.final:

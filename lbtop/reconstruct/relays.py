@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import Protocol7, Rows
-from lbtop.reconstruct.census import ENCRYPTED, WEB, Endpoint, EndpointTally
 from lbtop.reconstruct.feeders import FEW
 from lbtop.reconstruct.pairing import Link
+from lbtop.reconstruct.tallies import ENCRYPTED, WEB, ClientTally, Endpoint, EndpointTally
 
 Serving = dict[Endpoint, EndpointTally]
 
@@ -64,10 +64,9 @@ class Group:
             for name, count in tally.names.items():
                 whole.names[name] = whole.names.get(name, 0) + count
             for client, part in tally.clients.items():
-                mine = whole.of(client)
-                if mine is not None:
-                    mine.connections += part.connections
-                    mine.forwarded += part.forwarded
+                mine = whole.clients.setdefault(client, ClientTally())
+                mine.connections += part.connections
+                mine.forwarded += part.forwarded
         return whole
 
 

@@ -13,10 +13,11 @@ from enum import IntEnum
 
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Rows
-from lbtop.reconstruct.census import Census, Endpoint, EndpointTally
+from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders
 from lbtop.reconstruct.pairing import Chains, Links
 from lbtop.reconstruct.relays import dependencies, guesses
+from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
 MAX_SERVICES = 256
 MAX_TARGETS = 1024

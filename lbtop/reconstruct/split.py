@@ -3,79 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import TABLES, Interner, Rows, empty
+from lbtop.reconstruct.columns import Keys, Numbers
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.roles import Leg, Roles
 from lbtop.reconstruct.window import ServiceWindow
 
-
-def endpoint_keys(rows: Rows) -> npt.NDArray[np.uint64]:
-    """The server's address number and port in one number."""
-    keys: npt.NDArray[np.uint64] = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
-    return keys
+NOBODY = -1
 
 
-@dataclass(slots=True, eq=False)
 class Router:
-    """The roles as sorted arrays, for one window."""
+    """The roles as arrays, by the census' endpoint numbers (the last entry is for rows of no endpoint)."""
 
-    roles: Roles
-    health: HealthChecks
-    strings: Interner
-    addresses: Interner
-    _keys: npt.NDArray[np.uint64] = field(init=False)
-    _service: npt.NDArray[np.int32] = field(init=False)  # -1: no service
-    _target: npt.NDArray[np.int32] = field(init=False)  # -1: front leg
-
-    def __post_init__(self) -> None:
-        known = []
-        for (address, port), (service, target) in self.roles.place.items():
-            leg = self.roles.legs.get((address, port))
+    def __init__(self, roles: Roles, endpoints: Keys) -> None:
+        count = len(endpoints)
+        self.proxies = roles.proxies
+        self._services = len(roles.services)
+        self._service = np.full(count + 1, NOBODY, np.int32)
+        self._target = np.full(count + 1, NOBODY, np.int32)  # of a front: nobody
+        for number, key in enumerate(endpoints.tolist()):
+            endpoint = key >> 16, key & 0xFFFF
+            service, target = roles.place.get(endpoint, (NOBODY, NOBODY))
+            leg = roles.legs.get(endpoint)
             if leg is Leg.TARGET and target >= 0:
-                known.append(((address << 16) | port, service, target))
+                self._service[number], self._target[number] = service, target
             elif leg is Leg.FRONT:
-                known.append(((address << 16) | port, service, -1))
-        known.sort()
-        self._keys = np.array([key for key, _, _ in known] + [2**63], np.uint64)
-        self._service = np.array([service for _, service, _ in known] + [-1], np.int32)
-        self._target = np.array([target for _, _, target in known] + [-1], np.int32)
+                self._service[number] = service
 
-    def split(self, window: dict[str, Rows]) -> Iterator[tuple[int, ServiceWindow]]:
+    def split(
+        self, window: dict[str, Rows], places: dict[str, Numbers], health: HealthChecks, strings: Interner, addresses: Interner
+    ) -> Iterator[tuple[int, ServiceWindow]]:
         """The service's number and its part of the window, for every service with rows in it."""
-        places = {table: self._places(rows) for table, rows in window.items() if len(rows)}
-        present = np.zeros(len(self.roles.services) + 1, np.bool_)
+        present = np.zeros(self._services + 1, np.bool_)
         for place in places.values():
-            present[self._service[place]] = True
+            present[self._service[np.flatnonzero(np.bincount(place + 1, minlength=len(self._service))) - 1]] = True
         for number in np.flatnonzero(present[:-1]).tolist():
-            yield number, self._part(number, window, places)
+            part = ServiceWindow({}, {}, {}, {}, strings, addresses, self.proxies)
+            at_back = (self._service == number) & (self._target >= 0)
+            at_front = (self._service == number) & (self._target < 0)
+            for table in TABLES:
+                self._take(part, table, window[table], places[table], at_back, at_front)
+                part.health[table] = health.of_connections(part.back[table]["conn"])
+            yield number, part
 
-    def _places(self, rows: Rows) -> npt.NDArray[np.intp]:
-        """Index into the sorted arrays for every row; the last one for rows of no service."""
-        keys = endpoint_keys(rows)
-        found = np.searchsorted(self._keys, keys)
-        return np.where(self._keys[found] == keys, found, len(self._keys) - 1)
-
-    def _part(self, number: int, window: dict[str, Rows], places: dict[str, npt.NDArray[np.intp]]) -> ServiceWindow:
-        part = ServiceWindow(
-            back={}, front={}, target={}, health={}, strings=self.strings, addresses=self.addresses, proxies=self.roles.proxies
-        )
-        mine = self._service == number
-        at_back, at_front = mine & (self._target >= 0), mine & (self._target < 0)
-        for table in TABLES:
-            place = places.get(table)
-            back = front = empty(table)
-            target = np.zeros(0, np.uint16)
-            if place is not None:
-                chosen = at_back[place]
-                back = window[table] if chosen.all() else window[table][chosen]
-                target = self._target[place[chosen]].astype(np.uint16)
-                if at_front.any():
-                    front = window[table][at_front[place]]
-            part.back[table], part.front[table], part.target[table] = back, front, target
-            part.health[table] = self.health.of_connections(back["conn"])
-        return part
+    def _take(
+        self,
+        part: ServiceWindow,
+        table: str,
+        rows: Rows,
+        place: Numbers,
+        at_back: npt.NDArray[np.bool_],
+        at_front: npt.NDArray[np.bool_],
+    ) -> None:
+        part.back[table] = part.front[table] = empty(table)
+        part.target[table] = np.zeros(0, np.uint16)
+        if not len(rows):
+            return
+        chosen = at_back[place]
+        if chosen.all():
+            part.back[table], part.target[table] = rows, self._target[place].astype(np.uint16)
+            return
+        part.back[table], part.target[table] = rows[chosen], self._target[place[chosen]].astype(np.uint16)
+        if at_front.any():
+            part.front[table] = rows[at_front[place]]

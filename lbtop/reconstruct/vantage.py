@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Set
 
 from lbtop.model.judgement import Evidence
-from lbtop.reconstruct.census import Census, Endpoint, EndpointTally
+from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.roles import Leg, Overrides, Roles
+from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
 NEARLY_ALL = 0.95
 AT_ONCE = 0.1

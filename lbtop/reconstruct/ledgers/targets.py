@@ -215,7 +215,8 @@ class TargetLedger:
     @property
     def live(self) -> Counts:
         """Connections that carried data and have not ended."""
-        return np.maximum(self.connections - self.ended, 0)
+        live: Counts = np.maximum(self.connections - self.ended, 0)
+        return live
 
     @property
     def resets(self) -> Counts:

@@ -1,0 +1,71 @@
+"""Grouping rows by columns, and numbering what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+FEW = 8
+
+Keys = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.int32]
+
+
+def groups(*columns: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
+    """Indices of equal rows of several columns, in order of first appearance (never of the numbers themselves)."""
+    if not len(columns[0]):
+        return
+    if all((column == column[0]).all() for column in columns):
+        yield tuple(int(column[0]) for column in columns), np.arange(len(columns[0]))
+        return
+    key = columns[0].astype(np.uint64)
+    bits = 8 * columns[0].itemsize
+    for column in columns[1:]:
+        width = 8 * column.itemsize
+        if bits + width > 64:
+            key, bits = np.unique(key, return_inverse=True)[1].astype(np.uint64), 32
+        key = (key << np.uint64(width)) | column
+        bits += width
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    for index in np.argsort(first, kind="stable"):
+        at = int(first[index])
+        yield tuple(int(column[at]) for column in columns), members[index]
+
+
+class Numbering:
+    """Dense numbers for 64-bit keys, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.keys: Keys = np.zeros(0, np.uint64)  # by number
+        self._sorted: Keys = np.zeros(0, np.uint64)
+        self._numbers: Numbers = np.zeros(0, np.int32)  # of the sorted keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def of(self, keys: Keys) -> Numbers:
+        """The number of every key, -1 for unknown ones."""
+        numbers = np.full(len(keys), -1, np.int32)
+        if not len(keys) or not len(self.keys):
+            return numbers
+        if len(self.keys) <= FEW:  # a comparison each is cheaper than a search
+            for number, key in enumerate(self.keys):
+                numbers[keys == key] = number
+            return numbers
+        place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        return np.where(self._sorted[place] == keys, self._numbers[place], numbers)
+
+    def add(self, keys: Keys) -> None:
+        """Numbers further keys, none of which is known yet."""
+        self.keys = np.concatenate([self.keys, keys])
+        order = np.argsort(self.keys, kind="stable")
+        self._sorted, self._numbers = self.keys[order], order.astype(np.int32)
+
+
+def first_seen(keys: Keys) -> Keys:
+    """The distinct keys in order of first appearance."""
+    distinct, first = np.unique(keys, return_index=True)
+    return distinct[np.argsort(first, kind="stable")]
