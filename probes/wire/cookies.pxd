@@ -33,6 +33,7 @@ cdef class Cookies:
     cdef Buffer buffer
     cdef Tables tables
     cdef uint8_t[::1] kinds
+    cdef bint asks                # the catalogue can decode values
     cdef dict named               # (name, hash of value) -> the target a value names
     cdef dict strangers           # name -> values that named nothing
     cdef Found found[MOST_COOKIES]
@@ -51,6 +52,7 @@ cdef class Cookies:
     cdef CookieRow *_row(self, Conn *conn, int64_t ts_ns, uint64_t request, uint32_t name, Py_ssize_t value,
                          Py_ssize_t end) except NULL nogil
     cdef int _present(self, uint32_t pending, uint32_t name, uint64_t value, bint session) except -1 nogil
+    cdef bint _may_name(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _attributes(self, CookieRow *row, int64_t ts_ns, Py_ssize_t at, Py_ssize_t end) except -1 nogil
     cdef int _classify(self, uint32_t name) except -1
     cdef int _classify_agent(self, uint32_t agent) except -1

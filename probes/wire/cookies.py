@@ -29,6 +29,7 @@ class Cookies:
         self.buffer = context.buffer
         self.tables = context.tables
         self.kinds = np.zeros(self.tables.strings.cap + 1, np.uint8)
+        self.asks = context.recognition.decode is not None
         self.named = {}
         self.strangers = {}
 
@@ -94,7 +95,7 @@ class Cookies:
                 if not row.flags & CK_CUT:
                     if pending:
                         self._present(pending, name, row.value, row.flags & CK_SESSION != 0)
-                    if kind & S_DECODES:
+                    if kind & S_DECODES or self._may_name(equals + 1, last):
                         with cython.gil:
                             self._decode(row, equals + 1, last - equals - 1)
                 self.count += 1
@@ -146,7 +147,7 @@ class Cookies:
                 self.found[self.sessions].offset = equals + 1
                 self.found[self.sessions].length = stop - equals - 1
                 self.sessions += 1
-        if kind & S_DECODES and not cut:
+        if (kind & S_DECODES or self._may_name(equals + 1, stop)) and not cut:
             with cython.gil:
                 self._decode(row, equals + 1, stop - equals - 1)
         self.count += 1
@@ -195,6 +196,16 @@ class Cookies:
         if entry.presented < PRESENTED:
             entry.presented += 1
         return 0
+
+    def _may_name(self, offset, end):
+        """Could the value name a target although its cookie's name says nothing (Envoy's base64 of an address, a URL)?"""
+        first: cython.int
+        if not self.asks or end - offset < 12 or end - offset > 96:
+            return False
+        first = self.buffer.u8[offset]
+        if first == 0x68:
+            return starts_folded(self.buffer, offset, end, b"http:", 5) or starts_folded(self.buffer, offset, end, b"https:", 6)
+        return first == 0x4D or first == 0x4E or first == 0x4F or first == 0x43 or first == 0x57
 
     def _attributes(self, row, ts_ns, at, end):
         """Flags and lifetime from what follows the value. Max-Age wins over Expires (RFC 6265 section 4.1.2.2)."""
@@ -286,6 +297,6 @@ class Cookies:
                 self.named.clear()
             self.named[key] = found
         if found[0]:
-            row.flags |= CK_DISCLOSES
+            row.flags |= CK_DISCLOSES | CK_BALANCER
             row.names, row.names_port, row.decoder = found
         return 0

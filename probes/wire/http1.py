@@ -17,7 +17,7 @@ from cython.cimports.lbtop.probes.wire.flags import (
 )  # fmt: skip
 from cython.cimports.lbtop.probes.wire.names import (
     H_ACCEPT_ENCODING, H_API_KEY, H_AUTHORIZATION, H_CONNECTION, H_CONTENT_LENGTH, H_CONTENT_TYPE, H_COOKIE, H_FORWARDED,
-    H_HOST, H_LOCATION, H_ORIGIN, H_REAL_IP, H_REFERER, H_REQUEST_ID, H_SEC_CH_UA, H_SEC_FETCH_SITE, H_SERVER,
+    H_HOST, H_LOCATION, H_ORIGIN, H_OTHER, H_REAL_IP, H_REFERER, H_REQUEST_ID, H_SEC_CH_UA, H_SEC_FETCH_SITE, H_SERVER,
     H_SET_COOKIE, H_TLS, H_TRACE_ID, H_TRANSFER_ENCODING, H_UPGRADE, H_UPGRADE_INSECURE, H_USER_AGENT, H_VIA,
     H_X_FORWARDED_FOR, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO,
 )  # fmt: skip
@@ -175,7 +175,6 @@ class Http1:
                 )  # fmt: skip
         row.cookies = self.cookies.count
         row.flags |= self.cookies.flags
-        self.cookies.secrets(conn, ts_ns, SENT_BY_CLIENT)
         for i in range(self.count):
             line = cython.address(self.lines[i])
             code = line.code
@@ -183,6 +182,7 @@ class Http1:
                 self.secrets.authorization(conn, ts_ns, self._shown(line.name, line.name_end), line.value, line.value_end)
             elif code == H_API_KEY:
                 self.secrets.api_key(conn, ts_ns, self._shown(line.name, line.name_end), line.value, line.value_end)
+        self.cookies.secrets(conn, ts_ns, SENT_BY_CLIENT)
         query = find_byte(self.buffer, target, target_end, 0x3F)
         if query >= 0:
             self.secrets.pairs(conn, ts_ns, query + 1, target_end)
@@ -482,9 +482,16 @@ class Http1:
             if code >= H_X_FORWARDED_FOR and code <= H_X_FORWARDED_OTHER and code != H_FORWARDED:
                 canonical = canonical or capital
                 mixed = mixed or not capital
-            elif code != H_HOST and code != H_TRACE_ID and code != H_UPGRADE and code != H_CONNECTION:
-                small = small or not capital
-                mixed = mixed or capital
+            elif (
+                code == H_OTHER
+                or (code >= H_AUTHORIZATION and code < H_TRACE_ID)
+                or code < H_CONTENT_LENGTH
+                or code == H_CONTENT_TYPE
+            ):
+                # What ends travel with; a hop's own headers (Host, Connection, X-Real-IP …) may be in any case.
+                if code != H_HOST and not starts_folded(self.buffer, line.name, line.name_end, b"x-", 2):
+                    small = small or not capital
+                    mixed = mixed or capital
             if code == 0 or (self.cut and i == self.count - 1):
                 continue
             if code == H_USER_AGENT:

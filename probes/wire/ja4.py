@@ -47,9 +47,10 @@ def ja4(
         + _alpn_mark(alpn)
     )
     cipher_part = _digest(_hex(sorted(ciphers))) if ciphers else _EMPTY
-    kept = _hex(sorted(value for value in extensions if value not in (SNI, ALPN)))
+    kept = [value for value in extensions if value not in (SNI, ALPN)]
     algorithms = _hex([value for value in signature_algorithms if not is_grease(value)])
-    extension_part = _digest(kept + "_" + algorithms if algorithms else kept) if extensions else _EMPTY
+    listed = _hex(sorted(kept))
+    extension_part = _digest(f"{listed}_{algorithms}" if algorithms else listed) if kept else _EMPTY
     return f"{head}_{cipher_part}_{extension_part}"
 
 

@@ -46,10 +46,20 @@ class Recognition:
     )
     tls_headers: Mapping[bytes, bytes] = field(
         default_factory=lambda: {
-            b"x-amzn-tls-version": b"", b"x-amzn-tls-cipher-suite": b"", b"x-amzn-mtls-clientcert": b"", b"x-arr-ssl": b"",
-            b"cf-visitor": b"https", b"front-end-https": b"on", b"fastly-ssl": b"", b"x-forwarded-ssl": b"on",
-            b"x-forwarded-tls-client-cert": b"", b"x-forwarded-client-cert": b"", b"cloudfront-forwarded-proto": b"https",
-            b"x-client-verify": b"", b"x-ssl-cipher": b"", b"x-ssl-protocol": b"",
+            b"x-amzn-tls-version": b"",
+            b"x-amzn-tls-cipher-suite": b"",
+            b"x-amzn-mtls-clientcert": b"",
+            b"x-arr-ssl": b"",
+            b"cf-visitor": b"https",
+            b"front-end-https": b"on",
+            b"fastly-ssl": b"",
+            b"x-forwarded-ssl": b"on",
+            b"x-forwarded-tls-client-cert": b"",
+            b"x-forwarded-client-cert": b"",
+            b"cloudfront-forwarded-proto": b"https",
+            b"x-client-verify": b"",
+            b"x-ssl-cipher": b"",
+            b"x-ssl-protocol": b"",
         }  # fmt: skip
     )
     """Headers that only a hop which ends TLS adds, with what their value must contain in lower case (b"": anything)."""
@@ -57,7 +67,17 @@ class Recognition:
         default_factory=lambda: {name: kind for kind, names in _PARAMETERS.items() for name in names.split()}
     )
     """Names of query, form and JSON members whose value is a secret."""
-    login_paths: tuple[bytes, ...] = (b"login", b"log-in", b"signin", b"sign-in", b"logon", b"sso", b"oauth", b"authorize", b"auth")
+    login_paths: tuple[bytes, ...] = (
+        b"login",
+        b"log-in",
+        b"signin",
+        b"sign-in",
+        b"logon",
+        b"sso",
+        b"oauth",
+        b"authorize",
+        b"auth",
+    )
     """A redirect whose path has a segment that starts so is a redirect to a login."""
     decode: Callable[[bytes, bytes], Decoded | None] | None = None
     """Cookie name and value to the target they name; asked only for balancer cookies, once per distinct value."""

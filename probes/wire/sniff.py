@@ -171,7 +171,11 @@ def _request(buffer, offset, end):
     while at < end and at < offset + 4 and (buffer.u8[at] == 0x0D or buffer.u8[at] == 0x0A):
         at += 1
     offset = at
-    while at < end and at < offset + 20 and ((buffer.u8[at] >= 0x41 and buffer.u8[at] <= 0x5A) or buffer.u8[at] == 0x2D or buffer.u8[at] == 0x5F):
+    while (
+        at < end
+        and at < offset + 20
+        and ((buffer.u8[at] >= 0x41 and buffer.u8[at] <= 0x5A) or buffer.u8[at] == 0x2D or buffer.u8[at] == 0x5F)
+    ):
         at += 1
     if at == end:
         return N_MORE if at < offset + 20 else N_BINARY
@@ -247,7 +251,9 @@ def _text(buffer, offset, end):
         if feed + 1 == end:
             return N_MORE
         return N_REDIS if buffer.u8[feed + 1] == 0x24 else N_REDIS_SERVER
-    if (starts_folded(buffer, offset, feed, b"ping", 4) and feed - offset <= 5) or starts_folded(buffer, offset, feed, b"auth ", 5):
+    if (starts_folded(buffer, offset, feed, b"ping", 4) and feed - offset <= 5) or starts_folded(
+        buffer, offset, feed, b"auth ", 5
+    ):
         return N_REDIS
     if starts_folded(buffer, offset, feed, b"+ok", 3) or starts_folded(buffer, offset, feed, b"+pong", 5):
         return N_REDIS_SERVER

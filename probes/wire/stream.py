@@ -37,7 +37,7 @@ from lbtop.probes.wire.siphash import SipHash
 from lbtop.probes.wire.state import Context
 from lbtop.probes.wire.tls import Tls
 
-PROOF = cython.declare(cython.int, 3)     # Orientation.PAYLOAD: from here on nothing is guessed
+PROOF = cython.declare(cython.int, 3)  # Orientation.PAYLOAD: from here on nothing is guessed
 UDP = cython.declare(cython.int, 17)
 
 
@@ -137,7 +137,13 @@ class Streams:
             half.need -= missing
             if half.need == 0:
                 half.mode = half.after
-        elif half.mode == M_HEAD or half.mode == M_BODY or half.mode == M_CHUNK or half.mode == M_CHUNK_END or half.mode == M_TRAILER:
+        elif (
+            half.mode == M_HEAD
+            or half.mode == M_BODY
+            or half.mode == M_CHUNK
+            or half.mode == M_CHUNK_END
+            or half.mode == M_TRAILER
+        ):
             half.lost = 1
             if half.mode == M_HEAD and half.slot >= 0:
                 self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
@@ -471,7 +477,9 @@ class Streams:
                 if feed < 0 or feed + 1 >= stop:
                     feed = -1
                     break
-                if self.buffer.u8[feed + 1] == 0x0A or (feed + 2 < stop and self.buffer.u8[feed + 1] == 0x0D and self.buffer.u8[feed + 2] == 0x0A):
+                if self.buffer.u8[feed + 1] == 0x0A or (
+                    feed + 2 < stop and self.buffer.u8[feed + 1] == 0x0D and self.buffer.u8[feed + 2] == 0x0A
+                ):
                     break
                 feed += 1
             size = self.http1.measure(offset, stop) if feed >= 0 else 0

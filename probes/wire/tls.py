@@ -39,7 +39,14 @@ _ROW = [
     ("server_port", "u2"), ("version", "u2"), ("cipher", "u2"), ("version_offered", "u2"), ("pad", "u2"),
 ]  # fmt: skip
 _HELLO = np.dtype(
-    [("row", np.dtype(_ROW, align=True)), ("session_id", "u8"), ("next", "u4"), ("server", "u1"), ("tls13", "u1"), ("leaf", "u1")],
+    [
+        ("row", np.dtype(_ROW, align=True)),
+        ("session_id", "u8"),
+        ("next", "u4"),
+        ("server", "u1"),
+        ("tls13", "u1"),
+        ("leaf", "u1"),
+    ],
     align=True,
 )
 
@@ -495,7 +502,12 @@ class Tls:
                     group = be16(self.buffer, item)
                     if is_grease(group):
                         found.flags |= HL_GREASE
-                    elif (group >= 0x11EB and group <= 0x11ED) or (group >= 0x0200 and group <= 0x0202) or group == 0x6399 or group == 0x639A:
+                    elif (
+                        (group >= 0x11EB and group <= 0x11ED)
+                        or (group >= 0x0200 and group <= 0x0202)
+                        or group == 0x6399
+                        or group == 0x639A
+                    ):
                         found.flags |= HL_POST_QUANTUM
                     item += 4 + be16(self.buffer, item + 2)
             elif kind == 0xFE0D:
