@@ -41,12 +41,13 @@ def tls(context: Context, display: str, fields: Sequence[str]) -> str:
 
 
 def first_bytes(context: Context) -> str:
-    """A tcpdump line that shows the first bytes of segments with payload: readable text, or not."""
+    """Live: the first few payload bytes of segments, readable or not (too few for a secret). A capture: their protocols."""
     port = context.service.port
-    program = f"tcp port {port} and greater 100"
     if context.source.kind in ("packet", "ebpf") or not context.source.inputs:
-        return f"tcpdump -i any -nn -A -s 200 -c 5 {shlex.quote(program)}"
-    return f"tcpdump -nn -A -s 200 -c 5 -r {shlex.quote(context.source.inputs[0])} {shlex.quote(program)}"
+        return f"tcpdump -i any -nn -A -s 96 -c 20 {shlex.quote(f'tcp port {port} and greater 120')}"
+    fields = ("frame.time", "ip.src", "ip.dst", "frame.protocols")
+    decode_as = f" -d tcp.port=={port},http" if context.facts.ledgers.heads.requests else ""
+    return tshark(context, f"tcp.port == {port} && tcp.len > 0", fields, f"-c 2000{decode_as}")
 
 
 def probe(context: Context, option: str = "") -> str:

@@ -30,18 +30,6 @@ IDS = [
     "mixed-termination",
     "partial-capture",
 ]
-    "plaintext-backend-hop",
-    "plaintext-end-to-end",
-    "credentials-in-plaintext",
-    "session-cookie-in-plaintext",
-    "card-data-in-plaintext",
-    "insecure-session-cookie",
-    "cookie-discloses-target",
-    "weak-tls",
-    "certificate-problem",
-    "mixed-termination",
-    "partial-capture",
-]
 SECTIONS = ("What it means.", "How it is inferred.", "How to confirm.", "How to mend.")
 
 
