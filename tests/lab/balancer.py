@@ -124,6 +124,7 @@ def alb(
     server_options: str = "",
     trace: bool = True,
     honour: bool = True,
+    zones: Sequence[Sequence[Target]] | None = None,
 ) -> Balancer:
     """HAProxy standing in for an ALB: its cookies, headers with their case, and health checks.
 
@@ -135,7 +136,7 @@ def alb(
     bind = f"ssl crt {certificate} alpn {alpn}" if certificate else ""
     lines = [f"frontend public\n  mode http\n  bind {VIP}:{port} {bind}"]
     if nodes == 2:
-        lines.append("  use_backend node1 if { rand(2) eq 1 }")
+        lines.append("  use_backend node1 if { src,crc32,mod(2) -m int 1 }")
     lines.append("  default_backend node0\n")
     table = f"  stick-table type string len 160 size 200k expire {expire}\n"
     for node in range(nodes):
@@ -190,7 +191,8 @@ def alb(
             options += f" check inter {interval} fall 2 rise 2"
         if target_tls:
             options += " ssl verify none"
-        lines.append(_servers(targets, options, (BALANCER, SECOND_NODE)[node], weights))
+        members = zones[node] if zones else targets
+        lines.append(_servers(members, options, (BALANCER, SECOND_NODE)[node], weights))
     return _haproxy(net, directory, "\n".join(lines) + "\n", [port], timeouts=timeouts, adjust=ALB_CASE)
 
 

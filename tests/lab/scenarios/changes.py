@@ -146,8 +146,8 @@ def alb_flapping(run: Run) -> None:
     app = Application(cookie="JSESSIONID", sessions="shared", health_status=lambda index: 503 if index in sick else 200)
     targets = run.serve(app)
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, interval="300ms"))
-    people = users(run.net, 36, kinds=MIXED)
-    during(lambda: browse(people, repeat=8, think=0.3, **HTTPS),
+    people = users(run.net, 24, kinds=("requests", "okhttp", "chrome124", "go"))
+    during(lambda: browse(people, repeat=7, think=0.35, **HTTPS),
            *((2.0 * i, partial(sick.add if i % 2 else sick.discard, 1)) for i in range(1, 7)))
 
 

@@ -57,7 +57,7 @@ MIXED = (*BROWSERS[:5], "requests", "okhttp", "go")
 def alb_offload(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
-    browse(users(run.net, 30, kinds=MIXED, addresses=18), scheme="https", port=443, repeat=2)
+    browse(users(run.net, 30, kinds=MIXED, addresses=18), (*PAGES, *PAGES[1:2]), scheme="https", port=443)
 
 
 @scenario(
@@ -110,7 +110,7 @@ def alb_offload(run: Run) -> None:
 def alb_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"), port=8443, tls=True)
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, reuse="safe"))
-    browse(users(run.net, 24, kinds=MIXED, addresses=15), scheme="https", port=443, repeat=1)
+    browse(users(run.net, 20, kinds=MIXED, addresses=12), PAGES[:5], scheme="https", port=443)
 
 
 @scenario(
@@ -295,8 +295,8 @@ def nlb_tls_five_tuple(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="five_tuple", port=443))
     browse(
-        users(run.net, 30, kinds=("requests", "okhttp", "go", "requests", "chrome124", "firefox133")),
-        PAGES[:5],
+        users(run.net, 24, kinds=("requests", "okhttp", "go", "requests", "chrome124", "firefox133")),
+        PAGES[:4],
         scheme="https",
         port=443,
         fresh=True,
@@ -406,7 +406,7 @@ def l4_tls_scripts(run: Run) -> None:
     "HAProxy in TCP mode, plain HTTP on both sides: the twin of l4-tls-scripts",
     [
         Output(
-            "plain-tcp-proxy-scripts-targets.pcap",
+            "plain-tcp-proxy-scripts-targets.pcap.gz",
             "all_targets",
             "unknown",
             "none",
@@ -506,7 +506,7 @@ def l4_tls_proxy_ssl(run: Run) -> None:
     "HAProxy in TCP mode ends TLS and opens its own to the targets",
     [
         Output(
-            "bridging-l4-targets.pcap",
+            "bridging-l4-targets.pcap.gz",
             "all_targets",
             "bridging",
             "unknown",
@@ -575,7 +575,7 @@ def l4_bridging_kept(run: Run) -> None:
     "no balancer: clients reach one TLS server directly",
     [
         Output(
-            "direct-tls-one.pcap",
+            "direct-tls-one.pcap.gz",
             "one_target",
             "passthrough",
             "unknown",

@@ -29,7 +29,7 @@ HTTPS = {"scheme": "https", "port": 443}
             shows="AWSALBAPP-0 and the application's cookie come back together, and always to the target that issued the latter",
         ),
         Output(
-            "offload-app-cookie-one.pcap",
+            "offload-app-cookie-one.pcap.gz",
             "one_target",
             "offload",
             "app_cookie",
