@@ -75,6 +75,7 @@ fuzz: setup
 
 docs: setup
 	$(BIN)/python -m scripts.findings_page > docs/findings.md
+	$(BIN)/python -m scripts.man_page > docs/lbtop.1
 
 screenshots: setup
 	$(BIN)/python -m tests.screenshots $(ARGS)

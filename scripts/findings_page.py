@@ -19,7 +19,9 @@ keeps a known one from doing so.
 def page() -> str:
     rules = sorted(RULES.values(), key=lambda rule: (rule.severity.rank, rule.id))
     lines = [HEAD, "| finding | severity | fires when |", "|---|---|---|"]
-    lines += [f"| [`{rule.id}`](#{rule.id}) | {rule.severity.value} | {rule.summary.replace('|', chr(92) + '|')} |" for rule in rules]
+    lines += [
+        f"| [`{rule.id}`](#{rule.id}) | {rule.severity.value} | {rule.summary.replace('|', chr(92) + '|')} |" for rule in rules
+    ]
     for severity in Severity:
         for rule in rules:
             if rule.severity is severity:
