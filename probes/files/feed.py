@@ -186,7 +186,9 @@ def _open(path: str, name: str) -> io.FileIO:
     try:
         file = io.FileIO(path)
     except IsADirectoryError:
-        raise LbtopError(f"{name} is a directory: name the capture files in it, for example '{name.rstrip('/')}/*.pcap'") from None
+        raise LbtopError(
+            f"{name} is a directory: name the capture files in it, for example '{name.rstrip('/')}/*.pcap'"
+        ) from None
     except FileNotFoundError:
         raise LbtopError(f"{name}: no such file; give the path of a pcap or pcapng capture") from None
     except OSError as error:

@@ -178,7 +178,9 @@ class CaptureSource:
         taken = set(self._area_of.values())
         free = next((area for area in range(self._areas) if area not in taken), None)
         if free is None:
-            raise LbtopError(f"more than {MOST_AT_ONCE} of these captures overlap in time: merge some of them with mergecap first")
+            raise LbtopError(
+                f"more than {MOST_AT_ONCE} of these captures overlap in time: merge some of them with mergecap first"
+            )
         feed = Feed(self._paths[i])
         header = formats.pcap_header(feed)
         self._feeds[i] = feed
@@ -196,9 +198,7 @@ class CaptureSource:
             self._note(f"{feed.name} has {formats.link_name(header.linktype)}, which is not decoded")
         else:
             self._known_links += 1
-        self._records.activate(
-            i, begin, begin, begin, _PCAP, header.swapped, header.fraction_ns, header.linktype, header.extra
-        )
+        self._records.activate(i, begin, begin, begin, _PCAP, header.swapped, header.fraction_ns, header.linktype, header.extra)
 
     def _fill(self, i: int) -> bool:
         """Reads the next bytes of a file; False at its end."""
@@ -242,9 +242,7 @@ class CaptureSource:
                 self._known_links += 1
             else:
                 self._unknown_links.add(found.linktype)
-            if not self._records.add_interface(
-                i, found.linktype, found.snaplen, found.kind, found.factor, found.offset_ns
-            ):
+            if not self._records.add_interface(i, found.linktype, found.snaplen, found.kind, found.factor, found.offset_ns):
                 self._note(f"{self._feeds[i].name} describes too many interfaces: packets of the last ones are not decoded")
         elif kind == formats.STATISTICS:
             dropped = formats.dropped(block, swapped)

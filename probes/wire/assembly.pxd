@@ -56,6 +56,7 @@ cdef class Assembly:
     cdef int32_t free_range
     cdef int32_t fresh_range
     cdef readonly uint64_t given_up         # holes
+    cdef bint repeated                      # accept: nothing of the segment was new
     cdef readonly bint full                 # a segment could not be kept for lack of room
 
     # Takes payload of half h that is not wholly old. Answers what Streams learned from what could be delivered.
@@ -66,7 +67,8 @@ cdef class Assembly:
     cdef int drain(self, uint32_t h) except -1 nogil
     # Counts bytes of an old segment that lie in a hole given up before; how many they are.
     cdef Py_ssize_t late(self, uint32_t h, uint32_t seq, Py_ssize_t length) except -1 nogil
-    cdef int keep(self, uint32_t h, uint32_t seq, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
+    # Inserts an early segment; how many of its bytes are new.
+    cdef Py_ssize_t keep(self, uint32_t h, uint32_t seq, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
     cdef int _hand_over(self, uint32_t h, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
     cdef int _advance(self, uint32_t h) except -1 nogil
     cdef int _learn(self, uint32_t h, int learned) except -1 nogil

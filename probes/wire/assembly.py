@@ -39,8 +39,9 @@ class Assembly:
     def accept(self, h, seq, offset, captured, length, ts_ns):
         gap: cython.Py_ssize_t = cython.cast(int32_t, seq - self.halves[h].next)
         learned: cython.int
+        self.repeated = False
         if gap > 0:
-            self.keep(h, seq, offset, captured, length, ts_ns)
+            self.repeated = self.keep(h, seq, offset, captured, length, ts_ns) == 0
             learned = 0
             while self.halves[h].held > HELD_BYTES or self.halves[h].ranges > HELD_RANGES:
                 learned |= self.give_up(h)
@@ -110,6 +111,7 @@ class Assembly:
         part: cython.Py_ssize_t
         fresh: cython.int
         slot: cython.Py_ssize_t
+        new: cython.Py_ssize_t = 0
         while length > 0:
             while at >= 0:
                 gap = cython.cast(int32_t, self.ranges[at].seq - seq)
@@ -119,7 +121,7 @@ class Assembly:
                 gap += self.ranges[at].length
                 if gap > 0:
                     if gap >= length:
-                        return 0
+                        return new
                     seq += cython.cast(uint32_t, gap)
                     offset += gap
                     length -= gap
@@ -131,6 +133,7 @@ class Assembly:
                 gap = cython.cast(int32_t, self.ranges[at].seq - seq)
                 if gap < part:
                     part = gap
+            new += part
             if self.halves[h].flags & OPAQUE and before >= 0 and self.ranges[before].seq + self.ranges[before].length == seq:
                 if self.ranges[before].captured == 0:
                     self.ranges[before].length += cython.cast(uint32_t, part)
@@ -147,7 +150,7 @@ class Assembly:
             else:
                 # No room: what is not kept counts as lost.
                 self.full = True
-                return 0
+                return new + length
             slot = -1
             gap = part if part < captured else captured
             if gap > SLOT:
@@ -179,7 +182,7 @@ class Assembly:
             offset += part
             length -= part
             captured = captured - part if captured > part else 0
-        return 0
+        return new
 
     def _hand_over(self, h, offset, captured, length, ts_ns):
         learned: cython.int = 0

@@ -402,8 +402,7 @@ class Connections:
             flags |= FLAG_GAPS
         if self.assembly.halves[c].packets == 0 or self.assembly.halves[s].packets == 0:
             flags |= FLAG_ONE_DIRECTION
-        if self.all[slot].last_sender and end != END_FIN and end != END_RST:
-            half = low + self.all[slot].last_sender - 1
+        for half in range(low, low + 2):
             if self.assembly.halves[half].flags & RESENT and (
                 not self.assembly.halves[half].flags & ACKED
                 or cython.cast(int32_t, self.assembly.halves[half].acked - self.assembly.halves[half].next) < 0
@@ -421,7 +420,9 @@ class Connections:
         if client:
             known = self._endpoint(self.all[slot].proto, self.all[slot].low_high, self.all[slot].low_low, self.all[slot].low_port)
         else:
-            known = self._endpoint(self.all[slot].proto, self.all[slot].high_high, self.all[slot].high_low, self.all[slot].high_port)
+            known = self._endpoint(
+                self.all[slot].proto, self.all[slot].high_high, self.all[slot].high_low, self.all[slot].high_port
+            )
         place = known & mask
         while self.listeners[place]:
             if self.listeners[place] == known:

@@ -10,8 +10,7 @@ from lbtop.probes.wire.tables cimport Tables
 # A packet seen lately, for recognising its copies.
 cdef struct Seen:
     uint64_t print
-    uint64_t place
-    int64_t ts_ns
+    uint64_t when           # microseconds, with the lower bits of its place folded into the uppermost 16 bits
 
 
 cdef class Decoder:

@@ -19,9 +19,10 @@ from lbtop.probes.wire.interner import ADDRESS_CAP, STRING_CAP, Interner
 from lbtop.probes.wire.stream import Streams
 from lbtop.probes.wire.tables import LIMIT, Tables
 
-SEEN = np.dtype([("print", "u8"), ("place", "u8"), ("ts_ns", "i8")], align=True)
-SEEN_SLOTS = cython.declare(cython.size_t, 1 << 13)
-COPY_NS = cython.declare(int64_t, 10_000_000)
+SEEN = np.dtype([("print", "u8"), ("when", "u8")], align=True)
+SEEN_SLOTS = cython.declare(cython.size_t, 1 << 11)  # 32 KB: more would push other things out of the cache
+COPY_US = cython.declare(int64_t, 10_000)
+TIME_MASK = cython.declare(uint64_t, (1 << 48) - 1)
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
 M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
 MOST_TUNNELS = cython.declare(cython.int, 4)
@@ -53,9 +54,7 @@ class Decoder:
         self.tables = Tables(Interner(self.buffer, strings, seed), Interner(self.buffer, addresses, seed), limit)
         self.streams = Streams(self.buffer, self.tables, connections, key or os.urandom(16), recognition)
         self.assembly = Assembly(self.buffer, self.streams, connections)
-        self.connections = Connections(
-            self.buffer, self.tables, self.streams, self.assembly, seed, connections, half_open
-        )
+        self.connections = Connections(self.buffer, self.tables, self.streams, self.assembly, seed, connections, half_open)
         self.frame = Frame()
         self.seen = np.zeros(SEEN_SLOTS, SEEN)
         self.started_ns = NO_TIME
@@ -177,18 +176,28 @@ class Decoder:
         """Whether the frame is a second copy of a packet: a mirror that sees both sides of a device, or every interface at once."""
         place: cython.size_t
         copy: cython.bint = False
+        when: uint64_t
+        apart: int64_t
         a: uint64_t = self.connections.hash | (cython.cast(uint64_t, self.connections.end) << 32)
         a = (a ^ (cython.cast(uint64_t, self.frame.seq) << 32 | self.frame.ack)) * M1
-        a = (a ^ (a >> 31) ^ (cython.cast(uint64_t, self.frame.ip_id) << 40 | cython.cast(uint64_t, self.frame.flags) << 32 | self.frame.length)) * M2
+        a = (
+            a
+            ^ (a >> 31)
+            ^ (cython.cast(uint64_t, self.frame.ip_id) << 40 | cython.cast(uint64_t, self.frame.flags) << 32 | self.frame.length)
+        ) * M2
         if self.frame.proto != PROTO_TCP and self.frame.payload_captured >= 8:
             # Datagrams have no sequence number: what they carry has to tell them apart.
-            a = (a ^ self.buffer.u64[self.frame.payload] ^ self.buffer.u64[self.frame.payload + self.frame.payload_captured - 8]) * M1
+            a = (
+                a ^ self.buffer.u64[self.frame.payload] ^ self.buffer.u64[self.frame.payload + self.frame.payload_captured - 8]
+            ) * M1
         a ^= a >> 32
         place = a & (SEEN_SLOTS - 1)
-        if self.seen[place].print == a and self.frame.ts_ns - self.seen[place].ts_ns <= COPY_NS:
-            if self.frame.ts_ns - self.seen[place].ts_ns >= -COPY_NS:
-                copy = (self.frame.ip_id != 0 and self.seen[place].ts_ns != 0) or self.seen[place].place != self.frame.place
+        when = (cython.cast(uint64_t, self.frame.ts_ns // 1000) & TIME_MASK) | (self.frame.place & ~TIME_MASK)
+        if self.seen[place].print == a:
+            apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, self.seen[place].when & TIME_MASK)
+            if -COPY_US <= apart <= COPY_US:
+                # The same packet at another place, or at the same place with a number that no packet sent again has.
+                copy = self.frame.ip_id != 0 or (self.seen[place].when ^ when) & ~TIME_MASK != 0
         self.seen[place].print = a
-        self.seen[place].place = self.frame.place
-        self.seen[place].ts_ns = self.frame.ts_ns
+        self.seen[place].when = when
         return copy

@@ -74,7 +74,13 @@ def network_type(buffer, frame, linktype):
         return TYPE_IPV4 if first == 0x21 else TYPE_IPV6 if first == 0x57 else 0
     if left < 1:
         return 0
-    if linktype == LINK_RAW or linktype == LINK_RAW_OLD or linktype == LINK_RAW_BSD or linktype == LINK_IPV4 or linktype == LINK_IPV6:
+    if (
+        linktype == LINK_RAW
+        or linktype == LINK_RAW_OLD
+        or linktype == LINK_RAW_BSD
+        or linktype == LINK_IPV4
+        or linktype == LINK_IPV6
+    ):
         first = buffer.u8[frame.at] >> 4
         return TYPE_IPV4 if first == 4 else TYPE_IPV6 if first == 6 else 0
     return 0

@@ -12,6 +12,13 @@ _FIRST = 1024
 _NAMES = tuple(TABLES)
 
 
+def _copy(rows):
+    """A copy of rows as plain bytes: field by field, as numpy copies structured arrays, takes four times as long."""
+    copy = np.empty(len(rows), rows.dtype)
+    copy.view(np.uint8)[:] = rows.view(np.uint8)
+    return copy
+
+
 class Tables:
     """Growable rows of every table, their common sequence number, and the two interners."""
 
@@ -27,14 +34,14 @@ class Tables:
         """Every row since the last flush, as a Batch. The arrays are used again; the batch holds copies."""
         tables = {}
         for table, name in enumerate(_NAMES):
-            tables[name] = self.arrays[table][: self.used[table]].copy()
+            tables[name] = _copy(self.arrays[table][: self.used[table]])
             self.used[table] = 0
         self.rows = 0
         return Batch(tables, self.strings, self.addresses, final)
 
     def take_back(self, table: cython.int, since: cython.Py_ssize_t):
         """Copies of the rows of the table with this number from row ``since`` on, which are withdrawn (a look, not an event)."""
-        found = self.arrays[table][since : self.used[table]].copy()
+        found = _copy(self.arrays[table][since : self.used[table]])
         self.rows -= self.used[table] - since
         self.seq -= self.used[table] - since
         self.used[table] = since

@@ -147,18 +147,12 @@ def begins_anew(table, frame, slot):
         return silence > LINGER and table.ended(slot)
     if frame.flags & ACK:
         # The answer to a SYN that the capture has not got.
-        return (
-            table.assembly.halves[h].flags & SYN_SEEN != 0
-            and table.assembly.halves[h].isn != frame.seq
-            and table.ended(slot)
-        )
+        return table.assembly.halves[h].flags & SYN_SEEN != 0 and table.assembly.halves[h].isn != frame.seq and table.ended(slot)
     if table.assembly.halves[h].flags & SYN_SEEN:
         return table.assembly.halves[h].isn != frame.seq
     # Both ends may send a SYN at once (RFC 9293 section 3.5): then nothing else has been sent yet.
     return not (
-        table.assembly.halves[o].flags & SYN_SEEN
-        and table.assembly.halves[h].packets == 0
-        and table.all[slot].first_data_ns == 0
+        table.assembly.halves[o].flags & SYN_SEEN and table.assembly.halves[h].packets == 0 and table.all[slot].first_data_ns == 0
     )
 
 
@@ -340,7 +334,10 @@ def payload(table, frame, slot):
                     frame.ts_ns - table.assembly.halves[h].held_since > UNACKNOWLEDGED
                 ):
                     learned |= table.assembly.give_up(h)
-            table.assembly.halves[h].flags &= ~RESENT
+            if table.assembly.repeated:
+                resent = True
+            else:
+                table.assembly.halves[h].flags &= ~RESENT
     if flags & FIN:
         if not table.assembly.halves[h].flags & FIN_SEEN:
             table.assembly.halves[h].fin = seq + cython.cast(uint32_t, length)
