@@ -137,18 +137,16 @@ def normalised(log_weights: dict[str, float]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
-def rank_test(first: Floats, second: Floats) -> float:
-    """Two-sided p-value of the Mann-Whitney rank test (normal approximation with ties): do two samples differ in location?"""
-    n, m = len(first), len(second)
-    if n == 0 or m == 0:
+def histogram_rank_test(first: Floats, second: Floats) -> float:
+    """Two-sided p-value of the Mann-Whitney rank test over two histograms with the same bins (normal approximation, ties)."""
+    n, m = float(first.sum()), float(second.sum())
+    if n <= 0 or m <= 0:
         return 1.0
-    both = np.concatenate((first, second))
-    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
-    statistic = float(ranks[:n].sum()) - n * (n + 1) / 2.0
-    ties = float((counts.astype(np.float64) ** 3 - counts).sum())
+    both = first + second
+    ranks = np.cumsum(both) - (both - 1.0) / 2.0
+    statistic = float((first * ranks).sum()) - n * (n + 1.0) / 2.0
     total = n + m
-    variance = n * m / 12.0 * (total + 1 - ties / (total * (total - 1)))
+    variance = n * m / 12.0 * (total + 1.0 - float((both**3 - both).sum()) / (total * (total - 1.0)))
     if variance <= 0:
         return 1.0
     return min(1.0, 2.0 * normal_tail(abs(statistic - n * m / 2.0) / math.sqrt(variance)))

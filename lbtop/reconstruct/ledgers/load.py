@@ -30,6 +30,7 @@ class LoadLedger:
         self.by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): connections
         self.requests_by_node = Tally(columns=1, cap=_NODES * 256)
         self.checks = np.zeros((0, 3), np.int64)
+        self.with_retransmits = np.zeros(0, np.int64)  # connections with data in which any segment was sent again
         self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
 
     def fold(self, window: ServiceWindow) -> None:
@@ -52,6 +53,7 @@ class LoadLedger:
             costs = np.zeros((2, targets, COST_BINS, 2))
             costs[:, :have] = self.costs
             self.costs = costs
+            self.with_retransmits = np.concatenate((self.with_retransmits, np.zeros(targets - have, np.int64)))
             self.checks = np.concatenate((self.checks, np.zeros((targets - have, 3), np.int64)))
             self.check_delay_ns = np.concatenate((self.check_delay_ns, np.zeros((targets - have, 2), np.int64)))
 
@@ -65,6 +67,8 @@ class LoadLedger:
         rows, target = rows[data], target[data]
         if not len(rows):
             return
+        again = (rows["retransmits_c"] + rows["retransmits_s"]) > 0
+        self.with_retransmits += np.bincount(target[again], minlength=len(self.with_retransmits))
         total = (rows["bytes_c"] + rows["bytes_s"]).astype(np.int64)
         lasted = np.maximum(rows["last_ns"] - rows["opened_ns"], 0)
         lasted = np.where(rows["end"] == End.EXPIRED, np.maximum(rows["last_ns"] - rows["first_data_ns"], 0), lasted)

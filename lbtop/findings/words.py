@@ -1,0 +1,71 @@
+"""Phrases that several findings share."""
+
+from __future__ import annotations
+
+from lbtop import catalog
+from lbtop.findings.commands import tshark
+from lbtop.findings.rule import Context
+from lbtop.model.address import endpoint_text
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 session``, ``1,200 sessions``."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1] + 'ies' if noun.endswith('y') and noun[-2:] not in ('ay', 'ey') else noun + 's'}"
+
+
+def share(part: float, whole: float) -> str:
+    """A percentage, with a digit more where it is small."""
+    value = 100.0 * part / whole if whole else 0.0
+    return f"{value:.1f} %" if 0 < value < 10 else f"{value:.0f} %"
+
+
+def seconds(value: float) -> str:
+    """A duration as people say it."""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    if value < 7200:
+        return f"{value / 60:.0f} min"
+    return f"{value / 3600:.1f} h"
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    return f"[{bounds[0]:+.2f}, {bounds[1]:+.2f}]" if bounds else "unknown"
+
+
+def balancer(context: Context) -> str:
+    """What the balancer is called in a sentence."""
+    product = context.service.load_balancer.product
+    return "the load balancer" if product in ("unknown", "none") else catalog.label(product)
+
+
+def sticky_setting(context: Context) -> str:
+    """The recognised product's settings for stickiness, or those of the usual ones."""
+    row = catalog.products().get(context.service.load_balancer.product)
+    if row is not None and row.cookie_setting != "-":
+        return f"{row.label}: {row.cookie_setting}"
+    return "ALB: stickiness.type; HAProxy: cookie … insert; nginx: sticky, ip_hash; Envoy: hash_policy"
+
+
+def target_text(context: Context, number: int) -> str:
+    """``ip:port`` of a target by its dense number."""
+    if not 0 <= number < len(context.facts.targets):
+        return "?"
+    address, port = context.facts.targets[number]
+    return endpoint_text(context.facts.addresses[address], port)
+
+
+def target_name(context: Context, number: int) -> str:
+    """The same, with the name it was given, if any."""
+    text = target_text(context, number)
+    named = next((target.name for target in context.service.targets if target.target == text), None)
+    return f"{named} ({text})" if named else text
+
+
+def count_per_target(context: Context) -> str:
+    """A line that counts new connections per target."""
+    filtered = f"tcp.dstport == {context.service.port} && tcp.flags.syn == 1"
+    return tshark(context, filtered, ("ip.dst",)) + " | sort | uniq -c"

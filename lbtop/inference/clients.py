@@ -1,0 +1,81 @@
+"""Clients that do not play along: those that never return a cookie, and those that change their address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lbtop.model.observation import Rows
+from lbtop.reconstruct.facts import ServiceFacts
+
+ARRIVALS = 4
+"""A client that never brought a cookie in so many requests does not return it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignoring:
+    """Clients (addresses, or sessions where those are more) with enough requests to tell."""
+
+    clients: int
+    of: int
+    requests: int
+    of_requests: int
+    unit: str
+
+
+def ignoring_cookies(facts: ServiceFacts) -> Ignoring | None:
+    """Who never returns the balancer's cookie although others do; None where nobody returns one."""
+    ledger = facts.ledgers.affinity
+    if not ledger.marked_requests:
+        return None
+    best: Ignoring | None = None
+    for unit, slots in _identities(facts):
+        often = slots[slots["arrivals"] >= ARRIVALS]
+        never = often[often["marks_any"] == 0]
+        found = Ignoring(len(never), len(often), int(never["arrivals"].sum()), ledger.request_count, unit)
+        if best is None or found.requests > best.requests:
+            best = found
+    return best
+
+
+def _identities(facts: ServiceFacts) -> list[tuple[str, Rows]]:
+    tables = facts.ledgers.affinity.requests.tables
+    found = [("sessions", rows) for rows in facts.ledgers.affinity.session_rows()]
+    table = tables.get("forwarded_for")
+    if table is None or not len(table):
+        table = tables.get("source_ip")
+        if facts.balancers:
+            return found
+    if table is not None:
+        found.insert(0, ("client addresses", table.slot_rows[: len(table)]))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Roaming:
+    """Sessions that were seen from several client addresses."""
+
+    sessions: int
+    of: int
+    moved: int
+    """Returns from another address that met another target."""
+    returns: int
+
+
+def roaming_sessions(facts: ServiceFacts) -> Roaming | None:
+    """Sessions whose client address changes; None where sessions or addresses are not in view."""
+    tables = facts.ledgers.affinity.requests.tables
+    names = [key for name, key in facts.ledgers.affinity.cookie_keys.items() if name in facts.ledgers.affinity.session_names]
+    best: Roaming | None = None
+    for key in names:
+        table = tables.get(key)
+        if table is None or not len(table):
+            continue
+        slots = table.slot_rows[: len(table)]
+        often = slots["arrivals"] >= 2
+        counts = table.count_rows[: len(table)].reshape(len(table), 2, 5, 3)
+        crossed = int(counts[:, 0, (1, 3), 0].sum())
+        same = int(counts[:, 0, (1, 3), 1].sum())
+        found = Roaming(int((slots["aux_changes"] > 0).sum()), int(often.sum()), crossed - same, crossed)
+        if best is None or found.sessions > best.sessions:
+            best = found
+    return best

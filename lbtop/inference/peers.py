@@ -1,0 +1,104 @@
+"""Is one target unlike its peers: response times, resets, refusals, retransmits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lbtop.inference.statistics import Floats, binomial_tail, histogram_rank_test
+from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.ledgers.targets import BINS_PER_OCTAVE, FIRST_OCTAVE
+
+SAMPLES = 30
+TWOFOLD = 2.0
+RARE = 1e-3
+SHORTEST_DIFFERENCE_S = 0.002
+"""Medians closer than this are the same to anybody, whatever their ratio."""
+FEWEST = 5
+BOUNDS = {"resets": 0.05, "refused": 0.01, "retransmits": 0.2}
+"""A rate that is too high whatever the peers do. Retransmits: connections with any, one in five."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    target: int
+    median_s: float
+    peers_s: float
+    count: int
+    peers_count: int
+    p_value: float
+
+    @property
+    def ratio(self) -> float:
+        return self.median_s / max(self.peers_s, 1e-9)
+
+
+def slow_targets(facts: ServiceFacts) -> list[Slow]:
+    """Targets whose responses take at least twice as long as the others' (medians), by a rank test."""
+    times = facts.ledgers.targets.response.astype(np.float64)
+    found = []
+    for target in range(len(times)):
+        mine, others = times[target], times.sum(0) - times[target]
+        count, peers = int(mine.sum()), int(others.sum())
+        if count < SAMPLES or peers < SAMPLES:
+            continue
+        median, peers_median = _median_s(mine), _median_s(others)
+        if median < TWOFOLD * peers_median or median - peers_median < SHORTEST_DIFFERENCE_S:
+            continue
+        p_value = histogram_rank_test(mine, others)
+        if p_value < RARE / len(times):
+            found.append(Slow(target, median, peers_median, count, peers, p_value))
+    return found
+
+
+def _median_s(bins: Floats) -> float:
+    place = int(np.searchsorted(np.cumsum(bins), bins.sum() / 2.0))
+    return float(2.0 ** (FIRST_OCTAVE + (place + 0.5) / BINS_PER_OCTAVE) / 1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    target: int
+    count: int
+    of: int
+    expected: float
+    peers_rate: float | None
+    bound: float
+    p_value: float
+
+
+def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
+    """Targets with a rate at least twice their peers' (binomial test), or above the stated bound."""
+    events, trials = _rates(facts, what)
+    bound = BOUNDS[what]
+    found = []
+    for target in range(len(events)):
+        count, of = int(events[target]), int(trials[target])
+        others, of_others = int(events.sum() - count), int(trials.sum() - of)
+        if count < FEWEST or of < FEWEST:
+            continue
+        peers = (others + 0.5) / (of_others + 1.0) if of_others >= SAMPLES else None
+        if peers is not None and count >= TWOFOLD * peers * of:
+            p_value = binomial_tail(count, of, min(peers, 1.0))
+            if p_value < RARE / len(events):
+                found.append(Differing(target, count, of, peers, peers, bound, p_value))
+                continue
+        above = binomial_tail(count, of, bound)
+        if count > bound * of and above < RARE:
+            found.append(Differing(target, count, of, bound, None, bound, above))
+    return found
+
+
+def _rates(facts: ServiceFacts, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """(events, of how many) per target."""
+    ledger = facts.ledgers.targets
+    data = ledger.connections - ledger.health_connections
+    if what == "resets":
+        return ledger.resets_by_target + ledger.resets_in_reply, data
+    if what == "refused":
+        return ledger.refused, ledger.refused + data
+    count = facts.ledgers.load.with_retransmits
+    events = np.zeros(len(data), np.int64)
+    events[: len(count)] = count[: len(data)]
+    return events, data
