@@ -31,13 +31,13 @@ def tshark(context: Context, display: str, fields: Sequence[str], options: str =
 def http(context: Context, display: str, fields: Sequence[str]) -> str:
     """The same, the port taken as HTTP whatever its number."""
     port = context.service.port
-    return tshark(context, f"tcp.port == {port} && {display}", fields, f"-d tcp.port=={port},http")
+    return tshark(context, f"tcp.port == {port} && ({display})", fields, f"-d tcp.port=={port},http")
 
 
 def tls(context: Context, display: str, fields: Sequence[str]) -> str:
     """The same, the port taken as TLS."""
     port = context.service.port
-    return tshark(context, f"tcp.port == {port} && {display}", fields, f"-d tcp.port=={port},tls")
+    return tshark(context, f"tcp.port == {port} && ({display})", fields, f"-d tcp.port=={port},tls")
 
 
 def first_bytes(context: Context) -> str:

@@ -234,7 +234,7 @@ def session_cookie_in_plaintext(context: Context) -> Iterator[Finding]:
         service=context.service.service,
         evidence=_evidence(found),
         advice=(_to_tls(context), "set Secure (and HttpOnly, SameSite) on the cookie once the clients' hop is TLS"),
-        confirm=(http(context, "http.cookie", ("frame.time", "ip.src", "ip.dst", "http.host")),),
+        confirm=(http(context, "http.cookie || http.set_cookie", ("frame.time", "ip.src", "ip.dst", "http.host")),),
         at_ns=min(entry.first_ns for entry in found),
     )
 

@@ -9,13 +9,13 @@ Where the answer stays open the verdict is `unknown`, with the candidates and wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lbtop.inference.arriving import Arrivals, arrivals, front_signals, layer_signals, tls_signals
 from lbtop.inference.hops import hops
 from lbtop.inference.identity import ProductMarks, product_marks
 from lbtop.inference.weighing import PROOF, Question
-from lbtop.model.judgement import DECISION_THRESHOLD, Evidence, Mode, Verdict
+from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence, Mode, Verdict
 from lbtop.model.snapshot import Termination
 from lbtop.reconstruct.facts import ServiceFacts
 
@@ -91,7 +91,8 @@ def _nothing_readable(seen: Arrivals) -> Leaning:
     return Leaning(_candidates({mode: 1.0 for mode in Mode}), (evidence,), settled)
 
 
-def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
+def bridging_question(facts: ServiceFacts) -> Question:
+    """TLS arrives: is it the balancer's own (yes: bridging) or the clients' (no: passthrough)?"""
     pairs = facts.pairs
     question = Question("bridging", Mode.BRIDGING.value, Mode.PASSTHROUGH.value)
     if pairs.hellos_front and pairs.hellos_back:
@@ -105,30 +106,34 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
     elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
         detail = f"{pairs.same_isn} connections keep their initial sequence number across the balancer: one TCP connection"
         question.prove("same-tcp", "tcp-stack", False, detail)
-    elif pairs.front_plain and not pairs.front_tls and pairs.front_plain >= 3:
+    tls_signals(facts, question)
+    return question
+
+
+def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
+    question = bridging_question(facts)
+    pairs = facts.pairs
+    if question.proven is None and pairs.front_plain >= 3 and not pairs.front_tls:
         detail = f"{pairs.front_plain} plain connections in front, TLS to the targets: the balancer adds the encryption"
         candidates = _candidates({Mode.BRIDGING: 0.5, Mode.PASSTHROUGH: 0.25, Mode.NONE: 0.25})
         seen_in_front = Evidence("plain-in-tls-out", "front-leg", detail)
         return Leaning(candidates, (seen_in_front,), "nothing: plain in and TLS out is none of the modes, see the hops")
-    tls_signals(facts, question)
     if facts.vantage == "client" and question.proven is None and len(facts.ledgers.handshakes.families) <= 2:
-        return _from_a_client(facts, question)
+        return _from_a_client(question)
+    candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
+    evidence = question.evidence()
     if not facts.ledgers.handshakes.back.hellos and question.proven is None:
         detail = f"{seen.tls} TLS connections joined after their handshakes: no hello to judge by"
-        candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
         settled = "a capture that holds TLS handshakes: start it before connections open"
-        return Leaning(candidates, (Evidence("no-hello", "client-hello", detail), *question.evidence()), settled)
-    yes = question.probability
-    candidates = _candidates({Mode.BRIDGING: yes, Mode.PASSTHROUGH: 1 - yes})
-    settled = "the clients' side of the balancer: passthrough shows the same ClientHello.random on both sides, bridging never"
-    evidence = question.evidence()
-    if yes > 0.5 and _keeps_clients(facts):
-        detail = "the targets see the clients' own addresses: TLS is ended and begun again at layer 4"
+        return Leaning(candidates, (Evidence("no-hello", "client-hello", detail), *evidence), settled)
+    if question.probability > 0.5 and (facts.clients_preserved is True or facts.ledgers.heads.proxies > 0):
+        detail = "the targets are told the clients' own addresses below HTTP: TLS is ended and begun again at layer 4"
         evidence = (*evidence, Evidence("layer-4-bridging", "addresses", detail, Mode.BRIDGING.value, None))
+    settled = "the clients' side of the balancer: passthrough shows the same ClientHello.random on both sides, bridging never"
     return Leaning(candidates, evidence, settled)
 
 
-def _from_a_client(facts: ServiceFacts, question: Question) -> Leaning:
+def _from_a_client(question: Question) -> Leaning:
     """Seen where the connections are opened: this may be a client, and what follows the first hop is not in view."""
     candidates = _candidates({Mode.BRIDGING: 0.3, Mode.PASSTHROUGH: 0.3, Mode.OFFLOAD: 0.3, Mode.L4_TLS: 0.1})
     detail = "the capture was taken where the connections are opened: TLS on this hop says nothing about the next"
@@ -136,44 +141,37 @@ def _from_a_client(facts: ServiceFacts, question: Question) -> Leaning:
     return Leaning(candidates, (Evidence("first-hop-only", "vantage", detail), *question.evidence()), settled)
 
 
-def _keeps_clients(facts: ServiceFacts) -> bool:
-    return facts.clients_preserved is True or facts.ledgers.heads.proxies > 0
-
-
-def _plain_arrives(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> Leaning:
+def plain_questions(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> tuple[Question, Question]:
+    """Plaintext arrives: was the clients' hop TLS, and does the balancer read HTTP?"""
     pairs = facts.pairs
-    front = Question("tls_front", "tls_front", Mode.NONE.value)
+    front = Question("tls_front", "tls", Mode.NONE.value)
     layer = Question("layer7", Mode.OFFLOAD.value, Mode.L4_TLS.value)
     if pairs.front_tls + pairs.front_plain:
         detail = f"in front, {pairs.front_tls} connections are TLS and {pairs.front_plain} readable"
-        if pairs.front_tls > pairs.front_plain:
-            front.prove("front-leg-tls", "front-leg", True, detail)
-        else:
-            front.prove("front-leg-plain", "front-leg", False, detail)
+        over_tls = pairs.front_tls > pairs.front_plain
+        front.prove("front-leg-tls" if over_tls else "front-leg-plain", "front-leg", over_tls, detail)
     elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
         detail = f"{pairs.same_isn} readable connections keep their initial sequence number across the balancer"
         front.prove("same-tcp", "tcp-stack", False, detail)
     front_signals(facts, marks, front, seen)
     layer_signals(facts, marks, layer, seen)
+    return front, layer
+
+
+def _plain_arrives(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> Leaning:
+    front, layer = plain_questions(facts, marks, seen)
     tls, http = front.probability, layer.probability
     candidates = _candidates({Mode.OFFLOAD: tls * http, Mode.L4_TLS: tls * (1 - http), Mode.NONE: 1 - tls})
-    name = Mode.OFFLOAD.value if http >= 0.5 else Mode.L4_TLS.value
-    told = tuple(
-        Evidence(item.signal, item.group, item.detail, name if item.favours == "tls_front" else item.favours, item.weight)
-        for item in front.evidence()
-    )
+    over_tls = Mode.OFFLOAD.value if http >= 0.5 else Mode.L4_TLS.value
+    told = tuple(replace(item, favours=over_tls) if item.favours == front.yes else item for item in front.evidence())
     evidence = told + (layer.evidence() if tls >= 0.3 else ())
-    return Leaning(candidates, _by_weight(evidence), _what_settles_plain(facts, tls, http))
+    return Leaning(candidates, _by_weight(evidence), _what_settles_plain(tls, http))
 
 
-def _what_settles_plain(facts: ServiceFacts, tls: float, http: float) -> str:
+def _what_settles_plain(tls: float, http: float) -> str:
     if 1 - DECISION_THRESHOLD < tls < DECISION_THRESHOLD:
-        settled = "the clients' side of the balancer, or its listener's configuration: is the client's hop TLS?"
-        if http < 0.5:
-            settled += " PROXY protocol v2 with TLS details (send-proxy-v2-ssl) would say it on every connection"
-        else:
-            settled += " X-Forwarded-Proto on every request would say it"
-        return settled
+        told = "PROXY protocol v2 with TLS details" if http < 0.5 else "X-Forwarded-Proto on every request"
+        return f"the clients' side of the balancer, or its listener's configuration: is their hop TLS? {told} would say so"
     return "the balancer's configuration: does its listener read HTTP, or pass bytes on?"
 
 
@@ -199,7 +197,7 @@ def _by_mode(
         leaning = verdict if other == kind else Verdict(_lean(other, facts, marks, seen).candidates)
         for token, part in _split(other, leaning, connections, facts).items():
             counts[token] = counts.get(token, 0) + part
-    counts = {token: part for token, part in counts.items() if _counts(part, seen.total)}
+    counts = {token: part for token, part in counts.items() if token != UNKNOWN and _counts(part, seen.total)}
     return counts if len(counts) > 1 else None
 
 

@@ -36,7 +36,7 @@ def groups() -> dict[tuple[str, str], str]:
 def _rows() -> dict[tuple[str, str], tuple[str, float]]:
     lines = [line for line in _WEIGHTS.read_text("utf-8").splitlines() if line and line[0] != "#"]
     cells = [line.split("\t") for line in lines[1:]]
-    return {(question, signal): (group, float(weight)) for question, group, signal, weight in cells}
+    return {(question, signal): (group, float(weight)) for question, group, signal, _, weight in cells}
 
 
 CAP = 5.0
