@@ -148,11 +148,17 @@ def plain_questions(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) ->
     layer = Question("layer7", Mode.OFFLOAD.value, Mode.L4_TLS.value)
     if pairs.front_tls + pairs.front_plain:
         detail = f"in front, {pairs.front_tls} connections are TLS and {pairs.front_plain} readable"
-        over_tls = pairs.front_tls > pairs.front_plain
-        front.prove("front-leg-tls" if over_tls else "front-leg-plain", "front-leg", over_tls, detail)
+        if pairs.front_tls > pairs.front_plain:
+            front.prove("front-leg-tls", "front-leg", True, detail)
+        elif pairs.paired:
+            front.prove("front-leg-plain", "front-leg", False, detail)
+        else:
+            front.signal("front-leg-unpaired", 1, detail + ", none of them paired with what arrives at the targets")
     elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
         detail = f"{pairs.same_isn} readable connections keep their initial sequence number across the balancer"
         front.prove("same-tcp", "tcp-stack", False, detail)
+    if facts.vantage == "client" and len(facts.targets) == 1:
+        front.signal("clients-own-hop", 1, "the capture was taken where the connections are opened, and they are readable there")
     front_signals(facts, marks, front, seen)
     layer_signals(facts, marks, layer, seen)
     return front, layer

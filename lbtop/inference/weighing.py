@@ -51,8 +51,7 @@ class Question:
     yes: str
     no: str
     signals: dict[str, tuple[float, str]] = field(default_factory=dict)  # signal -> strength, detail
-    proof: Evidence | None = None
-    proven: bool | None = None
+    proofs: list[Evidence] = field(default_factory=list)
 
     def signal(self, name: str, strength: float | bool, detail: str) -> None:
         """Notes a signal that is there to some degree; nothing at strength 0."""
@@ -62,10 +61,14 @@ class Question:
             self.signals[name] = (min(float(strength), 1.0), detail)
 
     def prove(self, name: str, group: str, answer: bool, detail: str) -> None:
-        """Settles the question; the first proof stays, a contradicting one is noted by the caller as evidence."""
-        if self.proof is None:
-            self.proof = Evidence(name, group, detail, self.yes if answer else self.no, None)
-            self.proven = answer
+        """Settles the question. Proofs that contradict each other settle nothing: one of them rests on a mistake."""
+        self.proofs.append(Evidence(name, group, detail, self.yes if answer else self.no, None))
+
+    @property
+    def proven(self) -> bool | None:
+        """The answer, where proofs agree on one."""
+        answers = {proof.favours for proof in self.proofs}
+        return next(iter(answers)) == self.yes if len(answers) == 1 else None
 
     def contributions(self) -> dict[str, float]:
         """What each signal adds to the log-odds after its group's cap."""
@@ -89,7 +92,7 @@ class Question:
         return 1.0 / (1.0 + math.exp(-self.log_odds))
 
     def evidence(self) -> tuple[Evidence, ...]:
-        """The proof, then the signals, the heaviest first."""
+        """Proofs, then the signals, the heaviest first."""
         shares = self.contributions()
         weighed = [
             Evidence(
@@ -97,4 +100,4 @@ class Question:
             )
             for name, share in sorted(shares.items(), key=lambda entry: (-abs(entry[1]), entry[0]))
         ]
-        return ((self.proof,) if self.proof else ()) + tuple(weighed)
+        return (*self.proofs, *weighed)
