@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,11 +13,11 @@ from lbtop.findings.words import count_per_target, plural, seconds, share, targe
 from lbtop.inference.peers import differing_rates, slow_targets
 from lbtop.inference.presence import Absence, absences
 from lbtop.model.judgement import Evidence, Finding, Severity
-from lbtop.reconstruct.ledgers.load import CHECK_ERROR, CHECK_OK, CHECK_UNANSWERED
+from lbtop.reconstruct.ledgers.load import CHECK_ERROR, CHECK_OK, CHECK_UNANSWERED, CHECKS, CHECKS_BAD
 
 FLAPS = 2
-CHECKS = 3
-CHECKS_BAD = 0.2
+FEWEST_CHECKS = 3
+BAD_SHARE = 0.2
 SLOW_CHECK_S = 5.0
 DRAINING_RETURNS = 20
 
@@ -44,9 +45,7 @@ def target_gone(context: Context) -> Iterator[Finding]:
     gone = {target_text(context, entry.target): entry for entry in _gone(context) if entry.trailing}
     for where, absence in gone.items():
         moved = sum(
-            entry.keys
-            for entry in sticky.breaks
-            if entry.cause in ("target_gone", "targets_replaced") and entry.from_ in (where, None)
+            entry.keys for entry in sticky.breaks if entry.cause in ("target_gone", "targets_replaced") and entry.from_ == where
         )
         if moved < 3:
             continue
@@ -71,31 +70,62 @@ def target_flapping(context: Context) -> Iterator[Finding]:
     What it means. Each time its clients are moved away; health checks are too strict, or the target is at its
     limit.
 
-    How it is inferred. Two or more absences between arrivals, each with at least eight arrivals missed.
+    How it is inferred. Its health checks fail and recover twice or more; or it has two absences or more between
+    arrivals, and pinned keys moved away meanwhile.
 
     How to confirm. Look at the target's health history.
 
     How to mend. Find out why checks fail; raise the unhealthy threshold if they are too strict.
     """
-    by_target: dict[int, list[Absence]] = {}
-    for entry in _gone(context):
-        by_target.setdefault(entry.target, []).append(entry)
-    for target, entries in by_target.items():
-        if len([entry for entry in entries if not entry.trailing]) < FLAPS:
+    for target in range(len(context.facts.targets)):
+        times = _outages(context, target)
+        away = [entry for entry in _gone(context) if entry.target == target and not entry.trailing]
+        displaced = _displaced(context, target)
+        if len(times) < FLAPS and (len(away) < FLAPS or displaced < FLAPS):
             continue
-        longest = max((entry.end_ns - entry.start_ns) / 1e9 for entry in entries)
+        count = max(len(times), len(away))
+        how = (
+            f"its health checks failed and recovered {len(times)} times"
+            if len(times) >= FLAPS
+            else f"{displaced} keys moved away"
+        )
         yield Finding(
             id="target-flapping",
             severity=Severity.WARNING,
-            title=f"{target_name(context, target)} left and returned {len(entries)} times",
-            detail=f"The longest absence lasted {seconds(longest)}; {sum(e.missed for e in entries):.0f} arrivals were due.",
+            title=f"{target_name(context, target)} left and returned {count} times",
+            detail=f"Not once but again and again: {how}.",
             service=context.service.service,
-            evidence=(Evidence("absences", "targets", f"{target_text(context, target)}: {len(entries)} absences"),),
+            evidence=(Evidence("outages", "targets", f"{target_text(context, target)}: {count} outages, {how}"),),
             advice=("find out why its health checks fail; raise the unhealthy threshold if they are too strict",),
             confirm=(count_per_target(context),),
-            at_ns=entries[0].start_ns,
+            at_ns=times[0] if times else away[0].start_ns,
             subject=target_text(context, target),
         )
+
+
+def _outages(context: Context, target: int) -> list[int]:
+    """When its health checks began to fail, each time they had been answered well before and were afterwards."""
+    series = context.facts.ledgers.load.series
+    if target >= series.counts.shape[2]:
+        return []
+    checks, bad = series.counts[CHECKS, :, target], series.counts[CHECKS_BAD, :, target]
+    state = [(int(time), int(b) > 0) for time, c, b in zip(series.times(), checks, bad, strict=True) if c]
+    began = []
+    for (_, was_bad), (time, is_bad) in pairwise(state):
+        if is_bad and not was_bad:
+            began.append(time)
+    if state and state[-1][1] and began:
+        began.pop()  # it has not come back yet
+    return began
+
+
+def _displaced(context: Context, target: int) -> int:
+    """Keys that moved away from the target while it was absent."""
+    sticky = context.service.stickiness
+    if sticky is None:
+        return 0
+    where = target_text(context, target)
+    return sum(entry.keys for entry in sticky.breaks if entry.cause == "target_gone" and entry.from_ == where)
 
 
 @rule("draining-target", Severity.INFO, "a target gets returning sessions and no new ones")
@@ -179,8 +209,8 @@ def health_check_failing(context: Context) -> Iterator[Finding]:
         bad = error + unanswered
         slowest = context.facts.ledgers.load.check_delay_ns[target, 1] / 1e9
         mean = context.facts.ledgers.load.check_delay_ns[target, 0] / 1e9 / max(good + bad, 1)
-        late = good >= CHECKS and mean > SLOW_CHECK_S
-        if not late and (bad < CHECKS or bad < CHECKS_BAD * (good + bad)):
+        late = good >= FEWEST_CHECKS and mean > SLOW_CHECK_S
+        if not late and (bad < FEWEST_CHECKS or bad < BAD_SHARE * (good + bad)):
             continue
         how = (
             ", ".join(
@@ -309,5 +339,5 @@ def retransmits(context: Context) -> Iterator[Finding]:
     """
     confirm = tshark(context, f"tcp.port == {context.service.port} && tcp.analysis.retransmission", ("ip.src", "ip.dst"))
     yield from _rate_finding(
-        context, "retransmits", "connections had segments sent again", "look at drops, errors and MTU on the way", confirm
+        context, "retransmits", "segments were sent again", "look at drops, errors and MTU on the way", confirm
     )

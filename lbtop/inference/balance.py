@@ -20,7 +20,7 @@ from lbtop.model.address import ip_text
 from lbtop.model.judgement import Mechanism
 from lbtop.model.snapshot import Skew, Stickiness
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.ledgers.load import BYTES, DURATION, OPENED, REQUESTS
+from lbtop.reconstruct.ledgers.load import BYTES, CHECKS, CHECKS_BAD, DURATION, OPENED, PROBED, REQUESTS
 
 SIGNIFICANT = 0.01
 EFFECT = 1.1
@@ -133,6 +133,14 @@ def service_epochs(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> tuple[
         if everything[last + 1 :].sum() * share < MOST_ABSENT:
             last = bins - 1
         serving[first : last + 1, place] = True
+    # a target that answers its health checks is in service, whether or not anybody is sent there
+    well = (series.counts[CHECKS] - series.counts[CHECKS_BAD] + series.counts[PROBED])[:bins][:, targets]
+    for place in range(len(targets)):
+        checked = np.flatnonzero(well[:, place])
+        if len(checked) >= 3:
+            reach = int(np.median(np.diff(checked))) * 2
+            for check in checked.tolist():
+                serving[max(check - reach, 0) : check + reach + 1, place] = True
     serving[~serving.any(1)] = True
     changed = np.concatenate(([False], (serving[1:] != serving[:-1]).any(1)))
     epoch = np.cumsum(changed)

@@ -22,6 +22,8 @@ MASS = 5
 MASS_SHARE = 0.2
 REPORTED = 64
 LIFETIME_BREAKS = 3
+EARLY_BREAKS = 0.15
+"""Breaks before the lifetime that may have another cause."""
 _COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP)
 
 
@@ -45,9 +47,8 @@ def find_breaks(
     away = absences(facts)
     visible_cookie = mechanism in _COOKIES and bool((measure.slots["marks_any"] != 0).any())
     causes = _causes(moves, away, facts, visible_cookie, mechanism)
-    lifetime = None
-    unexplained = causes == "unknown"
-    lifetime, fits = fit_lifetime(measure.slots, moves, unexplained)
+    chance = float(measure.chance[:, 0].sum() / max(measure.returns[:, 0].sum(), 1.0))
+    lifetime, fits = fit_lifetime(measure.slots, moves, causes == "unknown", min(chance, 0.9))
     if lifetime is not None:
         causes[fits] = "cookie_expired" if mechanism in _COOKIES else "idle"
         lifetime = lifetime if mechanism in _COOKIES else None
@@ -95,12 +96,13 @@ def _causes(
 
 
 def fit_lifetime(
-    slots: Rows, moves: Rows, unexplained: npt.NDArray[np.bool_]
+    slots: Rows, moves: Rows, unexplained: npt.NDArray[np.bool_], chance: float
 ) -> tuple[CookieLifetime | None, npt.NDArray[np.bool_]]:
     """The lifetime that separates what was survived from what broke, counted from the last response or from issue.
 
-    Of the two models the one that leaves fewer breaks and survivals on the wrong side; None where neither separates them.
-    The interval is (longest survived, shortest that broke].
+    A key whose cookie has expired meets its old target again by ``chance``, so that some seem to survive beyond it. Of the two
+    models the one with fewer contradictions is taken; None where neither separates them. The interval is
+    (longest survived, shortest that broke].
     """
     nothing = np.zeros(len(moves), np.bool_)
     candidates = np.flatnonzero(unexplained)
@@ -113,24 +115,22 @@ def fit_lifetime(
     ):
         broke = np.sort(moves[broke_column][candidates].astype(np.float64))
         kept = np.sort(slots[kept_column][slots[kept_column] > 0].astype(np.float64))
-        if not len(kept):
-            continue
-        wrong, limit = min(
-            ((int((broke < value).sum()) + int((kept >= value).sum()), float(value)) for value in broke.tolist()),
-            default=(len(broke), 0.0),
-        )
-        right = int((broke >= limit).sum())
-        survived = kept[kept < limit]
-        if right < LIFETIME_BREAKS or wrong > 0.1 * (len(broke) + len(kept)) or not len(survived):
-            continue
-        low, high = float(survived[-1]) / 1e9, float(limit) / 1e9
-        if high > 3.0 * low and high - low > 5.0 and right < 10:
-            continue  # too wide to be called a lifetime
-        fits = unexplained & (moves[broke_column] >= limit)
-        found = CookieLifetime(model, round((low + high) / 2, 3), (round(low, 3), round(high, 3)))
-        score = wrong + (high - low) / max(high, 1e-9)
-        if best is None or score < best[0]:
-            best = (score, found, fits)
+        early = int(EARLY_BREAKS * len(broke))  # so many may have another cause
+        for limit in broke[: early + 1].tolist():
+            beyond = int((kept >= limit).sum())
+            right = int((broke >= limit).sum())
+            below = kept[kept < limit]
+            lucky = right * chance / (1.0 - chance)  # met their old target again
+            if right < LIFETIME_BREAKS or beyond > 1.5 * lucky + 2.0 or len(below) < LIFETIME_BREAKS:
+                continue
+            low, high = float(below[-1]) / 1e9, limit / 1e9
+            if high > 2.0 * low and right < 10:
+                continue  # too wide to be called a lifetime
+            found = CookieLifetime(model, round((low + high) / 2, 3), (round(low, 3), round(high, 3)))
+            contradictions = (len(broke) - right) + max(beyond - lucky, 0.0)
+            score = contradictions / len(broke) + (high - low) / high
+            if best is None or score < best[0]:
+                best = (score, found, unexplained & (moves[broke_column] >= limit))
     return (None, nothing) if best is None else (best[1], best[2])
 
 
@@ -159,7 +159,7 @@ def _grouped(facts: ServiceFacts, moves: Rows, causes: npt.NDArray[np.str_]) -> 
     groups: list[npt.NDArray[np.intp]] = []
     for cause in dict.fromkeys(causes.tolist()):
         mine = np.flatnonzero(causes == cause)
-        by_source = cause in ("target_gone",)
+        by_source = cause in ("target_gone", "targets_replaced")
         keys = moves["source"][mine] if by_source else np.zeros(len(mine), np.uint16)
         for source in dict.fromkeys(keys.tolist()):
             part = mine[keys == source]

@@ -54,7 +54,7 @@ def _cliff(ledger: IdleLedger) -> tuple[float | None, tuple[float, float] | None
     steady = closes_after(ledger, Side.CLIENT)
     if steady is None:
         return None, None, None
-    below = survived[survived <= steady * (1 + STEADY)]
+    below = survived[survived < steady]
     return steady, (round(float(below.max(initial=0.0)), 3), steady), "fin"
 
 
@@ -70,7 +70,8 @@ def closes_after(ledger: IdleLedger, side: Side) -> float | None:
     """After how many seconds of silence one side closes in an orderly way; None where its closes share no age."""
     endings = ledger.endings
     mine = endings[(endings["tail"] == ORDERLY) & (endings["closer"] == side)]
-    silent = np.sort(mine["idle_ns"] / 1e9)
+    mine = mine[np.argsort(mine["idle_ns"], kind="stable")]
+    silent = mine["idle_ns"] / 1e9
     if len(silent) < ORDERLY_ENDINGS:
         return None
     # the largest group of nearly equal durations
@@ -81,7 +82,13 @@ def closes_after(ledger: IdleLedger, side: Side) -> float | None:
     size = int(sizes[first])
     if size < max(ORDERLY_ENDINGS, 0.6 * len(silent)):
         return None
-    return round(float(np.median(silent[first : first + size])), 3)
+    group = slice(first, first + size)
+    when = mine["at_ns"][group] / 1e9
+    if float(np.ptp(when)) < 3.0 * max(float(np.ptp(silent[group])), 0.05):
+        return None  # they closed at one moment, whatever their silence: somebody was stopped
+    if int((ledger.survived[:, 0] / 1e9 > silent[group][-1] * (1 + STEADY)).sum()) > 0.2 * size:
+        return None  # longer silences were survived: no limit
+    return round(float(np.median(silent[group])), 3)
 
 
 def _known_default(facts: ServiceFacts, cliff: float | None, interval: tuple[float, float] | None) -> str | None:

@@ -16,8 +16,10 @@ RARE = 1e-3
 SHORTEST_DIFFERENCE_S = 0.002
 """Medians closer than this are the same to anybody, whatever their ratio."""
 FEWEST = 5
-BOUNDS = {"resets": 0.05, "refused": 0.01, "retransmits": 0.2}
-"""A rate that is too high whatever the peers do. Retransmits: connections with any, one in five."""
+BOUNDS = {"resets": 0.05, "refused": 0.01, "retransmits": 0.02}
+"""A rate that is too high whatever the peers do: of connections, of attempts, of segments."""
+BURST = 3
+"""Segments are lost in bursts: so many count as one event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
     """Targets with a rate at least twice their peers' (binomial test), or above the stated bound."""
     events, trials = _rates(facts, what)
     bound = BOUNDS[what]
+    burst = BURST if what == "retransmits" else 1
     found = []
     for target in range(len(events)):
         count, of = int(events[target]), int(trials[target])
@@ -80,11 +83,11 @@ def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
             continue
         peers = (others + 0.5) / (of_others + 1.0) if of_others >= SAMPLES else None
         if peers is not None and count >= TWOFOLD * peers * of:
-            p_value = binomial_tail(count, of, min(peers, 1.0))
+            p_value = binomial_tail(count // burst, of // burst, min(peers, 1.0))
             if p_value < RARE / len(events):
                 found.append(Differing(target, count, of, peers, peers, bound, p_value))
                 continue
-        above = binomial_tail(count, of, bound)
+        above = binomial_tail(count // burst, of // burst, bound)
         if count > bound * of and above < RARE:
             found.append(Differing(target, count, of, bound, None, bound, above))
     return found
@@ -98,7 +101,5 @@ def _rates(facts: ServiceFacts, what: str) -> tuple[np.ndarray, np.ndarray]:
         return ledger.resets_by_target + ledger.resets_in_reply, data
     if what == "refused":
         return ledger.refused, ledger.refused + data
-    count = facts.ledgers.load.with_retransmits
-    events = np.zeros(len(data), np.int64)
-    events[: len(count)] = count[: len(data)]
-    return events, data
+    segments = facts.ledgers.load.segments
+    return segments[:, 1], segments[:, 0]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.load import OPENED, REQUESTS
 
 MISSED = 8.0
 """Arrivals a target must have missed, at its usual share, for its silence to be an absence (chance: e^-8 where arrivals
-are independent; sessions come in bursts, so less would be too few)."""
+are independent)."""
+UNUSUAL = 10.0
+"""And so many times what it misses in its ordinary silences: arrivals of pinned clients come in bursts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +47,24 @@ def absences(facts: ServiceFacts) -> list[Absence]:
         edges = np.concatenate(([-1], there, [bins]))
         spans = [(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if b - a > 1]
         silent = np.zeros(bins, np.bool_)
-        # its share is measured where it was there: long silences are left out, twice, for they lower the share they are judged by
+        missed = np.zeros(len(spans))
+        # its share is measured where it was there: long silences are left out, for they lower the share they are judged by
         for _ in range(2):
             share = mine.sum() / max(everything[~silent].sum(), 1.0)
-            missed = [
-                float(everything[a + 1 : b].sum() - mine[a + 1 : b].sum()) * share / max(1.0 - share, 0.05) for a, b in spans
-            ]
-            for (a, b), count in zip(spans, missed, strict=True):
-                if count >= MISSED:
-                    silent[a + 1 : b] = True
-        for (a, b), count in zip(spans, missed, strict=True):
-            if count >= MISSED:
+            odds = share / max(1.0 - share, 0.05)
+            missed = np.array([odds * float(everything[a + 1 : b].sum() - mine[a + 1 : b].sum()) for a, b in spans])
+            away = missed >= np.maximum(MISSED, UNUSUAL * _ordinary(missed))
+            for a, b in (span for span, is_away in zip(spans, away.tolist(), strict=True) if is_away):
+                silent[a + 1 : b] = True
+        for (a, b), count, is_away in zip(spans, missed.tolist(), away.tolist(), strict=True):
+            if is_away:
                 start = int(starts[a]) if a >= 0 else int(starts[0])
                 end = int(starts[b]) if b < bins else int(starts[-1]) + series.width_ns
                 found.append(Absence(target, start, end, a < 0, b >= bins, count))
     return found
+
+
+def _ordinary(missed: npt.NDArray[np.float64]) -> float:
+    """What a target misses in its ordinary silences: the mean without the longest three, which are what is judged."""
+    usual = np.sort(missed)[: max(len(missed) - 3, 0)]
+    return float(usual.mean()) if len(usual) else 0.0

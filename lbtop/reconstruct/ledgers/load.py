@@ -11,7 +11,7 @@ from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
-OPENED, REQUESTS, CHECKS, CHECKS_BAD, REFUSED, ANSWERED = range(6)
+OPENED, REQUESTS, CHECKS, CHECKS_BAD, REFUSED, ANSWERED, PROBED = range(7)
 """Columns of the series."""
 COST_BINS = 64
 BYTES, DURATION = range(2)
@@ -23,14 +23,14 @@ class LoadLedger:
     """Folds ``opened``, ``requests``, ``responses`` and ``connections`` of the back leg."""
 
     def __init__(self) -> None:
-        self.series = Series(6)
+        self.series = Series(7)
         self.costs = np.zeros((2, 0, COST_BINS, 2), np.float64)  # [bytes or seconds, target, log2 bin, (connections, sum)]
         self.by_client = Tally(columns=3, cap=8192)  # (client, target): connections, bytes, milliseconds
         self.requests_by_client = Tally(columns=1, cap=8192)  # (client, target): requests
         self.by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): connections
         self.requests_by_node = Tally(columns=1, cap=_NODES * 256)
         self.checks = np.zeros((0, 3), np.int64)
-        self.with_retransmits = np.zeros(0, np.int64)  # connections with data in which any segment was sent again
+        self.segments = np.zeros((0, 2), np.int64)  # segments of connections with data, of these sent again
         self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
 
     def fold(self, window: ServiceWindow) -> None:
@@ -53,7 +53,7 @@ class LoadLedger:
             costs = np.zeros((2, targets, COST_BINS, 2))
             costs[:, :have] = self.costs
             self.costs = costs
-            self.with_retransmits = np.concatenate((self.with_retransmits, np.zeros(targets - have, np.int64)))
+            self.segments = np.concatenate((self.segments, np.zeros((targets - have, 2), np.int64)))
             self.checks = np.concatenate((self.checks, np.zeros((targets - have, 3), np.int64)))
             self.check_delay_ns = np.concatenate((self.check_delay_ns, np.zeros((targets - have, 2), np.int64)))
 
@@ -64,11 +64,14 @@ class LoadLedger:
         refused = (rows["flags"] & np.uint32(ConnFlag.REFUSED)) != 0
         self.series.add(REFUSED, rows["at_ns"][refused], target[refused])
         data = rows["first_data_ns"] != 0
+        probed = ~data & ~refused & ((rows["flags"] & np.uint32(ConnFlag.SYNACK)) != 0)
+        self.series.add(PROBED, rows["at_ns"][probed], target[probed])
         rows, target = rows[data], target[data]
         if not len(rows):
             return
-        again = (rows["retransmits_c"] + rows["retransmits_s"]) > 0
-        self.with_retransmits += np.bincount(target[again], minlength=len(self.with_retransmits))
+        for column, names in enumerate((("packets_c", "packets_s"), ("retransmits_c", "retransmits_s"))):
+            count = rows[names[0]].astype(np.float64) + rows[names[1]]
+            self.segments[:, column] += np.bincount(target, count, len(self.segments)).astype(np.int64)
         total = (rows["bytes_c"] + rows["bytes_s"]).astype(np.int64)
         lasted = np.maximum(rows["last_ns"] - rows["opened_ns"], 0)
         lasted = np.where(rows["end"] == End.EXPIRED, np.maximum(rows["last_ns"] - rows["first_data_ns"], 0), lasted)
