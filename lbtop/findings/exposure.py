@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from lbtop import catalog
 from lbtop.findings.commands import first_bytes, http
 from lbtop.findings.rule import Context, rule
+from lbtop.model.figures import plural, size
 from lbtop.model.judgement import Evidence, Finding, Mode, Severity
 from lbtop.model.snapshot import Sensitive
 from lbtop.model.text import safe_text
@@ -47,15 +48,17 @@ def _clients_own(context: Context, hop: str) -> bool:
     return hop.startswith("client->") or (bool(hops) and hops[0].encryption == "plain")
 
 
-def _volume(count: int) -> str:
-    for size, unit in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+_ENDS = {"client": "clients", "load_balancer": "the load balancer", "cdn": "the CDN", "proxy": "a proxy", "target": "the targets"}
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def hop_words(hop: str) -> str:
+    """``between the load balancer and the targets`` for ``load_balancer->target``."""
+    one, _, other = hop.partition("->")
+    return f"between {_ENDS.get(one, one)} and {_ENDS.get(other, other)}"
+
+
+def _hops(found: Iterable[Sensitive]) -> str:
+    return " and ".join(dict.fromkeys(hop_words(entry.hop) for entry in found))
 
 
 def _to_tls(context: Context) -> str:
@@ -104,8 +107,8 @@ def plaintext_backend_hop(context: Context) -> Iterator[Finding]:
     yield Finding(
         id="plaintext-backend-hop",
         severity=Severity.WARNING,
-        title=f"TLS ends at {balancer}: {_plural(exposure.plaintext_connections, 'connection')} to "
-        f"{_plural(len(service.targets), 'target')} can be read ({_volume(exposure.plaintext_bytes)})",
+        title=f"TLS ends at {balancer}: {plural(exposure.plaintext_connections, 'connection')} to "
+        f"{plural(len(service.targets), 'target')} can be read ({size(exposure.plaintext_bytes)})",
         detail=f"The clients' TLS is ended and their requests go on {what}, readable on port {service.port}."
         + (f" In them: {kinds}." if kinds else ""),
         service=service.service,
@@ -139,8 +142,8 @@ def plaintext_end_to_end(context: Context) -> Iterator[Finding]:
     yield Finding(
         id="plaintext-end-to-end",
         severity=Severity.WARNING,
-        title=f"Nothing is encrypted: {_plural(exposure.plaintext_connections, 'connection')} "
-        f"({_volume(exposure.plaintext_bytes)}) can be read on every hop",
+        title=f"Nothing is encrypted: {plural(exposure.plaintext_connections, 'connection')} "
+        f"({size(exposure.plaintext_bytes)}) can be read on every hop",
         detail=f"Clients reach port {service.port} in clear, and so do their requests the targets.",
         service=service.service,
         evidence=service.termination.verdict.evidence[:4],
@@ -177,14 +180,13 @@ def credentials_in_plaintext(context: Context) -> Iterator[Finding]:
     numbers = {"basic_auth": 1, "digest_auth": 2, "bearer_token": 3, "password": 5, "api_key": 7, "jwt": 8}
     count = sum(entry.count for entry in found)
     kinds = ", ".join(dict.fromkeys(CREDENTIALS[entry.kind] for entry in found))
-    hops = ", ".join(dict.fromkeys(entry.hop for entry in found))
     names = _names(context, (numbers[entry.kind] for entry in found))
     yield Finding(
         id="credentials-in-plaintext",
         severity=Severity.CRITICAL,
-        title=f"{kinds[0].upper() + kinds[1:]} in clear: {count:,} times on {hops}",
+        title=f"{kinds[0].upper() + kinds[1:]} in clear: {count:,} times {_hops(found)}",
         detail="; ".join(
-            f"{entry.count:,} {CREDENTIALS[entry.kind]} ({entry.distinct:,} different) on {entry.hop}" for entry in found
+            f"{entry.count:,} {CREDENTIALS[entry.kind]} ({entry.distinct:,} different) {hop_words(entry.hop)}" for entry in found
         )
         + (f". They stand in: {names}." if names else "."),
         service=context.service.service,
@@ -226,8 +228,7 @@ def session_cookie_in_plaintext(context: Context) -> Iterator[Finding]:
     yield Finding(
         id="session-cookie-in-plaintext",
         severity=Severity.CRITICAL if own else Severity.WARNING,
-        title=f"Session cookies in clear: {distinct:,} different, {count:,} times on "
-        + ", ".join(dict.fromkeys(entry.hop for entry in found)),
+        title=f"Session cookies in clear: {distinct:,} different, {count:,} times {_hops(found)}",
         detail=("The hop is the clients' own. " if own else "")
         + "Whoever sees it can take the sessions over."
         + (f" Cookies: {names}." if names else ""),
@@ -261,8 +262,7 @@ def card_data_in_plaintext(context: Context) -> Iterator[Finding]:
     yield Finding(
         id="card-data-in-plaintext",
         severity=Severity.CRITICAL,
-        title=f"Card numbers in clear: {distinct:,} different, {count:,} times on "
-        + ", ".join(dict.fromkeys(entry.hop for entry in found)),
+        title=f"Card numbers in clear: {distinct:,} different, {count:,} times {_hops(found)}",
         detail="They pass the Luhn check and stand where a card number stands" + (f" ({names})." if names else "."),
         service=context.service.service,
         evidence=_evidence(found),
@@ -274,7 +274,7 @@ def card_data_in_plaintext(context: Context) -> Iterator[Finding]:
 
 def _evidence(found: Iterable[Sensitive]) -> tuple[Evidence, ...]:
     return tuple(
-        Evidence(entry.kind, "readable-heads", f"{entry.count:,} times, {entry.distinct:,} different, on {entry.hop}")
+        Evidence(entry.kind, "readable-heads", f"{entry.count:,} times, {entry.distinct:,} different, {hop_words(entry.hop)}")
         for entry in found
     )
 

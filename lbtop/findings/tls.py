@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 
 from lbtop import catalog
 from lbtop.findings.commands import probe, tls
+from lbtop.findings.exposure import hop_words
 from lbtop.findings.rule import Context, rule
 from lbtop.inference.hops import version_name
+from lbtop.model.figures import percent, plural
 from lbtop.model.judgement import Evidence, Finding, Mode, Severity
 from lbtop.reconstruct.ledgers.handshakes import Negotiated
 
@@ -54,7 +56,6 @@ def weak_tls(context: Context) -> Iterator[Finding]:
             continue
         count = sum(found.values())
         listed = ", ".join(f"{reason} ({number:,})" for reason, number in list(found.items())[:4])
-        behind = leg is shakes.back and not passthrough
         row = catalog.products().get(context.service.load_balancer.product)
         advice = ["raise the targets' minimum to TLS 1.2 and remove the broken ciphers"] if leg is shakes.back else []
         if row is not None and row.tls_policy != "-":
@@ -62,9 +63,8 @@ def weak_tls(context: Context) -> Iterator[Finding]:
         yield Finding(
             id="weak-tls",
             severity=Severity.WARNING,
-            title=f"Weak TLS on {hop.from_}->{hop.to}: {listed}",
-            detail=f"{count:,} of {leg.versions.total:,} handshakes agreed on it"
-            + (" between the balancer and the targets." if behind else "."),
+            title=f"Weak TLS {hop_words(f'{hop.from_}->{hop.to}')}: {listed}",
+            detail=f"{count:,} of {leg.versions.total:,} handshakes agreed on it.",
             service=context.service.service,
             evidence=(Evidence("negotiated", "server-hello", f"{listed} of {leg.versions.total:,} handshakes"),),
             advice=tuple(advice or ["raise the listener's minimum to TLS 1.2 and remove the broken ciphers"]),
@@ -187,7 +187,7 @@ def mixed_termination(context: Context) -> Iterator[Finding]:
         return
     total = sum(by_mode.values())
     ordered = sorted(by_mode.items(), key=lambda entry: (-entry[1], entry[0]))
-    listed = ", ".join(f"{mode} {count / total:.0%} ({count:,} connections)" for mode, count in ordered)
+    listed = ", ".join(f"{mode} {percent(count / total)} ({plural(count, 'connection')})" for mode, count in ordered)
     yield Finding(
         id="mixed-termination",
         severity=Severity.WARNING,

@@ -9,6 +9,7 @@ import numpy as np
 from lbtop import catalog
 from lbtop.inference.identity import EVERYWHERE, ProductMarks
 from lbtop.inference.weighing import Question
+from lbtop.model.figures import percent
 from lbtop.model.observation import Protocol7, ProxyFlag, ReqFlag
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.exposure import BACK, CLEAR, ENCRYPTED
@@ -115,7 +116,7 @@ def tls_signals(facts: ServiceFacts, question: Question) -> None:
         question.signal("one-family", enough if count == 1 else 0.4 * enough if count == 2 else 0, _stacks(count, hellos))
         question.signal("many-families", min(1.0, (count - 1) / MANY_STACKS) if count > 2 else 0, _stacks(count, hellos))
         share = grease / hellos
-        question.signal("grease", min(1.0, share * 2), f"{share:.0%} of the hellos carry GREASE, as browsers' do")
+        question.signal("grease", min(1.0, share * 2), f"{percent(share)} of the hellos carry GREASE, as browsers' do")
         _names(facts, question, hellos)
         _resumption(facts, question, hellos, len(families))
         _multiplexing(facts, question, len(families), len(clients))
@@ -143,8 +144,8 @@ def _names(facts: ServiceFacts, question: Question, hellos: int) -> None:
         names[key >> 32] = names.get(key >> 32, 0) + numbers[0]
     named = hellos - names.pop(0, 0)
     share = named / hellos
-    question.signal("no-sni", 1 if share <= 0.05 and hellos >= 5 else 0, f"{1 - share:.0%} of the hellos name no server")
-    question.signal("sni", 1 if share >= 0.5 else 0, f"{share:.0%} of the hellos name a server")
+    question.signal("no-sni", 1 if share <= 0.05 and hellos >= 5 else 0, f"{percent(1 - share)} of the hellos name no server")
+    question.signal("sni", 1 if share >= 0.5 else 0, f"{percent(share)} of the hellos name a server")
     if len(names) > 1:
         question.signal("several-sni", min(1.0, len(names) / 4), f"{len(names)} different server names")
 
@@ -253,7 +254,7 @@ def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Questio
         return
     https, http = heads.forwarded_proto[HTTPS] / heads.requests, heads.forwarded_proto[HTTP] / heads.requests
     company = bool(forwarded_everywhere(facts) or marks.headers_everywhere or marks.shapes_everywhere)
-    said = f"X-Forwarded-Proto: https on {https:.0%} of {heads.requests} requests"
+    said = f"X-Forwarded-Proto: https on {percent(https)} of {heads.requests} requests"
     if https >= 0.5 and https + http >= EVERYWHERE:
         if company:
             question.signal("https-always", https, said + ", with the same proxy's other headers")
@@ -262,13 +263,13 @@ def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Questio
     elif https > http and https > 0:
         question.signal("https-partly", https, said + ": a proxy would put it on every one")
     if http > https and https + http >= EVERYWHERE:
-        question.signal("http-always", http, f"X-Forwarded-Proto: http on {http:.0%} of {heads.requests} requests")
+        question.signal("http-always", http, f"X-Forwarded-Proto: http on {percent(http)} of {heads.requests} requests")
     ports = dict(heads.forwarded_ports.top(64))
     for port, signal in ((443, "forwarded-port-443"), (80, "forwarded-port-80")):
         share = ports.get(port, 0) / heads.requests
-        question.signal(signal, share if share >= 0.5 else 0, f"X-Forwarded-Port: {port} on {share:.0%} of the requests")
+        question.signal(signal, share if share >= 0.5 else 0, f"X-Forwarded-Port: {port} on {percent(share)} of the requests")
     share = heads.flag(ReqFlag.TLS_HEADER) / heads.requests
-    detail = f"{share:.0%} of the requests carry headers of a hop that ended TLS"
+    detail = f"{percent(share)} of the requests carry headers of a hop that ended TLS"
     question.signal("tls-headers", share if share >= 0.1 else 0, detail)
 
 
@@ -320,16 +321,18 @@ def layer_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
         listed = ", ".join(marks.headers_everywhere[:3])
         question.signal("product-headers", 1, f"{listed} on (nearly) every request")
     if forwarded >= EVERYWHERE:
-        detail = f"forwarded client addresses on {forwarded:.0%} of {heads.requests} requests"
+        detail = f"forwarded client addresses on {percent(forwarded)} of {heads.requests} requests"
         question.signal("forwarded-always", forwarded, detail)
     elif forwarded > 0:
-        detail = f"forwarded client addresses on only {forwarded:.0%} of {heads.requests} requests"
+        detail = f"forwarded client addresses on only {percent(forwarded)} of {heads.requests} requests"
         question.signal("forwarded-partly", forwarded, detail)
     if marks.shapes_everywhere:
         question.signal("product-shape", 1, f"requests are written as {catalog_names(marks.shapes_everywhere)} writes them")
     bare = 1 - max(forwarded, heads.forwarded_proto[[HTTP, HTTPS]].sum() / heads.requests)
     if not named and bare >= 0.5:
-        detail = f"{bare:.0%} of {heads.requests} requests carry nothing that a proxy adds, and are not written as one writes"
+        detail = (
+            f"{percent(bare)} of {heads.requests} requests carry nothing a proxy adds, and are not written as one writes"
+        )
         question.signal("nothing-added", bare * min(1.0, heads.requests / 20), detail)
     clients, agents, several = heads.shared_connections()
     if clients:

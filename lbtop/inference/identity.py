@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from lbtop import catalog
 from lbtop.model.address import ip_text
+from lbtop.model.figures import percent
 from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence
 from lbtop.model.observation import ProxyFlag
 from lbtop.model.snapshot import LoadBalancer
@@ -99,7 +100,7 @@ def _headers(facts: ServiceFacts, marks: ProductMarks) -> None:
         share = min(1.0, seen / looked_at)
         if share >= 0.5:
             title = f"Via names {header.header}" if header.match == "via" else header.header
-            detail = f"{title} on {share:.0%} of {heads.requests} requests"
+            detail = f"{title} on {percent(share)} of {heads.requests} requests"
             marks.add(header.product, "http-headers", "header-" + header.header.lower(), float(header.weight) * share, detail)
             if share >= EVERYWHERE:
                 marks.headers_everywhere.append(header.header)
@@ -109,7 +110,7 @@ def _headers(facts: ServiceFacts, marks: ProductMarks) -> None:
         share = seen / looked_at
         if share >= EVERYWHERE:
             mark = shape.mark.replace("_", " ")
-            detail = f"{share:.0%} of the requests are written as {catalog.label(shape.product)} writes them ({mark})"
+            detail = f"{percent(share)} of the requests are written as {catalog.label(shape.product)} writes them ({mark})"
             marks.add(shape.product, "http-headers", shape.mark, float(shape.weight) * share, detail)
             marks.shapes_everywhere.append(shape.product)
 

@@ -44,7 +44,7 @@ def test_an_encrypted_service_fires_nothing_about_reading() -> None:
 def test_credentials_on_a_readable_hop_are_critical(kind: SecretKind) -> None:
     finding = found_in(http_service("https", secret=kind))["credentials-in-plaintext"]
     assert finding.severity is Severity.CRITICAL
-    assert "6 times on load_balancer->target" in finding.title
+    assert "6 times between the load balancer and the targets" in finding.title
     assert "secret 1" not in repr(finding)
 
 

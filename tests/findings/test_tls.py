@@ -66,8 +66,8 @@ def test_two_modes_on_one_port_fire_mixed_termination() -> None:
         conn.respond(200)
         conn.close()
     finding = found_in(traffic)["mixed-termination"]
-    assert "passthrough 75%" in finding.title
-    assert "none 25%" in finding.title
+    assert "passthrough 75 %" in finding.title
+    assert "none 25 %" in finding.title
     assert "mixed-termination" not in found_in(tls_service([0x0304]))
 
 

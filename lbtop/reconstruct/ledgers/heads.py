@@ -23,7 +23,8 @@ class HeadLedger:
     """Folds REQUEST, RESPONSE, COOKIE and PROXY rows of the last leg; heads of health checks are kept apart."""
 
     def __init__(self) -> None:
-        self.requests = 0
+        self.requests = 0  # whole heads: what a cut one lacks says nothing
+        self.cut = 0
         self.flags = np.zeros(32, np.int64)  # requests with each ReqFlag bit
         self.forwarded_proto = np.zeros(4, np.int64)  # absent, http, https, something else
         self.forwarded = 0  # requests with a forwarded address
@@ -64,6 +65,12 @@ class HeadLedger:
     def _requests(self, rows: Rows) -> None:
         if len(rows) == 0:
             return
+        cut = (rows["flags"] & np.uint32(ReqFlag.TRUNCATED)) != 0
+        if cut.any():
+            self.cut += int(cut.sum())
+            rows = rows[~cut]
+            if len(rows) == 0:
+                return
         self.requests += len(rows)
         self._connections(rows)
         proto = rows["forwarded_proto"] & np.uint8(3)
