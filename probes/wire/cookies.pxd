@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.secrets cimport Secrets
@@ -15,6 +15,7 @@ cdef enum:
     S_DECODES = 32        # its values may name a target
     S_AGENT = 64          # the browser bit below is known
     S_BROWSER = 128
+    S_NEVER = 256         # no session, whatever its value
 
 cdef enum:
     MOST_COOKIES = 128
@@ -32,7 +33,7 @@ cdef class Cookies:
     cdef Secrets secrecy
     cdef Buffer buffer
     cdef Tables tables
-    cdef uint8_t[::1] kinds
+    cdef uint16_t[::1] kinds
     cdef bint asks                # the catalogue can decode values
     cdef dict named               # (name, hash of value) -> the target a value names
     cdef dict strangers           # name -> values that named nothing
@@ -42,6 +43,7 @@ cdef class Cookies:
     cdef int count                # cookies of the last head
 
     cdef int kind(self, uint32_t name) except -1 nogil
+    cdef bint _session(self, int kind, Py_ssize_t offset, Py_ssize_t end, bint known) except -1 nogil
     cdef bint browser(self, uint32_t agent) except -1 nogil
     cdef int begin(self) except -1 nogil
     cdef int request(self, Conn *conn, int64_t ts_ns, uint64_t request, uint32_t forwarded0, uint32_t pending,

@@ -28,7 +28,7 @@ class Cookies:
         self.secrecy = secrets
         self.buffer = context.buffer
         self.tables = context.tables
-        self.kinds = np.zeros(self.tables.strings.cap + 1, np.uint8)
+        self.kinds = np.zeros(self.tables.strings.cap + 1, np.uint16)
         self.asks = context.recognition.decode is not None
         self.named = {}
         self.strangers = {}
@@ -39,6 +39,14 @@ class Cookies:
             with cython.gil:
                 self._classify(name)
         return self.kinds[name]
+
+    def _session(self, kind, offset, end, known):
+        """Is the value a session's? By its cookie's name, or because it looks like one (or was ``known``) under a likely name."""
+        if kind & (S_SESSION | S_NEVER | S_BALANCER):
+            return kind & S_SESSION != 0
+        if kind & S_LIKELY and (known or looks_random(self.buffer, offset, end)):
+            return True
+        return end - offset > 32 and self.buffer.u8[offset] == 0x65 and self.secrecy.is_jwt(offset, end)
 
     def browser(self, agent):
         """Is this User-Agent a mainstream browser's?"""
@@ -84,7 +92,7 @@ class Cookies:
                     self.flags |= RQ_SECURE_COOKIE_PREFIX
                 if cut and stop == end:
                     row.flags |= CK_CUT
-                if kind & S_SESSION or (kind & S_LIKELY and looks_random(self.buffer, equals + 1, last)):
+                if not row.flags & CK_CUT and self._session(kind, equals + 1, last, False):
                     row.flags |= CK_SESSION
                     self.flags |= RQ_SESSION
                     self.found[self.sessions].name = name
@@ -134,7 +142,7 @@ class Cookies:
             for i in range(self.context.pending[pending].presented):
                 if self.context.pending[pending].names[i] == name:
                     row.presented = self.context.pending[pending].values[i]
-        if kind & S_SESSION or (kind & S_LIKELY and (row.presented or looks_random(self.buffer, equals + 1, stop))):
+        if not cut and self._session(kind, equals + 1, stop, row.presented != 0):
             row.flags |= CK_SESSION
             if row.flags & CK_DELETE:
                 self.flags |= RS_SESSION_DELETED
@@ -256,7 +264,9 @@ class Cookies:
             kind |= S_BALANCER
             if known.decode is not None:
                 kind |= S_DECODES
-        elif name != 1 and not any(part in low for part in known.never_session):
+        elif name == 1 or any(part in low for part in known.never_session):
+            kind |= S_NEVER
+        else:
             if text in known.session_cookies or text.startswith(known.session_prefixes) or low.endswith(known.session_suffixes):
                 kind |= S_SESSION
             elif any(part in low for part in known.likely_session_parts):

@@ -29,5 +29,5 @@ cdef class Secrets:
     cdef int _value(self, Conn *conn, int64_t ts_ns, Py_ssize_t name, Py_ssize_t name_end, Py_ssize_t offset,
                     Py_ssize_t end) except -1 nogil
     cdef Py_ssize_t _closing(self, Py_ssize_t offset, Py_ssize_t end) except -2 nogil
-    cdef bint _is_jwt(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef bint is_jwt(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef uint64_t _card(self, Py_ssize_t offset, Py_ssize_t end, bint named) except? 0 nogil

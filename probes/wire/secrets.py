@@ -146,7 +146,7 @@ class Secrets:
 
     def token(self, conn, ts_ns, sender, name, offset, end):
         """A JWT row if the value is one. True if it is."""
-        if not self._is_jwt(offset, end):
+        if not self.is_jwt(offset, end):
             return False
         self.context.secret(conn, ts_ns, SK_JWT, sender, name, self.context.sip.of(self.buffer, offset, end - offset))
         return True
@@ -175,7 +175,7 @@ class Secrets:
         first = self.buffer.u8[offset]
         if kind == 0:
             # Nobody's parameter: only what shows by its own form what it is.
-            if first == 0x65 and end - offset > 32 and self._is_jwt(offset, end):
+            if first == 0x65 and end - offset > 32 and self.is_jwt(offset, end):
                 kind = SK_JWT
             elif first >= 0x32 and first <= 0x36 and end - offset >= 14 and self._card(offset, end, False):
                 kind = SK_CARD_NUMBER
@@ -191,7 +191,7 @@ class Secrets:
                 return 0
             value = self.context.sip.of(self.buffer, offset, end - offset)
         else:
-            if kind != SK_JWT and self._is_jwt(offset, end):
+            if kind != SK_JWT and self.is_jwt(offset, end):
                 kind = SK_JWT
             if kind != SK_JWT and not looks_random(self.buffer, offset, end):
                 return 0
@@ -201,7 +201,7 @@ class Secrets:
         )
         return 0
 
-    def _is_jwt(self, offset, end):
+    def is_jwt(self, offset, end):
         """Three base64url parts of which the first is a JSON object with "alg" (RFC 7519 section 3)."""
         at: cython.Py_ssize_t
         byte: cython.int

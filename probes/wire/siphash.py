@@ -3,6 +3,7 @@
 import os
 
 import cython
+from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
 
 
 class SipHash:
@@ -19,6 +20,11 @@ class SipHash:
         self.b = k1 ^ 0x646F72616E646F6D
         self.c = k0 ^ 0x6C7967656E657261
         self.d = k1 ^ 0x7465646279746573
+
+    def number(self, buffer, data):
+        """The hash of at most 4096 bytes that are not in the buffer yet."""
+        buffer.array[SCRATCH : SCRATCH + len(data)] = memoryview(data)
+        return self.of(buffer, SCRATCH, len(data))
 
     def of(self, buffer, offset, length):
         """Never 0: that means "none" in the rows. Reads up to seven bytes of slack behind the last byte."""

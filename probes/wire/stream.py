@@ -303,6 +303,10 @@ class Streams:
             if self.fresh and starts_head(self.buffer, offset, end, self.direction == 0):
                 half.mode = M_HEAD
                 half.seen = 0
+                if self.direction == 1:
+                    # What was lost answered the older requests: hardly anybody sends a second one before the first is answered.
+                    while conn.outstanding > 1:
+                        self.context.dequeue(conn)
                 return AGAIN
             return end - offset
         if mode == M_LINES:
