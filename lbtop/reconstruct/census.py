@@ -18,10 +18,26 @@ MAX_CLIENTS = 64
 MAX_NAMES = 16
 SAMPLE = 512  # heads of a window that are asked for a name
 PROTOCOLS = 32
+INITIAL_TTLS = (32, 64, 128, 255)
 
 Counts = npt.NDArray[np.int64]
 
-OF_ENDPOINTS = ("connections", "refused", "probes", "ended", "bytes_c", "bytes_s", "requests", "hellos", "unnamed", "named")
+OF_ENDPOINTS = (
+    "connections",
+    "refused",
+    "probes",
+    "ended",
+    "bytes_c",
+    "bytes_s",
+    "requests",
+    "hellos",
+    "unnamed",
+    "named",
+    "client_hellos",
+    "near_clients",
+    "near_servers",
+    "hops_known",
+)
 OF_CLIENTS = ("connections", "requests", "forwarded", "proxied", "checks", "attempts", "connect_ns", "ack_ns", "handshakes")
 
 
@@ -63,6 +79,7 @@ class Census:
         self._fold_connections(window["connections"], places["connections"])
         self._fold_requests(window["requests"], places["requests"], checks)
         self._sum("hellos", places["handshakes"])
+        self._sum("client_hellos", places["handshakes"][window["handshakes"]["random"] > 0])
         self._add_names(places["handshakes"][:SAMPLE], window["handshakes"]["sni"][:SAMPLE])
         proxies = window["proxies"]
         self._sum_clients("proxied", self._pairs(places["proxies"], proxies["client"], False))
@@ -89,6 +106,10 @@ class Census:
         if not len(rows):
             return
         empty = rows["first_data_ns"] == 0
+        both = (rows["ttl_c"] > 0) & (rows["ttl_s"] > 0)
+        self._sum("hops_known", places[both])
+        self._sum("near_clients", places[both & np.isin(rows["ttl_c"], INITIAL_TTLS)])
+        self._sum("near_servers", places[both & np.isin(rows["ttl_s"], INITIAL_TTLS)])
         refused = (rows["flags"] & ConnFlag.REFUSED) != 0
         self._sum("refused", places[refused])
         self._sum("probes", places[empty & ~refused])

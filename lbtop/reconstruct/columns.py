@@ -13,13 +13,35 @@ Keys = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int32]
 
 
-def groups(*columns: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
-    """Indices of equal rows of several columns, in order of first appearance (never of the numbers themselves)."""
-    if not len(columns[0]):
+def groups(
+    *columns: npt.NDArray[np.unsignedinteger], among: npt.NDArray[np.bool_] | None = None
+) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.intp]]]:
+    """Indices of equal rows of several columns, in order of first appearance (never of the numbers themselves).
+
+    ``among``: the rows to look at; the indices count all rows.
+    """
+    rows = np.arange(len(columns[0])) if among is None else np.flatnonzero(among)
+    if not len(rows):
         return
-    if all((column == column[0]).all() for column in columns):
-        yield tuple(int(column[0]) for column in columns), np.arange(len(columns[0]))
+    picked = columns if among is None else tuple(column[rows] for column in columns)
+    if all((column == column[0]).all() for column in picked):
+        yield tuple(int(column[0]) for column in picked), rows
         return
+    _, first, inverse = np.unique(_one_key(picked), return_index=True, return_inverse=True)
+    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    for index in np.argsort(first, kind="stable"):
+        at = int(first[index])
+        yield tuple(int(column[at]) for column in picked), rows[members[index]]
+
+
+def repeated(*columns: npt.NDArray[np.unsignedinteger], at_least: int) -> npt.NDArray[np.bool_]:
+    """Rows of which there are so many equal ones."""
+    _, inverse, counts = np.unique(_one_key(columns), return_inverse=True, return_counts=True)
+    return np.greater_equal(counts[inverse], at_least)
+
+
+def _one_key(columns: tuple[npt.NDArray[np.unsignedinteger], ...]) -> Keys:
+    """One number per row that is equal exactly where all columns are."""
     key = columns[0].astype(np.uint64)
     bits = 8 * columns[0].itemsize
     for column in columns[1:]:
@@ -28,11 +50,7 @@ def groups(*columns: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[tuple[in
             key, bits = np.unique(key, return_inverse=True)[1].astype(np.uint64), 32
         key = (key << np.uint64(width)) | column
         bits += width
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    for index in np.argsort(first, kind="stable"):
-        at = int(first[index])
-        yield tuple(int(column[at]) for column in columns), members[index]
+    return key
 
 
 class Numbering:

@@ -53,6 +53,12 @@ def _forwards(tally: ClientTally) -> bool:
     return tally.proxied > 0 or (tally.requests > 0 and tally.forwarded >= MOST * tally.requests)
 
 
+def forwards(endpoint: EndpointTally) -> bool:
+    """Whether most of what an endpoint gets is passed on by proxies that say so."""
+    passed_on = sum(part.connections for part in endpoint.clients.values() if _forwards(part))
+    return passed_on > 0 and passed_on >= MOST * sum(part.connections for part in endpoint.clients.values())
+
+
 def feeders(tallies: list[EndpointTally], relays: frozenset[int] = frozenset()) -> Feeders:
     """Judges one group of endpoints. ``relays``: addresses proven to pass on what they accept themselves."""
     clients = merged(tallies)

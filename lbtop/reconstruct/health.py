@@ -7,15 +7,18 @@ that hold together: a patient client with a loop and a sleep has some of them to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
+
 import numpy as np
 import numpy.typing as npt
 
 from lbtop import catalog
 from lbtop.model.observation import Interner, ProxyFlag, ReqFlag, Rows
-from lbtop.reconstruct.columns import groups
+from lbtop.reconstruct.columns import groups, repeated
 
 Mask = npt.NDArray[np.bool_]
-Habit = tuple[int, int, int, int]
+Habit = tuple[int, ...]
 """Client address, path, method, user agent, as numbers."""
 
 MAX_HABITS = 1024
@@ -24,9 +27,11 @@ SHORTEST_NS = 400_000_000
 REGULAR = 0.15  # an interval this close to the usual one is regular
 MOSTLY = 0.8
 DECIDES = 3.5
+DECIDES_WITHOUT_RHYTHM = 5.0
+MAX_GROUPS = 256
 BARE_HEADERS = 4
 PEOPLE = ReqFlag.BROWSER_UA | ReqFlag.AUTHORIZATION | ReqFlag.WEBSOCKET | ReqFlag.SEC_FETCH | ReqFlag.CONNECT
-CHECK_WORDS = (b"health", b"ping", b"alive", b"ready", b"status", b"heartbeat", b"check", b"probe", b"up")
+CHECK_WORDS = (b"health", b"ping", b"alive", b"live", b"ready", b"status", b"heartbeat", b"healthcheck", b"probe", b"lbcheck")
 
 
 class HealthChecks:
@@ -34,6 +39,7 @@ class HealthChecks:
 
     def __init__(self) -> None:
         self.agents: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # by string: 0 new, 1 no checker, 2 a checker
+        self.paths: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # likewise: 2 for a path that sounds like a check
         self.connections: set[int] = set()
         self.habits: dict[Habit, None] = {}
 
@@ -60,42 +66,64 @@ class HealthChecks:
             self.connections.difference_update(ended.tolist())
 
     def _by_agent(self, agents: npt.NDArray[np.uint32], strings: Interner) -> Mask:
-        if len(self.agents) < len(strings):
-            self.agents = np.concatenate([self.agents, np.zeros(len(strings) - len(self.agents), np.uint8)])
-        verdicts = self.agents[agents]
-        if not verdicts.all():
-            for number in np.unique(agents[verdicts == 0]).tolist():
-                checker = catalog.health_checker(strings[number].decode("latin-1"))
-                self.agents[number] = 1 if checker is None else 2
-            verdicts = self.agents[agents]
-        return np.equal(verdicts, 2)
+        self.agents = _learn(
+            self.agents, agents, strings, lambda text: catalog.health_checker(text.decode("latin-1")) is not None
+        )
+        return np.equal(self.agents[agents], 2)
+
+    def _by_word(self, paths: npt.NDArray[np.uint32], strings: Interner) -> Mask:
+        self.paths = _learn(self.paths, paths, strings, sounds_like_check)
+        return np.equal(self.paths[paths], 2)
 
     def _by_habit(self, requests: Rows, known: Mask, strings: Interner) -> Mask:
         """Requests of habits found before, and of those that show now."""
         bare = (requests["cookies"] == 0) & (requests["forwarded_count"] == 0) & (requests["index"] == 0) & ~known
         bare &= (requests["flags"] & PEOPLE) == 0
         found = np.zeros(len(requests), np.bool_)
-        if not bare.any():
-            return found
         candidates = np.flatnonzero(bare)
+        if not len(candidates):
+            return found
         rows = requests[candidates]
-        regular: dict[Habit, list[tuple[npt.NDArray[np.intp], int]]] = {}
-        for (client, path, method, agent), members in groups(rows["client"], rows["path"], rows["method"], rows["user_agent"]):
-            habit = (client, path, method, agent)
+        columns = rows["client"], rows["path"], rows["method"], rows["user_agent"]
+        often = repeated(*columns, at_least=ENOUGH + 1)
+        among = often | (rows["header_shape"] == 0) | self._by_word(rows["path"], strings)
+        for habit, members in islice(groups(*columns, among=among), MAX_GROUPS):
+            mine = candidates[members]
             if habit in self.habits:
-                found[candidates[members]] = True
+                found[mine] = True
                 continue
-            for _, mine in groups(rows["server"][members], rows["server_port"][members]):
-                every_ns = _interval(rows["at_ns"][members[mine]])
-                if every_ns:
-                    regular.setdefault(habit, []).append((candidates[members[mine]], every_ns))
-        for habit, parts in regular.items():
-            if _score(requests, habit, parts, strings) >= DECIDES:
+            parts = [mine[part] for _, part in groups(rows["server"][members], rows["server_port"][members])]
+            every_ns = [_interval(requests["at_ns"][part]) for part in parts]
+            if _score(requests, habit, mine, every_ns, strings) >= (DECIDES if any(every_ns) else DECIDES_WITHOUT_RHYTHM):
+                found[mine] = True
                 if len(self.habits) < MAX_HABITS:
                     self.habits[habit] = None
-                for members, _ in parts:
-                    found[members] = True
         return found
+
+
+Flags = npt.NDArray[np.uint8]
+
+
+def _learn(known: Flags, numbers: npt.NDArray[np.uint32], strings: Interner, asked: Callable[[bytes], bool]) -> Flags:
+    """``known`` with an answer, 1 no or 2 yes, for every one of these strings."""
+    if len(known) < len(strings):
+        known = np.concatenate([known, np.zeros(len(strings) - len(known), np.uint8)])
+    fresh = numbers[known[numbers] == 0]
+    if len(fresh):
+        for number in np.unique(fresh).tolist():
+            known[number] = 2 if asked(strings[number]) else 1
+    return known
+
+
+def is_checker(user_agent: bytes) -> bool:
+    """Whether the catalogue knows it as a health checker's."""
+    return catalog.health_checker(user_agent.decode("latin-1")) is not None
+
+
+def sounds_like_check(path: bytes) -> bool:
+    """Whether a word of the path is one that health checks ask for: ``/healthz``, ``/api/ping``, ``/-/ready``."""
+    words = path.lower().replace(b"-", b"/").replace(b"_", b"/").split(b"/")
+    return any(word.startswith(CHECK_WORDS) for word in words) or b"health" in path.lower()
 
 
 def _interval(times: npt.NDArray[np.int64]) -> int:
@@ -109,14 +137,13 @@ def _interval(times: npt.NDArray[np.int64]) -> int:
     return int(usual)
 
 
-def _score(requests: Rows, habit: Habit, parts: list[tuple[npt.NDArray[np.intp], int]], strings: Interner) -> float:
-    """How many marks of a health check hold together."""
+def _score(
+    requests: Rows, habit: tuple[int, ...], members: npt.NDArray[np.intp], every_ns: list[int], strings: Interner
+) -> float:
+    """How many marks of a health check hold together. ``every_ns``: the interval at each target, 0 where there is none."""
     client, path, method, _ = habit
-    members = np.concatenate([part for part, _ in parts])
-    first = requests[members[0]]
-    ends = [(int(requests["server"][part[0]]), int(requests["server_port"][part[0]])) for part, _ in parts]
     at_targets = np.zeros(len(requests), np.bool_)
-    for server, port in ends:
+    for (server, port), _ in groups(requests["server"][members], requests["server_port"][members]):
         at_targets |= (requests["server"] == server) & (requests["server_port"] == port)
     if 2 * len(members) > np.count_nonzero(at_targets):
         return 0.0  # what is most of the traffic is the traffic
@@ -126,15 +153,12 @@ def _score(requests: Rows, habit: Habit, parts: list[tuple[npt.NDArray[np.intp],
         score += 3.0  # the same address names the clients of its other requests
     elif len(others) == len(members):
         score += 1.0  # it sends nothing else
-    usual = [every_ns for _, every_ns in parts]
-    if len(parts) > 1 and max(usual) - min(usual) <= REGULAR * max(usual):
+    if len(every_ns) > 1 and min(every_ns) > 0 and max(every_ns) - min(every_ns) <= REGULAR * max(every_ns):
         score += 2.0
-    word = strings[path].lower()
-    if strings[method] in (b"OPTIONS", b"HEAD") or any(check in word for check in CHECK_WORDS):
+    if strings[method] in (b"OPTIONS", b"HEAD") or sounds_like_check(strings[path]):
         score += 1.5
-    shape = strings[int(first["header_shape"])]
-    if not shape or shape.count(b",") < BARE_HEADERS:
-        score += 1.0
+    shape = strings[int(requests["header_shape"][members[0]])]
+    score += 2.0 if not shape else 1.0 if shape.count(b",") < BARE_HEADERS else 0.0
     if len(np.unique(requests["conn"][members])) == len(members):
         score += 0.5
     return score + (0.5 if len(members) >= 8 else 0.0)

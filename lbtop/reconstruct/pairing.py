@@ -34,6 +34,7 @@ MOST = 0.5
 CLEARLY = 3
 
 Numbers = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +45,7 @@ class Link:
     sequences: int = 0  # same initial sequence number
     headers: int = 0  # named by a PROXY header
     sources: int = 0  # same client address and port
+    halves: int = 0  # of the sources: the front shows no SYN of its own, it is the same connection seen elsewhere
     heads: int = 0  # same request within seconds
     forwarded: int = 0  # requests whose forwarded address is a client of the front
     likely: float = 0.0  # log-odds where no pair proves it
@@ -145,15 +147,26 @@ class Links:
 
     def _fold_sequences(self, opened: Rows) -> None:
         """One TCP connection seen before and after its addresses were rewritten; and borrowed client addresses."""
-        rows = opened[(opened["syn_ns"] > 0) & (opened["isn_c"] > 0)]
         edge = self._edge("opened")
-        for mark, key in (
-            ("sequences", rows["isn_c"].astype(np.uint64)),
-            ("sources", (rows["client"].astype(np.uint64) << np.uint64(16)) | rows["client_port"]),
-        ):
-            first, second = _twins(key, rows["seq"], edge)
-            near = np.abs(rows["syn_ns"][second] - rows["syn_ns"][first]) <= NEAR_NS
-            self._add(mark, rows[first[near]], rows[second[near]])
+        with_syn = opened[(opened["syn_ns"] > 0) & (opened["isn_c"] > 0)]
+        first, second = _twins(with_syn["isn_c"].astype(np.uint64), with_syn["seq"], edge)
+        self._add_near("sequences", with_syn, first, second)
+        ends = (opened["client"].astype(np.uint64) << np.uint64(16)) | opened["client_port"]
+        self._add_near("sources", opened, *_twins(ends, opened["seq"], edge))
+
+    def _add_near(self, mark: str, opened: Rows, first: Places, second: Places) -> None:
+        near = np.abs(opened["at_ns"][second] - opened["at_ns"][first]) <= NEAR_NS
+        one, other = opened[first[near]], opened[second[near]]
+        # Forwarding takes one off the time to live: off the client's packets behind it, off the server's before it.
+        seen = (one["ttl_s"] > 0) & (other["ttl_s"] > 0) & (one["ttl_s"] != other["ttl_s"])
+        asked = (one["ttl_c"] > 0) & (other["ttl_c"] > 0) & (one["ttl_c"] != other["ttl_c"])
+        swap = np.where(seen, one["ttl_s"] > other["ttl_s"], asked & (one["ttl_c"] < other["ttl_c"]))
+        front, back = np.where(swap, other, one), np.where(swap, one, other)
+        self._add(mark, front, back)
+        # Where the capture shows the client's packets only as rewritten, what is left at the front is half a connection.
+        half = (front["syn_ns"] == 0) & (back["syn_ns"] > 0)
+        if mark == "sources":
+            self._add("halves", front[half], back[half])
 
     def _fold_headers(self, proxies: Rows, opened: Rows) -> None:
         named = proxies[(proxies["source"] > 0) & (proxies["source_port"] > 0)]
@@ -222,19 +235,31 @@ class Links:
 
     def proven(self, endpoints: Mapping[Endpoint, EndpointTally]) -> dict[tuple[Endpoint, Endpoint], Link]:
         """Links beyond doubt, each in its one direction; of a front that is only guessed the strongest per back."""
-        held = {
-            pair: link
-            for pair, link in self.links.items()
-            if link.holds(endpoints.get(pair[0]), endpoints.get(pair[1]))
-            and (link.proofs or link.strength >= CLEARLY * _weight(self.links.get((pair[1], pair[0]))))
-            and link.strength >= _weight(self.links.get((pair[1], pair[0])))
-        }
+        partners: dict[Endpoint, set[Endpoint]] = {}
+        for front, back in self.links:
+            partners.setdefault(front, set()).add(back)
+            partners.setdefault(back, set()).add(front)
+        held = {}
+        for (front, back), link in self.links.items():
+            if not link.holds(endpoints.get(front), endpoints.get(back)):
+                continue
+            mine = link.strength, len(partners[front])
+            other = self.links.get((back, front))
+            against = (other.strength, len(partners[back])) if other else (0, 0)
+            if mine < against or (mine == against and (back, front) in held):
+                continue
+            if link.proofs or link.strength >= CLEARLY * against[0] or link.sources:
+                held[front, back] = link
+        # What a front is known to feed on a port, it feeds on that port elsewhere too, when less is seen of it there.
+        ports = {(front, back[1]) for front, back in held}
+        for (front, back), link in self.links.items():
+            few = endpoints.get(back)
+            if (front, back[1]) in ports and (back, front) not in held and few and link.pairs >= MOST * few.connections > 0:
+                held.setdefault((front, back), link)
         best: dict[Endpoint, int] = {}
         for (_, back), link in held.items():
             best[back] = max(best.get(back, 0), link.forwarded)
-        return {
-            pair: link for pair, link in held.items() if link.pairs >= ENOUGH or link.proofs or link.forwarded == best[pair[1]]
-        }
+        return {pair: link for pair, link in held.items() if link.pairs or link.forwarded == best[pair[1]]}
 
 
 def _may_be_relayed(endpoints: Mapping[Endpoint, EndpointTally]) -> bool:
@@ -251,7 +276,7 @@ def _joined(before: Rows, now: Rows) -> Rows:
     return np.concatenate([before, now]) if len(before) else now
 
 
-def _twins(key: Numbers, seq: Numbers, edge: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _twins(key: Numbers, seq: Numbers, edge: int) -> tuple[Places, Places]:
     """Indices of rows that hold the same key one after the other, where the later one is new."""
     order = np.lexsort((seq, key))
     same = (key[order[:-1]] == key[order[1:]]) & (key[order[1:]] > 0) & (seq[order[1:]].astype(np.int64) > edge)
@@ -289,6 +314,11 @@ class Chains:
                 weight[front] = weight.get(front, 0) + _weight(link)
         return sorted(weight, key=lambda front: -weight[front])
 
+    @property
+    def halves(self) -> int:
+        """Front connections that are only the other half of a back connection."""
+        return sum(link.halves for link in self.links.values())
+
     def callers(self) -> frozenset[int]:
         """Addresses that open back connections on behalf of a front's clients."""
         return frozenset(caller for link in self.links.values() for caller in link.callers)
@@ -306,12 +336,12 @@ class Chains:
         for front in self.fronts_of(wanted):
             tally = endpoints[front]
             facts.front_connections += tally.connections
-            facts.hellos_front += tally.hellos
+            facts.hellos_front += tally.client_hellos
             facts.front_plain += tally.readable
             facts.front_tls += tally.encrypted
         for back in wanted:
             if back in endpoints:
-                facts.hellos_back += endpoints[back].hellos
+                facts.hellos_back += endpoints[back].client_hellos
         for (_, back), link in self.links.items():
             if back in wanted:
                 facts.paired += link.pairs

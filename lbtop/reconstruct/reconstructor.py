@@ -161,7 +161,16 @@ class Reconstructor:
             )
         services.sort(key=lambda facts: -int(facts.ledgers.targets.connections.sum()))
         caps = {*stats.caps_reached, *roles.caps} | ({"endpoints"} if state.census.full else set())
-        return Facts(services, stats, vantage, evidence, state.connections, state.from_start, tuple(sorted(caps)), now_ns)
+        return Facts(
+            services,
+            stats,
+            vantage,
+            evidence,
+            state.connections - roles.chains.halves,
+            state.from_start,
+            tuple(sorted(caps)),
+            now_ns,
+        )
 
 
 def _dependencies(state: _State, targets: list[Endpoint]) -> list[DependencyFacts]:

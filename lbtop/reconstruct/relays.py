@@ -162,6 +162,7 @@ def _shared(front: EndpointTally, back: EndpointTally) -> float:
         volume = _ratio(back.payload_s, front.payload_s)
         score += 2.0 if 0.8 < volume < 1.25 else 0.5 if 0.5 < volume < 2 else -2.0
     if front.requests >= 5 and back.requests >= 5:
+        score -= 5.0  # a proxy's requests would have been recognised as the same
         asked = _ratio(back.requests, front.requests)
         score += 2.0 if 0.9 < asked < 1.15 else -2.0 if asked < 0.7 or asked > 1.5 else 0.0
     if front.connections >= 10 and 0.95 <= _ratio(back.connections, front.connections) <= 1.05:
@@ -181,8 +182,6 @@ def _same_host(front: Group, back: Group, tally: EndpointTally, total: EndpointT
         score -= 2.0  # several servers of one kind that all use the same: a shared database is like that
     if len(tally.clients) > FEW:
         score += 1.0
-    if tally.requests >= 5 and total.requests >= 5:
-        score -= 3.0  # a proxy's requests would have been recognised as the same
     behind = sum(part.forwarded for part in tally.clients.values())
     ahead = sum(part.forwarded for part in total.clients.values())
     if behind and not ahead:

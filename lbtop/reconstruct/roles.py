@@ -14,7 +14,7 @@ from enum import IntEnum
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Rows
 from lbtop.reconstruct.census import Census
-from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders
+from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders, forwards
 from lbtop.reconstruct.pairing import Chains, Links
 from lbtop.reconstruct.relays import dependencies, guesses
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
@@ -115,12 +115,20 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
         parts: list[tuple[set[int], list[Endpoint]]] = []
         for endpoint in endpoints:
             by = {client for client, tally in targets[endpoint].clients.items() if tally.connections or tally.attempts}
-            same = [part for part in parts if part[0] & by]
+            same = [part for part in parts if part[0] & by or _zones(targets, part[1], endpoint)]
             whole = (by.union(*(part[0] for part in same)), [e for part in same for e in part[1]] + [endpoint])
             parts = [part for part in parts if part not in same] + [whole]
         order = {endpoint: index for index, endpoint in enumerate(endpoints)}
         groups.extend(sorted((sorted(part[1], key=order.__getitem__) for part in parts), key=lambda g: order[g[0]]))
     return groups
+
+
+def _zones(targets: dict[Endpoint, EndpointTally], part: list[Endpoint], endpoint: Endpoint) -> bool:
+    """Nodes of one balancer may each feed the targets of their own zone: what they pass on has one name, and is alike."""
+    one, other = targets[part[0]], targets[endpoint]
+    if not one.usual_name or one.usual_name != other.usual_name or one.protocol != other.protocol:
+        return False
+    return forwards(one) and forwards(other)
 
 
 def _place(group: list[Endpoint], targets: dict[Endpoint, EndpointTally], relays: frozenset[int], roles: Roles) -> None:

@@ -46,7 +46,11 @@ class EndpointTally:
     bytes_c: int = 0
     bytes_s: int = 0
     requests: int = 0
-    hellos: int = 0
+    hellos: int = 0  # TLS handshakes of which either side's hello was seen
+    client_hellos: int = 0  # of these, those whose client's hello was seen
+    hops_known: int = 0  # connections with packets of both directions
+    near_clients: int = 0  # of these: the client's packets came over no router
+    near_servers: int = 0
     protocols: dict[int, int] = field(default_factory=dict)
     clients: dict[int, ClientTally] = field(default_factory=dict)
     unnamed: int = 0  # connections from client addresses beyond the cap

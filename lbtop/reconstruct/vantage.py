@@ -15,6 +15,8 @@ from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
 NEARLY_ALL = 0.95
 AT_ONCE = 0.1
+SOON = 0.25
+FEW = 3
 ENOUGH = 10
 NOTICEABLE_NS = 100_000
 
@@ -36,21 +38,20 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
             return "load_balancer", [Evidence("both-legs", "addresses", detail)]
         detail = f"both legs are in view, but only {share:.0%} of the connections are theirs"
         return "mirror", [Evidence("both-legs-and-more", "addresses", detail)]
-    caller = _caller_at_hand(serving)
-    if len(targets) == 1:
-        if caller is not None and len(serving) == 1:
-            return _at_caller(census, caller, roles)
-        share = _share_with(serving, targets)
-        if share >= NEARLY_ALL:
-            return "target", [
-                Evidence("one-target", "addresses", f"{share:.0%} of the connections have the one target as an end")
-            ]
-        return "mirror", [
-            Evidence("target-and-more", "addresses", f"only {share:.0%} of the connections have the one target as an end")
-        ]
-    if caller is not None:
-        return _at_caller(census, caller, roles)
-    return "mirror", [Evidence("several-targets", "addresses", f"{len(targets)} target hosts are in view")]
+    away = _servers_away(serving)
+    caller = _caller_at_hand(serving, away)
+    if caller is not None and (len(targets) > 1 or len(serving) == 1):
+        return _at_caller(caller, roles)
+    if len(targets) > 1:
+        return "mirror", [Evidence("several-targets", "addresses", f"{len(targets)} target hosts are in view")]
+    share = _share_with(serving, targets)
+    detail = f"{share:.0%} of the connections have the one target as an end"
+    if share < NEARLY_ALL:
+        return "mirror", [Evidence("target-and-more", "addresses", f"only {detail}")]
+    if away:
+        detail = "one target is in view, but its packets have come over a router: the capture was taken somewhere on the way"
+        return "mirror", [Evidence("target-is-away", "ttl", detail)]
+    return "target", [Evidence("one-target", "addresses", detail)]
 
 
 def _share_with(serving: dict[Endpoint, EndpointTally], hosts: set[int], endpoints: Set[Endpoint] = frozenset()) -> float:
@@ -63,27 +64,34 @@ def _share_with(serving: dict[Endpoint, EndpointTally], hosts: set[int], endpoin
     return mine / total if total else 0.0
 
 
-def _caller_at_hand(serving: dict[Endpoint, EndpointTally]) -> tuple[int, float] | None:
-    """The one address that opens nearly everything, where the capture's clock says that it is this host."""
-    opened: dict[int, list[int]] = {}
+def _servers_away(serving: dict[Endpoint, EndpointTally]) -> bool:
+    """Whether the servers' packets have crossed a router: their time to live is none that a host starts with."""
+    known = sum(tally.hops_known for tally in serving.values())
+    near = sum(tally.near_servers for tally in serving.values())
+    return known >= FEW and near <= (1 - NEARLY_ALL) * known
+
+
+def _caller_at_hand(serving: dict[Endpoint, EndpointTally], away: bool) -> tuple[set[int], float] | None:
+    """The addresses that open the connections, where the capture's clock says that they are this host."""
+    callers: dict[int, list[int]] = {}
     for tally in serving.values():
         for client, part in tally.clients.items():
-            sums = opened.setdefault(client, [0, 0, 0, 0])
-            for index, value in enumerate((part.connections, part.handshakes, part.connect_ns, part.ack_ns)):
+            sums = callers.setdefault(client, [0, 0, 0])
+            for index, value in enumerate((part.handshakes, part.connect_ns, part.ack_ns)):
                 sums[index] += value
-    total = sum(tally.connections for tally in serving.values())
-    for client, (connections, handshakes, connect_ns, ack_ns) in opened.items():
-        if connections < NEARLY_ALL * total or handshakes < ENOUGH or connect_ns < NOTICEABLE_NS * handshakes:
-            continue
-        if ack_ns < AT_ONCE * (connect_ns + ack_ns):
-            return client, ack_ns / (connect_ns + ack_ns)
-    return None
+    if len(callers) > FEW + 1 or any(tally.unnamed for tally in serving.values()):
+        return None
+    handshakes, connect_ns, ack_ns = (sum(column) for column in zip(*callers.values(), strict=True)) if callers else (0, 0, 0)
+    if handshakes < (FEW if away else ENOUGH) or connect_ns < NOTICEABLE_NS * handshakes:
+        return None
+    share = ack_ns / (connect_ns + ack_ns)
+    return (set(callers), share) if share < (SOON if away else AT_ONCE) else None
 
 
-def _at_caller(census: Census, caller: tuple[int, float], roles: Roles) -> tuple[str, list[Evidence]]:
-    address, share = caller
-    balances = any(address in service.feeders.balancers and service.feeders.preserved is False for service in roles.services)
-    detail = (
-        f"the end that opens the connections answers at once ({share:.0%} of the handshake's time): the capture was taken there"
+def _at_caller(caller: tuple[set[int], float], roles: Roles) -> tuple[str, list[Evidence]]:
+    addresses, share = caller
+    balances = any(
+        addresses & set(service.feeders.balancers) and service.feeders.preserved is False for service in roles.services
     )
+    detail = f"who opens the connections answers at once ({share:.0%} of the handshake's time): the capture was taken there"
     return ("load_balancer" if balances else "client"), [Evidence("answers-at-once", "timing", detail)]

@@ -189,7 +189,9 @@ def passthrough_seen_at_a_proxy() -> tuple[Traffic, Expected]:
 def dnat_seen_at_the_balancer() -> tuple[Traffic, Expected]:
     def back(traffic: Traffic, user: str, target: str, number: int, at: float, front: Connection) -> None:
         port = front.ends["client_port"]
-        conn = traffic.connect(f"{user}:{port}", f"{target}:8443", at=front.opened_s + 1e-6, isn=front.row["isn_c"])
+        conn = traffic.connect(
+            f"{user}:{port}", f"{target}:8443", at=front.opened_s + 1e-6, isn=front.row["isn_c"], ttl=front.row["ttl_c"] - 1
+        )
         conn.hello(random=f"random-{front.number}", sni="shop.example", at=at)
         conn.data(client=500, server=2200, at=at + 0.03).close(at=at + 0.9)
 
