@@ -262,14 +262,14 @@ class Records:
                 return DAMAGED
             length = (length + 3) & ~cython.cast(uint32_t, 3)
             if length > self.buffer.area_size:
-                if kind == ENHANCED_PACKET or kind == OLD_PACKET or kind == SIMPLE_PACKET:
+                if kind in (ENHANCED_PACKET, OLD_PACKET, SIMPLE_PACKET):
                     self.oversized += 1
                 self.inputs[i].skip = length
                 return self._look(i)
             if left < length:
                 return NEED
             self.inputs[i].following = at + length
-            if kind == ENHANCED_PACKET or kind == OLD_PACKET:
+            if kind in (ENHANCED_PACKET, OLD_PACKET):
                 header = 28
                 if length < 32:
                     return DAMAGED
@@ -292,7 +292,7 @@ class Records:
                     captured = self.interfaces[self.inputs[i].first_interface].snaplen
                     if captured == 0 or captured > wire:
                         captured = wire
-            elif kind == SECTION or kind == DESCRIPTION or kind == STATISTICS or kind == SECRETS:
+            elif kind in (SECTION, DESCRIPTION, STATISTICS, SECRETS):
                 return BLOCK
             else:
                 self.inputs[i].position = at + length

@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lbtop.model.errors import LbtopError
-from lbtop.model.observation import Batch, Rows, SourceStats
 from lbtop.probes.files import formats
 from lbtop.probes.files.feed import STDIN, Feed, size_of
 from lbtop.probes.files.records import Records
 from lbtop.probes.wire.decoder import Decoder
 from lbtop.probes.wire.link import is_known_link
+
+from lbtop.model.errors import LbtopError
+from lbtop.model.observation import Batch, Rows, SourceStats
 
 if TYPE_CHECKING:
     from lbtop.probes.wire.recognition import Recognition
@@ -107,9 +108,7 @@ class CaptureSource:
                 where = self._records.position(which)
                 self._note(f"{self._feeds[which].name} is damaged at byte {where}: the rest of it was left out")
                 self._end(which, damaged=True)
-            elif code == _ACTIVATE:
-                self._activate()
-            elif self._waiting:
+            elif code == _ACTIVATE or self._waiting:
                 self._activate()
             else:
                 return self._finish()
@@ -131,7 +130,7 @@ class CaptureSource:
             ended_ns=decoder.ended_ns if seen else 0,
             packets=decoder.packets,
             bytes=decoder.bytes,
-            undecoded_packets=decoder.undecoded,
+            undecoded_packets=decoder.undecoded + decoder.fragments.lost + decoder.fragments.waiting,
             truncated_packets=decoder.truncated,
             duplicate_packets=decoder.duplicates,
             dropped_packets=self._dropped,

@@ -16,7 +16,8 @@ HALF = np.dtype(
      ("hole_begin", "u4"), ("hole_end", "u4"), ("packets", "u4"), ("retransmits", "u4"), ("waiting", "i4"), ("held", "u4"),
      ("resets", "u2"), ("ranges", "u2"), ("ttl", "u1"), ("flags", "u1"), ("pad", "u2")], align=True)  # fmt: skip
 RANGE = np.dtype(
-    [("ts_ns", "i8"), ("offset", "i8"), ("seq", "u4"), ("length", "u4"), ("captured", "u4"), ("next", "i4")], align=True)  # fmt: skip
+    [("ts_ns", "i8"), ("offset", "i8"), ("seq", "u4"), ("length", "u4"), ("captured", "u4"), ("next", "i4")],
+    align=True)  # fmt: skip
 
 MOST_RANGES = 1 << 16
 HELD_BYTES = cython.declare(cython.Py_ssize_t, 256 << 10)
@@ -134,13 +135,17 @@ class Assembly:
                 if gap < part:
                     part = gap
             new += part
-            if self.halves[h].flags & OPAQUE and before >= 0 and self.ranges[before].seq + self.ranges[before].length == seq:
-                if self.ranges[before].captured == 0:
-                    self.ranges[before].length += cython.cast(uint32_t, part)
-                    seq += cython.cast(uint32_t, part)
-                    offset += part
-                    length -= part
-                    continue
+            if (
+                self.halves[h].flags & OPAQUE
+                and before >= 0
+                and self.ranges[before].captured == 0
+                and self.ranges[before].seq + self.ranges[before].length == seq
+            ):
+                self.ranges[before].length += cython.cast(uint32_t, part)
+                seq += cython.cast(uint32_t, part)
+                offset += part
+                length -= part
+                continue
             fresh = self.free_range
             if fresh >= 0:
                 self.free_range = self.ranges[fresh].next

@@ -1,87 +1,24 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from lbtop.probes.wire.assembly cimport Assembly, Half
-from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.assembly cimport Half
 from lbtop.probes.wire.frame cimport Frame
-from lbtop.probes.wire.stream cimport Streams
-from lbtop.probes.wire.tables cimport Tables
-
-# Which queue a connection waits in for its expiry.
-cdef enum:
-    HALF_OPEN = 0           # TCP without payload or a finished handshake
-    ACTIVE = 1
-    DATAGRAMS = 2
-    CLOSED = 3              # late packets still belong to it
-    QUEUES = 4
-    UNUSED = 255
-
-# Bits of Connection.state.
-cdef enum:
-    RESET = 1               # an RST before both FINs
-    DELIVERING = 2          # Streams knows this slot
-    ENDING = 4              # idle_before_end is settled
-    SYNACK_SEEN = 8
-
-cdef struct Connection:
-    uint64_t low_high, low_low, high_high, high_low     # addresses of the two ends; the lower one comes first
-    uint64_t number
-    int64_t opened_ns, syn_ns, synack_ns, connect_ns, ack_ns, first_data_ns, last_ns
-    int64_t last_silence    # before the last packet that was not an RST
-    int64_t silence         # before the last packet
-    int64_t survived, longest, before_end
-    int64_t queued_ns
-    uint32_t hash
-    int32_t previous, following     # neighbours in its queue
-    uint32_t low, high      # numbers of the addresses, 0 = not interned yet
-    uint32_t stack, flags, probes, duplicates, tsval
-    uint16_t low_port, high_port, mss, window, interface, vlan
-    uint8_t proto, queue, state, orientation
-    uint8_t first_closer, first_sender, last_sender, pad    # 1 + end, 0 = none
+from lbtop.probes.wire.listeners cimport Listeners
+from lbtop.probes.wire.rows cimport ConnectionRows
+from lbtop.probes.wire.slots cimport Connection
 
 
-cdef class Connections:
-    cdef Buffer buffer
-    cdef Tables tables
-    cdef Streams streams
-    cdef Assembly assembly
-    cdef Connection[::1] all
-    cdef uint64_t[::1] index            # hash above, slot + 1 below; 0 = free
-    cdef uint64_t[::1] listeners
-    cdef uint64_t seed
-    cdef readonly uint32_t cap
+cdef class Connections(ConnectionRows):
+    cdef Listeners listeners
     cdef readonly uint32_t half_open_cap
-    cdef readonly uint32_t live
-    cdef uint32_t fresh                 # slots never used start here
-    cdef int32_t free                   # list of slots used before
-    cdef int32_t head[4]
-    cdef int32_t tail[4]
-    cdef uint32_t queued[4]
-    cdef uint32_t listening
-    cdef readonly int64_t now_ns        # the latest time seen
     cdef int64_t next_sweep_ns
     cdef readonly uint64_t opened       # connections so far
     cdef readonly uint64_t half_open_evicted
     cdef readonly uint64_t evicted
 
-    # Set by find for the frame at hand.
-    cdef uint32_t hash
-    cdef int end                        # 0: the lower address sent it, 1: the higher
-
-    cdef int32_t find(self, Frame frame) except -2 nogil
     cdef int32_t create(self, Frame frame, int client_end, int orientation) except -2 nogil
     cdef int remove(self, int32_t slot, int end, int64_t ended_ns) except -1 nogil
     cdef int evict(self, int queue) except -1 nogil
     cdef int sweep(self, int64_t now_ns) except -1 nogil
-    cdef int requeue(self, int32_t slot, int queue) except -1 nogil
+    cdef int close(self, int32_t slot) except -1 nogil
     cdef int first_payload(self, int32_t slot, Frame frame) except -1 nogil
-    cdef int row(self, int32_t slot, int end, int64_t ended_ns) except -1 nogil
-    cdef bint ended(self, int32_t slot) except -1 nogil
-    cdef int client_end(self, int32_t slot) except -1 nogil
-    cdef int intern_ends(self, int32_t slot) except -1 nogil
     cdef int prove_listener(self, int32_t slot) except -1 nogil
-    cdef bint is_listener(self, int proto, uint64_t high, uint64_t low, uint16_t port) except -1 nogil
-    cdef uint64_t _endpoint(self, int proto, uint64_t high, uint64_t low, uint16_t port) noexcept nogil
-    cdef int _enqueue(self, int32_t slot, int queue) except -1 nogil
-    cdef int _dequeue(self, int32_t slot) except -1 nogil
-    cdef int _forget(self, int32_t slot) except -1 nogil
-    cdef int _grow_index(self) except -1

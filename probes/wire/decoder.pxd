@@ -20,6 +20,7 @@ cdef class Decoder:
     cdef readonly Connections connections
     cdef Assembly assembly
     cdef Frame frame
+    cdef readonly object fragments
     cdef Seen[::1] seen
 
     cdef readonly uint64_t packets
@@ -32,5 +33,7 @@ cdef class Decoder:
 
     # Decodes the packet of `captured` bytes that lies in the buffer at `offset`; on the wire it had `wire` bytes.
     cdef int take(self, int linktype, uint32_t interface, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t wire) except -1 nogil
+    cdef int count(self) except -1 nogil
+    cdef Py_ssize_t _join(self) except -2
     cdef bint parse(self, int linktype, bint tunnels) except -1 nogil
     cdef bint is_copy(self) except -1 nogil

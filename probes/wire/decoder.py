@@ -10,10 +10,10 @@ from cython.cimports.lbtop.probes.wire.link import network_type
 from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
 from cython.cimports.lbtop.probes.wire.tunnels import inside_ip, inside_udp, is_tunnel_port
 from cython.cimports.libc.stdint import int32_t, int64_t, uint64_t
-
 from lbtop.probes.wire.assembly import Assembly
 from lbtop.probes.wire.buffer import AREA_BYTES, Buffer
 from lbtop.probes.wire.connections import CAP, HALF_OPEN_CAP, Connections
+from lbtop.probes.wire.fragments import Fragments
 from lbtop.probes.wire.frame import Frame
 from lbtop.probes.wire.interner import ADDRESS_CAP, STRING_CAP, Interner
 from lbtop.probes.wire.stream import Streams
@@ -54,7 +54,9 @@ class Decoder:
         self.tables = Tables(Interner(self.buffer, strings, seed), Interner(self.buffer, addresses, seed), limit)
         self.streams = Streams(self.buffer, self.tables, connections, key or os.urandom(16), recognition)
         self.assembly = Assembly(self.buffer, self.streams, connections)
-        self.connections = Connections(self.buffer, self.tables, self.streams, self.assembly, seed, connections, half_open)
+        self.connections = Connections(connections, seed, half_open)
+        self.connections.bind(self.tables, self.streams, self.assembly)
+        self.fragments = Fragments()
         self.frame = Frame()
         self.seen = np.zeros(SEEN_SLOTS, SEEN)
         self.started_ns = NO_TIME
@@ -111,6 +113,7 @@ class Decoder:
 
     def take(self, linktype, interface, ts_ns, offset, captured, wire):
         slot: int32_t
+        joined: cython.Py_ssize_t = -1
         self.frame.ts_ns = ts_ns
         self.frame.begin = offset
         self.frame.captured = captured
@@ -123,12 +126,13 @@ class Decoder:
         elif ts_ns < self.started_ns:
             self.started_ns = ts_ns
         if not self.parse(linktype, True):
-            self.packets += 1
-            self.bytes += wire
-            self.undecoded += 1
-            if captured < wire:
-                self.truncated += 1
-            return 0
+            if self.frame.fragment:
+                with cython.gil:
+                    joined = self._join()
+            else:
+                self.undecoded += 1
+            if joined < 0:
+                return self.count()
         if self.ended_ns >= self.connections.next_sweep_ns:
             self.connections.sweep(self.ended_ns)
         slot = self.connections.find(self.frame)
@@ -136,14 +140,54 @@ class Decoder:
             self.duplicates += 1
             if slot >= 0:
                 self.connections.all[slot].duplicates += 1
-            return 0
+        else:
+            self.count()
+            if self.frame.proto == PROTO_TCP:
+                segment(self.connections, self.frame, slot)
+            else:
+                datagram(self.connections, self.frame, slot)
+        if joined >= 0:
+            self.buffer.give(joined)
+        return 0
+
+    def count(self):
         self.packets += 1
-        self.bytes += wire
-        if captured < wire:
+        self.bytes += self.frame.wire
+        if self.frame.captured < self.frame.wire:
             self.truncated += 1
-        if self.frame.proto == PROTO_TCP:
-            return segment(self.connections, self.frame, slot)
-        return datagram(self.connections, self.frame, slot)
+        return 0
+
+    def _join(self):
+        """Keeps a fragment; where it completes its packet, that is put in a slot and parsed: its offset, else -1."""
+        slot: cython.Py_ssize_t
+        size: cython.Py_ssize_t
+        key = (
+            self.frame.source_high,
+            self.frame.source_low,
+            self.frame.target_high,
+            self.frame.target_low,
+            self.frame.ip_id,
+            self.frame.proto,
+        )
+        data = bytes(self.buffer.array[self.frame.at : self.frame.end])
+        whole = self.fragments.add(key, self.frame.fragment & ~7, self.frame.fragment & 1, data, self.frame.ts_ns)
+        if whole is None:
+            return -1
+        size = len(whole)
+        slot = self.buffer.take(size)
+        if slot < 0:
+            self.undecoded += 1
+            return -1
+        self.buffer.array[slot : slot + size] = np.frombuffer(whole, np.uint8)
+        self.frame.at = slot
+        self.frame.end = slot + size
+        self.frame.wire_end = slot + size
+        self.frame.fragment = 0
+        if transport(self.buffer, self.frame) != HEADER_READ:
+            self.undecoded += 1
+            self.buffer.give(slot)
+            return -1
+        return slot
 
     def parse(self, linktype, tunnels):
         """Takes the headers apart down to TCP or UDP, through tunnels; whether they were all there."""
@@ -156,7 +200,8 @@ class Decoder:
         self.frame.place = self.frame.interface
         self.frame.tunnels = 0
         kind = network_type(self.buffer, self.frame, linktype)
-        while kind != 0 and network(self.buffer, self.frame, kind) == HEADER_READ and self.frame.fragment <= 7:
+        self.frame.fragment = 0
+        while kind != 0 and network(self.buffer, self.frame, kind) == HEADER_READ and self.frame.fragment == 0:
             carried = transport(self.buffer, self.frame) == HEADER_READ
             if carried:
                 if self.frame.proto == PROTO_TCP or not tunnels or not is_tunnel_port(self.frame.target_port):
@@ -173,7 +218,7 @@ class Decoder:
         return False
 
     def is_copy(self):
-        """Whether the frame is a second copy of a packet: a mirror that sees both sides of a device, or every interface at once."""
+        """Whether the frame is a second copy of a packet: from a mirror of both sides of a device, or from every interface."""
         place: cython.size_t
         copy: cython.bint = False
         when: uint64_t

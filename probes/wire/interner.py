@@ -46,7 +46,7 @@ class Interner:
     def intern(self, offset, n, common=False):
         found: cython.ulonglong
         place: cython.size_t
-        probe: cython.int
+        _: cython.int
         if n <= 0:
             return 0
         if n > LONGEST_C:
@@ -54,7 +54,7 @@ class Interner:
         hashed: cython.ulonglong = self._hash(offset, n)
         mask: cython.size_t = self.index.shape[0] - 1
         place = hashed & mask
-        for probe in range(PROBES):
+        for _ in range(PROBES):
             found = self.index[place]
             if found == 0:
                 break

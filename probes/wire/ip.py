@@ -99,7 +99,8 @@ def ipv6(buffer, frame):
         at += step
         if at > frame.end:
             return UNDECODED
-        if frame.fragment & ~cython.cast(cython.uint, 7):
+        if frame.fragment:
+            # What follows begins in the first fragment.
             break
     frame.proto = proto
     frame.at = at

@@ -56,7 +56,7 @@ def network_type(buffer, frame, linktype):
         frame.place = (frame.place ^ buffer.u64[frame.at + 4] ^ (buffer.u64[frame.at + 12] * 31)) * SHIFT
         frame.at += 20
         return after_tags(buffer, frame, be16(buffer, frame.at - 20))
-    if linktype == LINK_NULL or linktype == LINK_LOOP:
+    if linktype in (LINK_NULL, LINK_LOOP):
         # The address family in the byte order of the host that captured; IPv6 has another number on every BSD.
         if left < 5:
             return 0
@@ -75,11 +75,7 @@ def network_type(buffer, frame, linktype):
     if left < 1:
         return 0
     if (
-        linktype == LINK_RAW
-        or linktype == LINK_RAW_OLD
-        or linktype == LINK_RAW_BSD
-        or linktype == LINK_IPV4
-        or linktype == LINK_IPV6
+        linktype in (LINK_RAW, LINK_RAW_OLD, LINK_RAW_BSD, LINK_IPV4, LINK_IPV6)
     ):
         first = buffer.u8[frame.at] >> 4
         return TYPE_IPV4 if first == 4 else TYPE_IPV6 if first == 6 else 0
@@ -96,7 +92,7 @@ def ethernet(buffer, frame):
 
 def after_tags(buffer, frame, ether_type):
     tags: cython.int = 0
-    while ether_type == TYPE_VLAN or ether_type == TYPE_QINQ or ether_type == TYPE_QINQ_OLD or ether_type == TYPE_QINQ_OLDER:
+    while ether_type in (TYPE_VLAN, TYPE_QINQ, TYPE_QINQ_OLD, TYPE_QINQ_OLDER):
         tags += 1
         if tags > MOST_TAGS or frame.end - frame.at < 4:
             return 0
@@ -111,7 +107,7 @@ def after_tags(buffer, frame, ether_type):
         frame.at += 8
         tags = be16(buffer, frame.at - 2)
         return TYPE_IPV4 if tags == 0x21 else TYPE_IPV6 if tags == 0x57 else 0
-    if ether_type == TYPE_MPLS or ether_type == TYPE_MPLS_MULTICAST:
+    if ether_type in (TYPE_MPLS, TYPE_MPLS_MULTICAST):
         while True:
             tags += 1
             if tags > MOST_TAGS or frame.end - frame.at < 5:

@@ -5,6 +5,9 @@ from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, be16, be32
 from cython.cimports.libc.stdint import uint8_t
 
 SCRATCH_STACK = cython.declare(cython.Py_ssize_t, SCRATCH + 4096)
+# E end of list, N nop, M mss, W window scale, S SACK permitted, T timestamps, ? anything else
+LETTERS = cython.declare(cython.p_char, b"ENMWS???T")
+UNNAMED = cython.declare(uint8_t, 63)
 MOST_OPTIONS = cython.declare(cython.int, 40)
 
 
@@ -18,15 +21,12 @@ def read_syn(buffer, tables, frame, found):
     scale: cython.int = -1
     kind: cython.int
     length: cython.Py_ssize_t
-    letter: cython.int
     i: cython.int
     found.mss = 0
     found.tsval = 0
     while at < end and letters < MOST_OPTIONS:
         kind = buffer.u8[at]
-        # M mss, N nop, W window scale, S SACK permitted, T timestamps, E end of list, ? anything else
-        letter = 69 if kind == 0 else 78 if kind == 1 else 77 if kind == 2 else 87 if kind == 3 else 83 if kind == 4 else 84 if kind == 8 else 63  # fmt: skip
-        buffer.u8[layout + letters] = cython.cast(uint8_t, letter)
+        buffer.u8[layout + letters] = LETTERS[kind] if kind < 9 else UNNAMED
         letters += 1
         if kind == 0:
             break

@@ -14,17 +14,16 @@ from cython.cimports.lbtop.probes.wire.assembly import (
     STARTED,
     SYN_SEEN,
 )
-from cython.cimports.lbtop.probes.wire.connections import (
+from cython.cimports.lbtop.probes.wire.frame import ACK, FIN, PROTO_UDP, RST, SYN
+from cython.cimports.lbtop.probes.wire.slots import (
     ACTIVE,
-    CLOSED,
     DELIVERING,
     ENDING,
     HALF_OPEN,
     RESET,
     SYNACK_SEEN,
 )
-from cython.cimports.lbtop.probes.wire.frame import ACK, FIN, PROTO_UDP, RST, SYN
-from cython.cimports.lbtop.probes.wire.stream import PROVEN, SENDER_CLIENT, SENDER_SERVER, SWAP
+from cython.cimports.lbtop.probes.wire.stream import PROVEN, SENDER_CLIENT, SWAP
 from cython.cimports.lbtop.probes.wire.syn import SynOptions, read_syn
 from cython.cimports.libc.stdint import int32_t, int64_t, uint32_t
 
@@ -109,7 +108,6 @@ def segment(table, frame, slot):
 
 def datagram(table, frame, slot):
     h: cython.size_t
-    client: cython.int
     learned: cython.int
     if slot >= 0 and frame.ts_ns - table.all[slot].last_ns > UDP_EXPIRY:
         table.remove(slot, END_EXPIRED, table.all[slot].last_ns + UDP_EXPIRY)
@@ -166,8 +164,8 @@ def open_connection(table, frame):
         if frame.flags & ACK:
             client = 1 - client
     else:
-        source = table.is_listener(frame.proto, frame.source_high, frame.source_low, frame.source_port)
-        target = table.is_listener(frame.proto, frame.target_high, frame.target_low, frame.target_port)
+        source = table.listeners.has(frame.proto, frame.source_high, frame.source_low, frame.source_port)
+        target = table.listeners.has(frame.proto, frame.target_high, frame.target_low, frame.target_port)
         if source != target:
             why = BY_LISTENER
             if source:
@@ -257,7 +255,7 @@ def reset(table, frame, slot):
             and cython.cast(int32_t, table.assembly.halves[o].acked - table.assembly.halves[o].data_end) < 0
         ):
             table.all[slot].flags |= FLAG_RACE
-    table.requeue(slot, CLOSED)
+    table.close(slot)
     return 0
 
 
@@ -280,7 +278,7 @@ def handshake(table, frame, slot):
     else:
         table.all[slot].flags |= FLAG_SIMULTANEOUS
     if table.assembly.halves[h].flags & CLIENT:
-        read_syn(table.buffer, table.tables, frame, cython.address(found))
+        read_syn(table.assembly.buffer, table.tables, frame, cython.address(found))
         table.all[slot].mss = found.mss
         table.all[slot].tsval = found.tsval
         table.all[slot].stack = found.stack
@@ -291,7 +289,6 @@ def handshake(table, frame, slot):
 def payload(table, frame, slot):
     """Sequence numbers: what of the segment is new, what was sent again, and whether it ends its direction."""
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
-    o: cython.size_t = h ^ 1
     flags: cython.int = frame.flags
     seq: uint32_t = frame.seq
     length: cython.Py_ssize_t = frame.length
@@ -329,11 +326,12 @@ def payload(table, frame, slot):
             if not table.all[slot].state & DELIVERING:
                 look_at_payload(table, frame, slot)
             learned = table.assembly.accept(h, seq, frame.payload, frame.payload_captured, length, frame.ts_ns)
-            if table.assembly.halves[h].waiting >= 0:
-                if not table.assembly.halves[h].flags & ACKED and (
-                    frame.ts_ns - table.assembly.halves[h].held_since > UNACKNOWLEDGED
-                ):
-                    learned |= table.assembly.give_up(h)
+            if (
+                table.assembly.halves[h].waiting >= 0
+                and not table.assembly.halves[h].flags & ACKED
+                and frame.ts_ns - table.assembly.halves[h].held_since > UNACKNOWLEDGED
+            ):
+                learned |= table.assembly.give_up(h)
             if table.assembly.repeated:
                 resent = True
             else:
@@ -348,7 +346,7 @@ def payload(table, frame, slot):
                 table.all[slot].state |= ENDING
                 table.all[slot].before_end = table.all[slot].last_silence
             if table.ended(slot):
-                table.requeue(slot, CLOSED)
+                table.close(slot)
         elif length == 0:
             resent = True
     if resent:

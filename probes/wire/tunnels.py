@@ -18,7 +18,7 @@ ERSPAN_3 = cython.declare(cython.int, 0x22EB)
 
 
 def is_tunnel_port(port):
-    return port == VXLAN or port == VXLAN_LINUX or port == VXLAN_GPE or port == GENEVE
+    return port in (VXLAN, VXLAN_LINUX, VXLAN_GPE, GENEVE)
 
 
 def inside_udp(buffer, frame):
@@ -28,7 +28,7 @@ def inside_udp(buffer, frame):
     if frame.payload_captured < 16:
         return 0
     flags = buffer.u8[at]
-    if port == VXLAN or port == VXLAN_LINUX:
+    if port in (VXLAN, VXLAN_LINUX):
         # The flag says that the network identifier is valid; the bits around it are reserved.
         if flags & 0x08 == 0 or buffer.u8[at + 7] != 0:
             return 0
@@ -86,4 +86,4 @@ def by_type(buffer, frame, ether_type):
         return 0
     if ether_type == TYPE_TRANSPARENT_BRIDGE:
         return ethernet(buffer, frame)
-    return ether_type if ether_type == TYPE_IPV4 or ether_type == TYPE_IPV6 else 0
+    return ether_type if ether_type in (TYPE_IPV4, TYPE_IPV6) else 0
