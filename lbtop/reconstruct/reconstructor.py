@@ -18,6 +18,7 @@ from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, ServiceFacts
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.pairing import Links
+from lbtop.reconstruct.proxies import Forwarders
 from lbtop.reconstruct.roles import Leg, Overrides, Roles, decide
 from lbtop.reconstruct.split import Router
 from lbtop.reconstruct.tallies import Endpoint
@@ -39,6 +40,8 @@ class _State:
         self.roles = Roles()
         self.router = Router(self.roles, self.census.numbering.keys)
         self.health = HealthChecks()
+        self.forwarders = Forwarders()
+        self.proxies: frozenset[int] = frozenset()
         self.ledgers: list[Ledgers] = []
         self.detail = detail
         self.decided = (0, 0, 0)
@@ -59,8 +62,10 @@ class _State:
         checks = self.health.requests(window["requests"], window["proxies"], strings)
         places = self.census.fold(window, checks)
         self.links.fold(window, self.census)
+        self.forwarders.fold(window["requests"])
         self._decide(opened, overrides)
-        for number, part in self.router.split(window, places, self.health, strings, addresses):
+        self.proxies = self.roles.proxies | self.forwarders.proxies
+        for number, part in self.router.split(window, places, self.health, self.proxies, strings, addresses):
             for name in Ledgers.__slots__:
                 getattr(self.ledgers[number], name).fold(part)
         self.health.forget(window["connections"]["conn"])
@@ -151,7 +156,7 @@ class Reconstructor:
                     roles_evidence=list(service.evidence),
                     pairs=roles.chains.pairs(service.targets, state.census.endpoints),
                     ledgers=state.ledgers[number],
-                    proxies=roles.proxies,
+                    proxies=state.proxies,
                     checkers=list(service.feeders.checkers),
                     dependencies=_dependencies(state, service.targets),
                     started_ns=stats.started_ns or state.first_ns,

@@ -21,7 +21,6 @@ class Router:
 
     def __init__(self, roles: Roles, endpoints: Keys) -> None:
         count = len(endpoints)
-        self.proxies = roles.proxies
         self._services = len(roles.services)
         self._service = np.full(count + 1, NOBODY, np.int32)
         self._target = np.full(count + 1, NOBODY, np.int32)  # of a front: nobody
@@ -35,14 +34,20 @@ class Router:
                 self._service[number] = service
 
     def split(
-        self, window: dict[str, Rows], places: dict[str, Numbers], health: HealthChecks, strings: Interner, addresses: Interner
+        self,
+        window: dict[str, Rows],
+        places: dict[str, Numbers],
+        health: HealthChecks,
+        proxies: frozenset[int],
+        strings: Interner,
+        addresses: Interner,
     ) -> Iterator[tuple[int, ServiceWindow]]:
         """The service's number and its part of the window, for every service with rows in it."""
         present = np.zeros(self._services + 1, np.bool_)
         for place in places.values():
             present[self._service[np.flatnonzero(np.bincount(place + 1, minlength=len(self._service))) - 1]] = True
         for number in np.flatnonzero(present[:-1]).tolist():
-            part = ServiceWindow({}, {}, {}, {}, strings, addresses, self.proxies)
+            part = ServiceWindow({}, {}, {}, {}, strings, addresses, proxies)
             at_back = (self._service == number) & (self._target >= 0)
             at_front = (self._service == number) & (self._target < 0)
             for table in TABLES:

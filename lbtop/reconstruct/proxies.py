@@ -1,0 +1,66 @@
+"""Proxies in front of the balancer: addresses that stand for others, a CDN's nodes above all.
+
+Behind such a proxy the address the balancer adds is the proxy's, not a user's. It is recognised by what it does: nearly all
+its requests name somebody else further left, and not always the same. Users behind it can write what they like into that
+header; a user who does so every time, under several names, is treated as a proxy too, which only changes how he is counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import Rows
+from lbtop.reconstruct.columns import groups
+
+MAX_ADDRESSES = 1024
+Addresses = npt.NDArray[np.uint32]
+
+LEVELS = 2  # a CDN's edge and its shield
+SAMPLE = 4096
+ENOUGH = 10
+NEARLY_ALL = 0.95
+SEVERAL = 3
+
+
+class Forwarders:
+    """Counts, per forwarded address, how often it names somebody else further left, and how many."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[int, tuple[int, int, frozenset[int]]] = {}
+
+    def fold(self, requests: Rows) -> None:
+        rows = requests[:SAMPLE]
+        if not (rows["forwarded_count"] > 1).any() and not (rows["real_ip"] > 0).any():
+            return
+        known = self.proxies
+        for level in range(LEVELS):
+            here = rows[f"forwarded{level}"]
+            further = [rows[f"forwarded{left}"] for left in range(level + 1, 4)] + [rows["real_ip"]]
+            self._count(here, [np.where(named == here, 0, named) for named in further])
+            rows = rows[np.isin(here, np.fromiter(known, np.uint32))]
+            if not len(rows):
+                break
+
+    def _count(self, here: Addresses, further: list[Addresses]) -> None:
+        naming = np.zeros(len(here), np.bool_)
+        for named in further:
+            naming |= named > 0
+        for (address,), members in groups(here, among=here > 0):
+            total, often, names = self._tallies.get(address, (0, 0, frozenset[int]()))
+            if not total and (len(self._tallies) >= MAX_ADDRESSES or not naming[members].any()):
+                continue
+            for named in further:
+                if len(names) < SEVERAL:
+                    others = named[members]
+                    names |= frozenset(np.unique(others[others > 0])[:SEVERAL].tolist())
+            self._tallies[address] = total + len(members), often + int(np.count_nonzero(naming[members])), names
+
+    @property
+    def proxies(self) -> frozenset[int]:
+        """Address numbers of what was recognised so far."""
+        return frozenset(
+            address
+            for address, (total, naming, names) in self._tallies.items()
+            if total >= ENOUGH and naming >= NEARLY_ALL * total and len(names) >= SEVERAL
+        )
