@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lbtop.catalog import balancer_cookie
-from lbtop.inference.assignment import balancing_of
+from lbtop.inference.assignment import balancing_of, regularity
 from lbtop.inference.breaks import find_breaks
 from lbtop.inference.mechanism import (
     ADDRESS,
@@ -201,7 +201,8 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
             weigh(weighing, _kinds("user", *user), USER if marked else USER_UNMARKED, "sessions")
         if address is not None:
             kinds = _kinds("address", *address, unknown_users_only=user is not None, users=_sessions_by_address(facts))
-            weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses")
+            regular = user is not None and regularity(user[0].firsts) > 0.5
+            weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
     _weigh_groups(weighing, view, facts)
     if _behind_balancer(facts, termination) or (len(sessions.order) and sessions.order.mean() > 0.3):
         _weigh_sessions(weighing, sessions, len(facts.targets))
@@ -249,7 +250,7 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None
     if Mechanism.LB_COOKIE in by_kind or Mechanism.APP_COOKIE in by_kind:
         by_kind.pop(Mechanism.WEIGHTED_TARGET_GROUP, None)  # within the group something finer is in evidence
     for kind, names in by_kind.items():
-        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 3.0})
+        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 4.0})
     if view.inserted and not by_kind:
         detail = f"set on the clients' leg and by no target: {', '.join(view.inserted)}"
         weighing.add("inserted_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 3.0})

@@ -14,6 +14,7 @@ from lbtop.model.judgement import Mechanism
 from lbtop.model.observation import Rows
 from lbtop.model.snapshot import Break, CookieLifetime
 from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.keytable import span_edges
 from lbtop.reconstruct.ledgers.affinity import Measure
 
 SPLIT_NS = 2_000_000_000
@@ -22,6 +23,11 @@ MASS = 5
 MASS_SHARE = 0.2
 REPORTED = 64
 LIFETIME_BREAKS = 3
+LIFETIME_GAIN = 8.0
+"""Log-likelihood that a lifetime must gain over breaks at a constant rate."""
+LIFETIME_HAZARD = 0.03
+"""Share of returns beyond a lifetime since issue that break: far less than 1 - chance, for one renewed by luck lives on."""
+LIFETIME_CROSSED = 0.5
 EARLY_BREAKS = 0.15
 """Breaks before the lifetime that may have another cause."""
 _COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP)
@@ -48,11 +54,16 @@ def find_breaks(
     visible_cookie = mechanism in _COOKIES and bool((measure.slots["marks_any"] != 0).any())
     causes = _causes(moves, away, facts, visible_cookie, mechanism)
     chance = float(measure.chance[:, 0].sum() / max(measure.returns[:, 0].sum(), 1.0))
-    lifetime, fits = fit_lifetime(measure.slots, moves, causes == "unknown", min(chance, 0.9))
-    if lifetime is not None:
+    lifetime, fits = fit_lifetime(measure.kept, moves, causes == "unknown", min(chance, 0.9))
+    at_once = _at_one_moment(causes, moves, len(measure.slots))
+    if lifetime is not None and fits.sum() >= at_once.sum():
         causes[fits] = "cookie_expired" if mechanism in _COOKIES else "idle"
         lifetime = lifetime if mechanism in _COOKIES else None
-    _mass_moves(causes, moves, len(measure.slots))
+        at_once &= ~fits
+    else:
+        lifetime = None
+    if at_once.sum() >= max(MASS, MASS_SHARE * len(measure.slots)):
+        causes[at_once] = "remap"
     by_cause = dict(zip(*(part.tolist() for part in np.unique(causes, return_counts=True)), strict=True))
     return Breaks(tuple(_grouped(facts, moves, causes)), lifetime, by_cause)
 
@@ -96,60 +107,68 @@ def _causes(
 
 
 def fit_lifetime(
-    slots: Rows, moves: Rows, unexplained: npt.NDArray[np.bool_], chance: float
+    kept: npt.NDArray[np.uint32], moves: Rows, unexplained: npt.NDArray[np.bool_], chance: float
 ) -> tuple[CookieLifetime | None, npt.NDArray[np.bool_]]:
     """The lifetime that separates what was survived from what broke, counted from the last response or from issue.
 
-    A key whose cookie has expired meets its old target again by ``chance``, so that some seem to survive beyond it. Of the two
-    models the one with fewer contradictions is taken; None where neither separates them. The interval is
-    (longest survived, shortest that broke].
+    Below it keys return to their target, beyond it they are assigned anew (and meet their old target by ``chance``). Of the
+    two models the one that explains the returns better than a constant rate of breaks is taken, if it does so at all.
+    The interval is (longest survived, shortest that broke], where the longest may be luck.
     """
     nothing = np.zeros(len(moves), np.bool_)
     candidates = np.flatnonzero(unexplained)
-    if len(candidates) < LIFETIME_BREAKS or not len(slots):
+    if len(candidates) < LIFETIME_BREAKS or not kept.shape[1]:
         return None, nothing
+    edges = span_edges()
+    lucky = int(1.92 / -np.log(min(max(chance, 0.05), 0.95)))  # survivals beyond the limit that a 95 % interval allows for
     best: tuple[float, CookieLifetime, npt.NDArray[np.bool_]] | None = None
-    for model, broke_column, kept_column in (
-        ("since_last_response", "gap_ns", "longest_gap_ns"),
-        ("since_issue", "age_ns", "longest_age_ns"),
-    ):
-        broke = np.sort(moves[broke_column][candidates].astype(np.float64))
-        kept = np.sort(slots[kept_column][slots[kept_column] > 0].astype(np.float64))
-        early = int(EARLY_BREAKS * len(broke))  # so many may have another cause
-        for limit in broke[: early + 1].tolist():
-            beyond = int((kept >= limit).sum())
-            right = int((broke >= limit).sum())
-            below = kept[kept < limit]
-            lucky = right * chance / (1.0 - chance)  # met their old target again
-            if right < LIFETIME_BREAKS or beyond > 1.5 * lucky + 2.0 or len(below) < LIFETIME_BREAKS:
+    for row, (model, column) in enumerate((("since_last_response", "gap_ns"), ("since_issue", "age_ns"))):
+        broke = np.sort(moves[column][candidates].astype(np.float64))
+        for limit in broke[: int(EARLY_BREAKS * len(broke)) + 1].tolist():
+            early, late = int((broke < limit).sum()), int((broke >= limit).sum())
+            place = int(np.searchsorted(edges, limit, "right")) - 1
+            below, beyond = float(kept[row, :place].sum()), float(kept[row, place:].sum())
+            if late < LIFETIME_BREAKS or below < LIFETIME_BREAKS:
                 continue
-            low, high = float(below[-1]) / 1e9, limit / 1e9
-            if high > 2.0 * low and right < 10:
-                continue  # too wide to be called a lifetime
+            gain = _log_rates(early, below) + _log_rates(late, beyond) - _log_rates(early + late, below + beyond)
+            hazard = LIFETIME_HAZARD if column == "age_ns" else 0.5 * (1.0 - chance)
+            if gain < LIFETIME_GAIN or late < hazard * (late + beyond):
+                continue
+            fits = unexplained & (moves[column] >= limit)
+            if column == "age_ns" and (fits & (moves["age_ns"] - moves["gap_ns"] < limit)).sum() < LIFETIME_CROSSED * fits.sum():
+                continue  # a key moves at its first return after the limit, not at some later one
+            total = np.cumsum(kept[row, :place][::-1])
+            survived = place - 1 - int(np.searchsorted(total, lucky + 1))
+            low, high = float(edges[max(survived, 0)]) / 1e9, limit / 1e9
             found = CookieLifetime(model, round((low + high) / 2, 3), (round(low, 3), round(high, 3)))
-            contradictions = (len(broke) - right) + max(beyond - lucky, 0.0)
-            score = contradictions / len(broke) + (high - low) / high
-            if best is None or score < best[0]:
-                best = (score, found, unexplained & (moves[broke_column] >= limit))
+            if best is None or gain > best[0] + 1e-9:
+                best = (gain, found, fits)
     return (None, nothing) if best is None else (best[1], best[2])
 
 
-def _mass_moves(causes: npt.NDArray[np.str_], moves: Rows, keys: int) -> None:
-    """Many keys at once, without a target coming or going: the mapping itself changed."""
+def _log_rates(events: float, others: float) -> float:
+    """Log-likelihood of so many events among so many trials at their own rate."""
+    total = events + others
+    return sum(count * float(np.log(count / total)) for count in (events, others) if count > 0)
+
+
+def _at_one_moment(causes: npt.NDArray[np.str_], moves: Rows, keys: int) -> npt.NDArray[np.bool_]:
+    """The most unexplained moves that one moment explains: the mapping changed, without a target coming or going.
+
+    A key's first return after the change may come much later; what they share is a moment that lies in all their gaps.
+    """
+    chosen = np.zeros(len(moves), np.bool_)
     unknown = np.flatnonzero(causes == "unknown")
     if len(unknown) < max(MASS, MASS_SHARE * keys):
-        return
-    # each key's first return after the change may come much later: what they share is a moment that lies in all their gaps
+        return chosen
     starts = moves["at_ns"][unknown] - moves["gap_ns"][unknown]
     ends = moves["at_ns"][unknown]
     times = np.concatenate((starts, ends))
     steps = np.concatenate((np.ones(len(starts), np.int64), -np.ones(len(ends), np.int64)))
     order = np.lexsort((-steps, times))
-    covering = np.cumsum(steps[order])
-    most = int(covering.max())
-    if most >= max(MASS, MASS_SHARE * keys):
-        moment = times[order][int(np.argmax(covering))]
-        causes[unknown[(starts <= moment) & (ends >= moment)]] = "remap"
+    moment = times[order][int(np.argmax(np.cumsum(steps[order])))]
+    chosen[unknown[(starts <= moment) & (ends >= moment)]] = True
+    return chosen
 
 
 def _grouped(facts: ServiceFacts, moves: Rows, causes: npt.NDArray[np.str_]) -> list[Break]:

@@ -25,8 +25,10 @@ CHANCE = np.array([-0.45, -0.3, -0.15, -0.05, 0.0, 0.05])
 """Round robin is negative by nature."""
 RETURNS_PER_KEY = 3
 """Returns of one key are anything but independent: beyond this many they add no evidence."""
-MOST = 6.0
+MOST = 7.0
 """The most one kind of return can say, in nats: whatever the model, a single cause never makes certain."""
+REGULAR_MOST = 1.5
+"""The most that users sharing an address and a target say where assignments follow a fixed order."""
 DOUBT = 0.02
 """Probability left to the mechanisms together that the model itself is wrong."""
 
@@ -190,13 +192,19 @@ def _scores(kind: Kind, affinities: Floats) -> Floats:
     return result
 
 
-def weigh(weighing: Weighing, kinds: Mapping[int, Kind], predictions: Predictions, group: str) -> None:
-    """Adds what the kinds of return say, one group of evidence each."""
+def weigh(weighing: Weighing, kinds: Mapping[int, Kind], predictions: Predictions, group: str, regular: bool = False) -> None:
+    """Adds what the kinds of return say, one group of evidence each.
+
+    ``regular``: new assignments follow a fixed order. Then users who arrive in a fixed order, too, meet by arrangement
+    and not by chance, and that users behind one address share a target says little.
+    """
     for stratum, kind in kinds.items():
         said = predictions.get(stratum)
         if said is None:
             continue
         likelihood = log_likelihoods(kind)
+        if regular and kind.of == "address" and stratum & 1:
+            likelihood[AT_CHANCE] = max(likelihood[AT_CHANCE], likelihood[SAME] - REGULAR_MOST)
         affinity = kind.affinity
         detail = (
             f"{_WORDS.get((kind.of, stratum), 'returns of one address')}: {kind.same:.0f} of {kind.returns:.0f} to the same "

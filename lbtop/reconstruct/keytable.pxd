@@ -26,7 +26,7 @@ cdef struct Arrival:
 
 cdef class KeyTable:
     cdef public object cap                  # most keys it holds; beyond that the longest unseen are forgotten
-    cdef public object slot_rows, count_rows, expected_rows, move_rows, first_rows, share_rows
+    cdef public object slot_rows, count_rows, expected_rows, move_rows, first_rows, share_rows, kept_rows
     cdef public long long arrivals, marked_arrivals, keys_seen, moves_seen, expired
     cdef Py_ssize_t used, indexed, touched_count
     cdef Slot[::1] slots
@@ -37,6 +37,7 @@ cdef class KeyTable:
     cdef int64_t[:, ::1] shares             # open epoch, per target: first assignments; moves to, moves from; the same by connection
     cdef Move[::1] moves
     cdef uint16_t[::1] firsts
+    cdef uint32_t[:, ::1] kept              # returns to the same target by duration: since the last arrival, since the assignment
     cdef Arrival[::1] rows
 
     cdef Py_ssize_t _place(self, uint64_t value) except -1 nogil
@@ -44,6 +45,7 @@ cdef class KeyTable:
     cdef int _arrive(self, Py_ssize_t i) except -1 nogil
     cdef int _begin(self, Py_ssize_t i, Py_ssize_t place) except -1 nogil
     cdef int _return(self, Py_ssize_t s, Py_ssize_t i) except -1 nogil
+    cdef int _kept(self, Py_ssize_t row, int64_t duration_ns) except -1 nogil
     cdef int _moved(self, Py_ssize_t s, Py_ssize_t i, Py_ssize_t stratum, int64_t gap_ns, int64_t age_ns) except -1 nogil
 
 

@@ -55,6 +55,10 @@ _FRESH = cython.declare(cython.Py_ssize_t, 4)
 _ISSUED = cython.declare(cython.ushort, 1)
 _MULTIPLIER = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 _ONE = cython.declare(cython.ulonglong, 1)
+SPAN_STEPS = 32
+"""Bins per doubling of the durations after which keys returned to their target."""
+_STEPS = cython.declare(cython.longlong, 32)
+SPAN_BINS = 64 * SPAN_STEPS
 _MOVES_KEPT = 2048
 _FIRSTS_KEPT = 2048
 
@@ -62,8 +66,10 @@ _FIRSTS_KEPT = 2048
 class KeyTable:
     """What every value of one key did: last target, returns, returns to the same target, and the chance of those."""
 
-    def __init__(self, cap=1 << 15):
+    def __init__(self, cap=1 << 15, durations=False):
         self.cap = cap
+        self.kept_rows = np.zeros((2, SPAN_BINS if durations else 0), np.uint32)
+        self.kept = self.kept_rows
         self.arrivals = self.marked_arrivals = self.keys_seen = self.moves_seen = self.expired = 0
         self.used = self.indexed = self.touched_count = 0
         self._bind_slots(np.zeros(64, SLOT), np.zeros((64, 3 * _CELLS), np.uint32), np.zeros((64, _CELLS)))
@@ -92,6 +98,8 @@ class KeyTable:
 
     def __deepcopy__(self, memo):
         copy: KeyTable = KeyTable(self.cap)
+        copy.kept_rows = self.kept_rows.copy()
+        copy.kept = copy.kept_rows
         copy.arrivals = self.arrivals
         copy.marked_arrivals = self.marked_arrivals
         copy.keys_seen = self.keys_seen
@@ -309,6 +317,9 @@ class KeyTable:
         self.counts[s, cell + 2] += 1
         if self.slots[s].last == target:
             self.counts[s, cell + 1] += 1
+            if self.kept.shape[1] > 0:
+                self._kept(0, gap_ns)
+                self._kept(1, age_ns)
             if gap_ns > self.slots[s].longest_gap_ns:
                 self.slots[s].longest_gap_ns = gap_ns
             if age_ns > self.slots[s].longest_age_ns:
@@ -336,6 +347,20 @@ class KeyTable:
         self.slots[s].request = self.rows[i].request
         self.slots[s].last_ns = self.rows[i].at_ns
         self.rows[i].presented = self.slots[s].serial
+        return 0
+
+    def _kept(self, row, duration_ns):
+        doublings: cython.longlong = 0
+        value: cython.longlong = duration_ns
+        if value < 0:
+            value = 0
+        while value >= 1 << 17:
+            value >>= 8
+            doublings += 8
+        while value >= 2 * _STEPS:
+            value >>= 1
+            doublings += 1
+        self.kept[row, cython.cast(cython.Py_ssize_t, doublings * _STEPS + value)] += 1
         return 0
 
     def _moved(self, s, i, stratum, gap_ns, age_ns):
@@ -408,6 +433,13 @@ def next_cut(
             seen[2, x] = clock[1]
             i += 1
     return i
+
+
+def span_edges():
+    """The lower edge, in nanoseconds, of each bin of ``kept_rows``, as floats; the first 64 bins are single nanoseconds."""
+    bins = np.arange(SPAN_BINS)
+    doublings = np.maximum(bins // SPAN_STEPS - 1, 0)
+    return (bins - doublings * SPAN_STEPS) * 2.0**doublings
 
 
 class PairCounter:

@@ -22,6 +22,7 @@ EPOCH_ARRIVALS = 4096
 SEQUENCE_KEPT = 4096
 ROTATING_AFTER = 64
 """A cookie whose values hardly ever come back over this many arrivals is no key: it changes with every response."""
+ADDRESS_KEYS = ("source_ip", "forwarded_for", "proxy_source")
 V4_MAPPED = bytes(10) + b"\xff\xff"
 _ADDRESS_KEYS = 1 << 14
 _COOKIE_KEYS = 1 << 13
@@ -42,6 +43,7 @@ class Measure:
     chance: npt.NDArray[np.float64]  # sums over returns
     firsts: npt.NDArray[np.uint16]  # targets of the latest first assignments, in order
     moves: Rows  # keytable.MOVE, in order
+    kept: npt.NDArray[np.uint32]  # returns to the same target by duration, see keytable.KeyTable.kept_rows
     moves_seen: int
     keys_seen: int
     arrivals: int
@@ -63,7 +65,7 @@ class Unit:
     def table(self, key: str, cap: int = _ADDRESS_KEYS) -> KeyTable:
         found = self.tables.get(key)
         if found is None:
-            found = self.tables[key] = KeyTable(cap)
+            found = self.tables[key] = KeyTable(cap, key.startswith("cookie:") or key in ADDRESS_KEYS)
         return found
 
     def widen(self, targets: int) -> None:
@@ -419,7 +421,7 @@ def _measure(key: str, table: KeyTable, chances: list[float]) -> Measure:
     expected = expected + counts[..., 2] * np.array(chances)[None, :, None]
     return Measure(
         key, slots[repeated], counts[..., 0], counts[..., 1], expected,
-        table.recent_firsts(), table.recent_moves(), table.moves_seen, table.keys_seen, table.arrivals,
+        table.recent_firsts(), table.recent_moves(), table.kept_rows, table.moves_seen, table.keys_seen, table.arrivals,
     )  # fmt: skip
 
 
