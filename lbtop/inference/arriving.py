@@ -123,7 +123,7 @@ def tls_signals(facts: ServiceFacts, question: Question) -> None:
     _tcp(facts, question)
     addresses = len(facts.ledgers.stacks.clients) or len(clients)
     if facts.clients_preserved is not False and addresses > FEW_ADDRESSES:
-        strength = min(1.0, addresses / 12)
+        strength = min(1.0, addresses / 12) * (1.0 if hellos else 0.4)  # addresses can be kept by who ends TLS, too
         question.signal("many-addresses", strength, f"{addresses} source addresses, no balancer's address among them")
     heads = facts.ledgers.heads
     if heads.proxies:

@@ -122,8 +122,8 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
         return _from_a_client(question)
     candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
     evidence = question.evidence()
-    if not facts.ledgers.handshakes.back.hellos and question.proven is None:
-        detail = f"{seen.tls} TLS connections joined after their handshakes: no hello to judge by"
+    if not len(facts.ledgers.handshakes.families) and question.proven is None:
+        detail = f"{seen.tls} TLS connections without a client's hello in view: nothing to judge whose TLS it is by"
         settled = "a capture that holds TLS handshakes: start it before connections open"
         return Leaning(candidates, (Evidence("no-hello", "client-hello", detail), *evidence), settled)
     if question.probability > 0.5 and (facts.clients_preserved is True or facts.ledgers.heads.proxies > 0):

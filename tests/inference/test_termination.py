@@ -10,7 +10,7 @@ import pytest
 from lbtop.engine import diagnose
 from lbtop.inference.weighing import CAP, Question, groups, weights
 from lbtop.model.judgement import DECISION_THRESHOLD, Mode
-from lbtop.model.observation import End, ReqFlag
+from lbtop.model.observation import End, Protocol7, ReqFlag
 from lbtop.model.snapshot import Service
 from lbtop.testing import Traffic
 from tests.inference.deployments import Deployment, clients_of, random_deployment, traffic_of
@@ -211,3 +211,34 @@ def test_a_signal_without_a_weight_is_a_mistake_of_ours() -> None:
 
 def test_nothing_seen_is_an_even_choice() -> None:
     assert Question("bridging", "a", "b").probability == 0.5
+
+
+def test_tls_without_a_hello_in_view_stays_open() -> None:
+    """Many addresses alone do not say whose TLS it is: who ends it can keep them."""
+    traffic = Traffic()
+    for turn, client in enumerate(population()):
+        conn = traffic.connect(client.address, f"10.0.0.{11 + turn % 3}:8443", at=turn * 0.1, ttl=63, protocol7=Protocol7.TLS)
+        conn.data(400, 4000)
+        conn.close()
+    assert service_of(traffic).termination.verdict.value is None
+
+
+def test_what_a_cut_head_lacks_says_nothing() -> None:
+    traffic = Traffic()
+    for turn in range(40):
+        conn = traffic.connect("10.0.9.1", f"10.0.0.{11 + turn % 3}:8080", at=turn * 0.2)
+        conn.request(at=turn * 0.2 + 0.01, flags=ReqFlag.TRUNCATED)
+        conn.close()
+    verdict = service_of(traffic).termination.verdict
+    assert verdict.value is None
+    assert "nothing-added" not in {item.signal for item in verdict.evidence}
+
+
+def test_proofs_that_contradict_each_other_settle_nothing() -> None:
+    question = Question("bridging", "a", "b")
+    question.prove("one", "tcp-stack", True, "")
+    assert question.proven is True
+    question.prove("other", "client-hello", False, "")
+    assert question.proven is None
+    assert question.probability == 0.5
+    assert len(question.evidence()) == 2
