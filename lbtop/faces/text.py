@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 from lbtop.faces import paths, words
 from lbtop.faces.targets import target_lines
 from lbtop.faces.terminal import Terminal, cut, visible
-from lbtop.model.judgement import UNKNOWN, Evidence, Finding, Severity, Verdict
+from lbtop.model.judgement import CAPTURE_NAME, UNKNOWN, Evidence, Finding, Severity, Verdict
 from lbtop.model.snapshot import Service, Skew, Snapshot, SourceFrame, Stickiness
 from lbtop.model.text import safe_text
 from lbtop.model.times import clock_utc, date_utc
@@ -41,7 +42,7 @@ def render(snapshot: Snapshot, terminal: Terminal, *, all_evidence: bool = False
     if open_:
         lines += ["", _title("Findings, worst first", "", terminal)]
         for finding in open_:
-            lines += ["", *_finding(finding, terminal, len(snapshot.services) > 1, all_evidence)]
+            lines += ["", *_finding(finding, snapshot, terminal, all_evidence)]
         hint = terminal.paragraph(f"What a finding means and how to be sure: lbtop explain {open_[0].id}")
         lines += ["", *(terminal.paint(line, "dim") for line in hint)]
     if accepted:
@@ -360,11 +361,18 @@ def _idle(service: Service) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+def with_inputs(command: str, source: SourceFrame) -> str:
+    """A confirming command about the capture at hand, where it is one file: ready to be pasted."""
+    if len(source.inputs) != 1 or source.inputs[0] == "-":
+        return command
+    return command.replace(f" -r {CAPTURE_NAME}", f" -r {shlex.quote(safe_text(source.inputs[0]))}")
+
+
 def _where(finding: Finding) -> str:
     return f"{finding.id}@{finding.service}" if finding.service else finding.id
 
 
-def _finding(finding: Finding, terminal: Terminal, name_service: bool, all_evidence: bool) -> list[str]:
+def _finding(finding: Finding, snapshot: Snapshot, terminal: Terminal, all_evidence: bool) -> list[str]:
     head = f"{_MARKS[finding.severity]:<9}"
     lines = terminal.paragraph(finding.title, "  " + " " * 9, "  " + head)
     lines[0] = "  " + terminal.paint(head, finding.severity.value) + terminal.paint(lines[0][2 + len(head) :], "bold")
@@ -380,7 +388,8 @@ def _finding(finding: Finding, terminal: Terminal, name_service: bool, all_evide
     ]
     for number, advice in enumerate(finding.advice):
         lines += terminal.paragraph(advice, indent + " " * 6, indent + ("      " if number else "Mend: "))
-    lines += [f"{indent}$ {command}" for command in finding.confirm]  # never wrapped: they are there to be copied
-    where = finding.id + (f" at {finding.service}" if name_service and finding.service else "")
+    # Never wrapped: they are there to be copied.
+    lines += [f"{indent}$ {with_inputs(command, snapshot.source)}" for command in finding.confirm]
+    where = finding.id + (f" at {finding.service}" if len(snapshot.services) > 1 and finding.service else "")
     lines += [terminal.paint(line, "dim") for line in terminal.paragraph(f"({where})", indent)]
     return lines

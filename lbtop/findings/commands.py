@@ -1,7 +1,7 @@
 """Confirming commands: lines that work as they are when pasted, and print no secret.
 
-For a capture they read the same file; live they watch the same port. Everything that came from the wire or from a file
-name is quoted for the shell.
+For a capture they read the same file, by a name that faces replace; live they watch the same port. Everything that came
+from the wire is quoted for the shell.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import shlex
 from collections.abc import Sequence
 
 from lbtop.findings.rule import Context
+from lbtop.model.judgement import CAPTURE_NAME
 
 
 def source_of(context: Context, bpf: str) -> str:
-    """``-r FILE`` for a capture, ``-i any -f FILTER`` for live traffic."""
+    """``-r x.pcap`` for a capture, ``-i any -f FILTER`` for live traffic."""
     if context.source.kind in ("packet", "ebpf") or not context.source.inputs:
         return f"-i any -f {shlex.quote(bpf)}"
-    name = context.source.inputs[0]
-    return f"-r {shlex.quote(name)}"
+    return f"-r {CAPTURE_NAME}"
 
 
 def tshark(context: Context, display: str, fields: Sequence[str], options: str = "") -> str:

@@ -11,6 +11,9 @@ UNKNOWN = "unknown"
 DECISION_THRESHOLD = 0.8
 """A verdict is `unknown` exactly when its best candidate is below this (contract: Confidence)."""
 
+CAPTURE_NAME = "x.pcap"
+"""What commands in findings call the capture: they must not change with the name of the file. Faces put the real one in."""
+
 
 class Mode(str, Enum):
     """Where TLS ends, seen from the balancer next to the target."""
