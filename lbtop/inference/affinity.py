@@ -23,6 +23,7 @@ from lbtop.inference.mechanism import (
 )
 from lbtop.inference.sessions import STRETCH, SessionFacts, session_facts, ticket_likelihoods
 from lbtop.inference.statistics import Floats, affinity_interval, affinity_of
+from lbtop.inference.zones import zones
 from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
 from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
 from lbtop.model.text import SafeText, safe_text
@@ -201,7 +202,7 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
             weigh(weighing, _kinds("user", *user), USER if marked else USER_UNMARKED, "sessions")
         if address is not None:
             kinds = _kinds("address", *address, unknown_users_only=user is not None, users=_sessions_by_address(facts))
-            regular = user is not None and regularity(user[0].firsts) > 0.5
+            regular = (user is not None and regularity(user[0].firsts) > 0.5) or zones(facts) is not None
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
     _weigh_groups(weighing, view, facts)
     if _behind_balancer(facts, termination) or (len(sessions.order) and sessions.order.mean() > 0.3):

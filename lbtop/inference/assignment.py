@@ -49,18 +49,17 @@ def balancing_of(
     total = sum(len(sequence) for sequence in sequences)
     if total < ASSIGNMENTS or len(np.unique(np.concatenate(sequences))) < 2:
         return "unknown"
-    if max(_weighted_mean([regularity(sequence) for sequence in sequences], sequences), 0.0) > ROUND_ROBIN:
-        return "round_robin"
-    repeats = _repeats(sequences)
-    if repeats < -3.5:
-        return "round_robin"  # several rounds interleaved: a target seldom follows itself
-    if mechanism is Mechanism.SOURCE_IP:
-        return "hash"
     counts = np.bincount(np.concatenate(sequences)).astype(np.float64)
     counts = counts[counts > 0]
     mean = counts.mean()
-    uneven = chi_square_tail(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1)
-    if uneven < RARE and counts.max() > UNEVEN * mean:
+    uneven = chi_square_tail(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) < RARE and counts.max() > UNEVEN * mean
+    cycle = _weighted_mean([regularity(sequence) for sequence in sequences], sequences)
+    repeats = _repeats(sequences)
+    if mechanism is Mechanism.SOURCE_IP:
+        return "hash" if cycle < ROUND_ROBIN else "round_robin"
+    if cycle > ROUND_ROBIN or repeats < -3.5:  # several rounds interleaved: a target seldom follows itself
+        return "weighted" if uneven else "round_robin"
+    if uneven:
         return "weighted" if repeats < 3.5 else "unknown"
     if repeats > 3.5:
         return "unknown"  # runs: neither independent nor in turn

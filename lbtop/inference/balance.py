@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lbtop.inference.affinity import balancer_layer
 from lbtop.inference.nat import infer_nat
 from lbtop.inference.statistics import SEED, Floats, chi_square_tail, gini, holm
+from lbtop.inference.zones import zones
 from lbtop.model.address import ip_text
 from lbtop.model.judgement import Mechanism
 from lbtop.model.snapshot import Skew, Stickiness
@@ -355,7 +356,7 @@ def _cause(
         return "long_sessions"
     if _remapped(facts, key, hot, chosen, targets):
         return "sticky_remap"
-    return "zone" if _by_zone(facts, targets) else None
+    return "zone" if _by_zone(facts) else None
 
 
 def _heaviest_client(facts: ServiceFacts, metric: str, hot: int) -> tuple[int, float]:
@@ -391,22 +392,13 @@ def _remapped(facts: ServiceFacts, key: str | None, hot: int, chosen: Test, targ
     return bool(left.max() / left.mean() - 1.0 < 0.4 * (chosen.peak - 1.0))
 
 
-def _by_zone(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> bool:
-    """Whether every balancer node is even over targets of its own, and the nodes are not alike."""
-    tally = facts.ledgers.load.by_node
-    nodes = [node for node in dict.fromkeys(tally.high().tolist()) if node in facts.balancers]
-    if len(nodes) < 2:
+def _by_zone(facts: ServiceFacts) -> bool:
+    """Whether every balancer node is even over targets of its own: then it is the nodes that are not alike."""
+    table = zones(facts)
+    if table is None:
         return False
-    table = np.zeros((len(nodes), len(targets)))
-    place = {int(target): n for n, target in enumerate(targets)}
-    for node, target, count in zip(tally.high().tolist(), tally.low().tolist(), tally.counts.tolist(), strict=True):
-        if node in nodes and target in place:
-            table[nodes.index(node), place[target]] = count
-    owned = table > 0.02 * table.sum(1, keepdims=True)
-    if (owned.sum(0) > 1).any():
-        return False
-    for row, mine in zip(table, owned, strict=True):
-        counts = row[mine]
+    for row in table:
+        counts = row[row > 0]
         if len(counts) > 1:
             mean = counts.mean()
             if chi_square_tail(float(((counts - mean) ** 2 / mean).sum()), len(counts) - 1) < SIGNIFICANT:

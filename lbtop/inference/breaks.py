@@ -27,7 +27,11 @@ LIFETIME_GAIN = 8.0
 """Log-likelihood that a lifetime must gain over breaks at a constant rate."""
 LIFETIME_HAZARD = 0.03
 """Share of returns beyond a lifetime since issue that break: far less than 1 - chance, for one renewed by luck lives on."""
-LIFETIME_CROSSED = 0.5
+LIFETIME_CROSSED = 0.8
+SLACK = 2.0
+"""Expiry is checked in steps (HAProxy keeps dates in units of four seconds): a lifetime may be exceeded by its own length."""
+ONE_MOMENT = 0.85
+"""Share of unexplained moves that one moment must explain to be preferred over a lifetime."""
 EARLY_BREAKS = 0.15
 """Breaks before the lifetime that may have another cause."""
 _COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP)
@@ -56,7 +60,7 @@ def find_breaks(
     chance = float(measure.chance[:, 0].sum() / max(measure.returns[:, 0].sum(), 1.0))
     lifetime, fits = fit_lifetime(measure.kept, moves, causes == "unknown", min(chance, 0.9))
     at_once = _at_one_moment(causes, moves, len(measure.slots))
-    if lifetime is not None and fits.sum() >= at_once.sum():
+    if lifetime is not None and fits.sum() >= at_once.sum() and at_once.sum() < ONE_MOMENT * (causes == "unknown").sum():
         causes[fits] = "cookie_expired" if mechanism in _COOKIES else "idle"
         lifetime = lifetime if mechanism in _COOKIES else None
         at_once &= ~fits
@@ -135,8 +139,9 @@ def fit_lifetime(
             if gain < LIFETIME_GAIN or late < hazard * (late + beyond):
                 continue
             fits = unexplained & (moves[column] >= limit)
-            if column == "age_ns" and (fits & (moves["age_ns"] - moves["gap_ns"] < limit)).sum() < LIFETIME_CROSSED * fits.sum():
-                continue  # a key moves at its first return after the limit, not at some later one
+            before_ns = moves["age_ns"] - moves["gap_ns"]
+            if column == "age_ns" and (fits & (before_ns < SLACK * limit)).sum() < LIFETIME_CROSSED * fits.sum():
+                continue  # a key moves soon after the limit, not at some later time
             total = np.cumsum(kept[row, :place][::-1])
             survived = place - 1 - int(np.searchsorted(total, lucky + 1))
             low, high = float(edges[max(survived, 0)]) / 1e9, limit / 1e9
