@@ -18,6 +18,7 @@ MAX_CLIENTS = 64
 MAX_NAMES = 16
 SAMPLE = 512  # heads of a window that are asked for a name
 PROTOCOLS = 32
+ATTEMPT = ConnFlag.SYN | ConnFlag.SYNACK
 INITIAL_TTLS = (32, 64, 128, 255)
 
 Counts = npt.NDArray[np.int64]
@@ -110,7 +111,10 @@ class Census:
         self._sum("hops_known", places[both])
         self._sum("near_clients", places[both & np.isin(rows["ttl_c"], INITIAL_TTLS)])
         self._sum("near_servers", places[both & np.isin(rows["ttl_s"], INITIAL_TTLS)])
-        refused = (rows["flags"] & ConnFlag.REFUSED) != 0
+        flags = rows["flags"]
+        refused = (flags & ConnFlag.REFUSED) != 0
+        # What is left of a connection whose start or bytes were not captured is no attempt.
+        whole = ((flags & ATTEMPT) == ATTEMPT) & ((flags & (ConnFlag.GAPS | ConnFlag.ONE_DIRECTION)) == 0)
         self._sum("refused", places[refused])
         self._sum("probes", places[empty & ~refused])
         self._sum("ended", places)
@@ -121,7 +125,7 @@ class Census:
         flat = np.bincount(places[known].astype(np.intp) * PROTOCOLS + protocol, minlength=self._protocols.size)
         self._protocols += flat.reshape(self._protocols.shape)
         pairs = self._pairs(places, rows["client"], True)
-        self._sum_clients("attempts", pairs[empty])
+        self._sum_clients("attempts", pairs[empty & (whole | refused)])
         connect_ns, ack_ns = rows["connect_ns"], rows["ack_ns"]
         timed = (connect_ns > 0) & (ack_ns > 0)
         if timed.any():

@@ -86,7 +86,7 @@ def feeders(tallies: list[EndpointTally], relays: frozenset[int] = frozenset()) 
         detail = f"{number} client addresses reach the targets themselves, {total} connections"
         return Feeders((), checkers, True, (Evidence("many-clients", "addresses", detail),))
 
-    both = tuple(client for client, tally in users.items() if tally.checks or tally.attempts)
+    both = tuple(client for client, tally in users.items() if tally.checks or tally.attempts > 1)
     if both and all(users[client].checks or client in both for client in users):
         checks = sum(users[client].checks + users[client].attempts for client in both)
         detail = f"the addresses that open the connections also check health ({checks} checks and probes)"

@@ -315,6 +315,11 @@ class Chains:
         return sorted(weight, key=lambda front: -weight[front])
 
     @property
+    def rewritten(self) -> bool:
+        """Some connections were seen before and after their addresses were rewritten."""
+        return any(link.sequences or link.halves for link in self.links.values())
+
+    @property
     def halves(self) -> int:
         """Front connections that are only the other half of a back connection."""
         return sum(link.halves for link in self.links.values())

@@ -33,12 +33,11 @@ class Forwarders:
         rows = requests[:SAMPLE]
         if not (rows["forwarded_count"] > 1).any() and not (rows["real_ip"] > 0).any():
             return
-        known = self.proxies
         for level in range(LEVELS):
             here = rows[f"forwarded{level}"]
             further = [rows[f"forwarded{left}"] for left in range(level + 1, 4)] + [rows["real_ip"]]
             self._count(here, [np.where(named == here, 0, named) for named in further])
-            rows = rows[np.isin(here, np.fromiter(known, np.uint32))]
+            rows = rows[np.isin(here, np.fromiter(self.proxies, np.uint32))]
             if not len(rows):
                 break
 

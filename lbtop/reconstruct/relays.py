@@ -214,15 +214,15 @@ def _borrowed(front: EndpointTally, back: EndpointTally) -> float:
 
 
 def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
-    """Do back connections follow upon front connections more closely than upon moments picked at random?"""
+    """Are back connections closer to front connections in time than moments picked at random?"""
     at_front = _times(opened, [front])
     at_back = _times(opened, backs)
     if len(at_front) < 3 or len(at_back) < 5:
         return 0.0
     span = max(int(at_front[-1] - at_front[0]), 1)
-    wait = np.median(_since(at_front, at_back))
+    wait = np.median(_nearest(at_front, at_back))
     moved = [
-        np.median(_since(at_front, at_front[0] + (at_back - at_front[0] + span * shift // (SHIFTS + 1)) % span))
+        np.median(_nearest(at_front, at_front[0] + (at_back - at_front[0] + span * shift // (SHIFTS + 1)) % span))
         for shift in range(1, SHIFTS + 1)
     ]
     closer = float(np.median(moved)) / max(float(wait), 1.0)
@@ -240,11 +240,13 @@ def _times(opened: Rows, endpoints: Iterable[Endpoint]) -> npt.NDArray[np.int64]
     return np.sort(opened["at_ns"][mask])
 
 
-def _since(events: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How long before each moment the latest event was; for moments before all events, the time to the first."""
-    place = np.maximum(np.searchsorted(events, moments, side="right") - 1, 0)
-    since: npt.NDArray[np.int64] = np.abs(moments - events[place])
-    return since
+def _nearest(events: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How far the nearest event is from each moment. Before or after: an answer passes the back leg first."""
+    place = np.searchsorted(events, moments)
+    before = np.abs(moments - events[np.maximum(place - 1, 0)])
+    after = np.abs(events[np.minimum(place, len(events) - 1)] - moments)
+    nearest: npt.NDArray[np.int64] = np.minimum(before, after)
+    return nearest
 
 
 def dependencies(serving: Serving, fronts: set[Endpoint], backs: set[Endpoint]) -> dict[Endpoint, bool]:

@@ -33,7 +33,7 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
     if any(leg is Leg.FRONT for leg in legs.values()):
         own = {address for (address, _), leg in legs.items() if leg is Leg.FRONT} | set(roles.chains.callers())
         share = _share_with(serving, own, roles.chains.backs)
-        if share >= NEARLY_ALL:
+        if share >= NEARLY_ALL or roles.chains.rewritten:
             detail = f"both legs of the balancer are in view, and {share:.0%} of the connections are of one of them"
             return "load_balancer", [Evidence("both-legs", "addresses", detail)]
         detail = f"both legs are in view, but only {share:.0%} of the connections are theirs"

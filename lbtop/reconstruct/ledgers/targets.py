@@ -42,7 +42,7 @@ class TargetLedger:
     ended: Counts = field(default_factory=_zeros)  # of `connections`
     requests: Counts = field(default_factory=_zeros)  # without health checks
     health_checks: Counts = field(default_factory=_zeros)  # requests that are health checks
-    probes: Counts = field(default_factory=_zeros)  # opened and closed without a byte
+    probes: Counts = field(default_factory=_zeros)  # opened and closed without a byte; a rest without its SYN is none
     refused: Counts = field(default_factory=_zeros)
     unanswered: Counts = field(default_factory=_zeros)  # SYNs that nobody answered
     bytes_in: Counts = field(default_factory=_zeros)
@@ -146,7 +146,7 @@ class TargetLedger:
         silent = ~data & ~refused & ((flags & ConnFlag.SYN) != 0) & ((flags & ConnFlag.SYNACK) == 0)
         self.refused += self._count(target, refused & ~data)
         self.unanswered += self._count(target, silent)
-        self.probes += self._count(target, ~data & ~refused & ~silent)
+        self.probes += self._count(target, ~data & ~refused & ~silent & ((flags & ConnFlag.SYN) != 0))
         self.ended += self._count(target, data & (rows["end"] != End.OPEN))
         size = len(self.connections)
         for total, columns in (
