@@ -16,6 +16,11 @@ CLEAR = tuple(p for p in Protocol7 if p not in (*ENCRYPTED, Protocol7.UNKNOWN))
 DISTINCT_CAP = 65_536
 
 
+def _sums(protocol: npt.NDArray[np.generic], values: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.int64]:
+    """Sums of a column per protocol (exact up to 2**53 per window)."""
+    return np.bincount(protocol, values, PROTOCOLS + 1)[:PROTOCOLS].astype(np.int64)
+
+
 class DistinctValues:
     """How many distinct 64-bit hashes were added: exact up to :data:`DISTINCT_CAP`, then that number."""
 
@@ -85,13 +90,13 @@ class ExposureLedger:
     def _connections(self, leg: int, rows: Rows) -> None:
         if len(rows) == 0:
             return
-        rows = rows[(rows["bytes_c"] != 0) | (rows["bytes_s"] != 0)]
-        protocol = rows["protocol7"] % PROTOCOLS
-        size = (rows["bytes_c"] + rows["bytes_s"]).astype(np.float64)  # exact to 2**53 bytes per window
-        self.connections[leg] += np.bincount(protocol, minlength=PROTOCOLS)
-        self.bytes[leg] += np.bincount(protocol, size, PROTOCOLS).astype(np.int64)
-        self.packets[leg] += np.bincount(protocol, rows["packets_c"], PROTOCOLS).astype(np.int64)
-        self.datagrams[leg] += np.bincount(protocol[rows["proto"] == 17], minlength=PROTOCOLS)
+        size = rows["bytes_c"] + rows["bytes_s"]
+        data = size != 0
+        protocol = np.where(data, rows["protocol7"] % PROTOCOLS, PROTOCOLS)  # payload-less ones fall off the end
+        self.connections[leg] += _sums(protocol)
+        self.bytes[leg] += _sums(protocol, size)
+        self.packets[leg] += _sums(protocol, rows["packets_c"])
+        self.datagrams[leg] += _sums(protocol, rows["proto"] == 17)
 
     def _secrets(self, leg: int, rows: Rows) -> None:
         if len(rows) == 0:

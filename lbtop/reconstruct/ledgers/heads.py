@@ -17,6 +17,7 @@ BROWSER_BITS = (
     ReqFlag.HTTP_ORIGIN, ReqFlag.BROWSER_UA, ReqFlag.UPGRADE_INSECURE,
 )  # fmt: skip
 _CONNECTIONS_CAP = 65_536
+_LOW = np.uint32(0x3FF)  # enough of a number to tell two apart, and n·Σc² stays within 64 bits for 10^6 requests
 
 
 class HeadLedger:
@@ -95,8 +96,8 @@ class HeadLedger:
 
     def _connections(self, rows: Rows) -> None:
         proto = rows["forwarded_proto"]
-        address = (rows["forwarded0"] & np.uint32(0xFFFFF)).astype(np.int64)
-        agent = (rows["user_agent"] & np.uint32(0xFFFFF)).astype(np.int64)
+        address = (rows["forwarded0"] & _LOW).astype(np.int64)
+        agent = (rows["user_agent"] & _LOW).astype(np.int64)
         self.connections.add(rows["conn"], proto == HTTP, proto == HTTPS, address, address * address, agent, agent * agent)
 
     def _cookies(self, rows: Rows, window: ServiceWindow) -> None:
@@ -144,8 +145,8 @@ class HeadLedger:
 
     def _varied(self, column: int) -> int:
         """Connections whose requests differ in a column: n·Σc² ≠ (Σc)²."""
-        n, total, squares = (self.connections.sums[:, c].astype(np.float64) for c in (0, column, column + 1))
-        return int(((n > 1) & (n * squares - total * total > 0.5)).sum())
+        n, total, squares = (self.connections.sums[:, c] for c in (0, column, column + 1))
+        return int((n * squares != total * total).sum())
 
     def connections_by_proto(self) -> tuple[int, int]:
         """(connections whose requests came mostly as forwarded http, mostly as forwarded https)."""

@@ -30,17 +30,17 @@ class StackLedger:
 
     def _stacks(self, window: ServiceWindow) -> None:
         rows = window.back["opened"]
-        rows = rows[~window.health["opened"] & (rows["proto"] == 6)]
         if len(rows) == 0:
             return
-        self.connections += len(rows)
-        self.clients.add(rows["client"].astype(np.uint64))
-        self.with_syn += int(((rows["flags16"] & np.uint16(ConnFlag.SYN)) != 0).sum())
-        client = rows["client"].astype(np.uint64)
-        stack = rows["stack"].astype(np.uint64)
+        data = ~window.health["opened"] & (rows["proto"] == 6)
+        client = rows["client"][data].astype(np.uint64)
+        stack = rows["stack"][data].astype(np.uint64)
+        self.connections += len(client)
+        self.clients.add(client)
+        self.with_syn += int(((rows["flags16"][data] & np.uint16(ConnFlag.SYN)) != 0).sum())
         inside = (client < np.uint64(1 << _CLIENT_BITS)) & (stack < np.uint64(1 << _STACK_BITS))
         keys = (client << np.uint64(_STACK_BITS + _TTL_BITS)) | (stack << np.uint64(_TTL_BITS))
-        self.combinations.add((keys | rows["ttl_c"].astype(np.uint64))[inside])
+        self.combinations.add((keys | rows["ttl_c"][data].astype(np.uint64))[inside])
 
     def seen(self) -> list[tuple[int, int, int, int]]:
         """(client, stack, TTL, connections) of every combination; stack 0: the SYN was not seen."""

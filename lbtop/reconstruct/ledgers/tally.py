@@ -10,6 +10,7 @@ import numpy.typing as npt
 Keys = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_DENSE = 1 << 16
 
 
 def pair(high: npt.NDArray[np.generic], low: npt.NDArray[np.generic]) -> Keys:
@@ -26,10 +27,28 @@ def grouped(keys: Keys) -> tuple[Keys, npt.NDArray[np.intp], npt.NDArray[np.intp
 
 
 def alike(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numbers]:
-    """(the first row of each distinct combination, in order of appearance; how many rows share it).
+    """(the first row of each distinct combination, in order of appearance; how many rows share it)."""
+    key = np.zeros(len(columns[0]), np.int64)
+    span = 1
+    for column in columns:
+        low, high = int(column.min()), int(column.max())
+        if low == high:
+            continue
+        span *= high - low + 1
+        if span > _DENSE:
+            return _alike_sorted(*columns)
+        key = key * (high - low + 1) + (column.astype(np.int64) - low)
+    counts = np.bincount(key, minlength=span)
+    present = np.flatnonzero(counts)
+    place = np.empty(span, np.intp)
+    place[key[::-1]] = np.arange(len(key) - 1, -1, -1)  # of repeated indices the last assignment stays: the first row
+    first = place[present]
+    order = np.argsort(first)
+    return first[order], counts[present][order].astype(np.int64)
 
-    Combinations are told apart by a 64-bit mix of the columns: two that collide (one in 10^13) are counted as one.
-    """
+
+def _alike_sorted(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numbers]:
+    """The same for columns of wide range: told apart by a 64-bit mix (two in 10^13 combinations collide)."""
     mixed = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
         mixed = (mixed ^ column.astype(np.uint64)) * _MIX
@@ -67,11 +86,9 @@ class Tally:
         """
         if len(keys) == 0:
             return
-        first = keys[0]
-        if (keys == first).all():  # one balancer, one product: nothing to sort
-            count = len(keys) if rows is None else int(rows.sum())
-            totals = np.array([[count, *(int(column.sum()) for column in columns)]], np.int64)
-            self._merge(np.array([first], np.uint64), totals, np.zeros(1, np.intp))
+        low, high = int(keys.min()), int(keys.max())
+        if high - low < _DENSE:
+            self._add_dense(keys, low, columns, rows)
             return
         distinct, order, starts = grouped(keys)
         totals = np.empty((len(distinct), 1 + len(columns)), np.int64)
@@ -81,9 +98,20 @@ class Tally:
             totals[:, 0] = np.add.reduceat(rows[order], starts)
         for place, column in enumerate(columns, 1):
             totals[:, place] = np.add.reduceat(column[order].astype(np.int64), starts)
-        self._merge(distinct, totals, order[starts])
+        self._merge(distinct, totals, keys)
 
-    def _merge(self, distinct: Keys, totals: Numbers, appeared: npt.NDArray[np.intp]) -> None:
+    def _add_dense(self, keys: Keys, low: int, columns: tuple[npt.NDArray[np.generic], ...], rows: Numbers | None) -> None:
+        """Keys close together (interned numbers, connections of one window) are counted without sorting."""
+        offsets = (keys - np.uint64(low)).astype(np.intp)
+        counts = np.bincount(offsets)
+        present = np.flatnonzero(counts)
+        totals = np.empty((len(present), 1 + len(columns)), np.int64)
+        totals[:, 0] = counts[present] if rows is None else np.bincount(offsets, rows)[present]
+        for place, column in enumerate(columns, 1):
+            totals[:, place] = np.bincount(offsets, column)[present]
+        self._merge(present.astype(np.uint64) + np.uint64(low), totals, keys)
+
+    def _merge(self, distinct: Keys, totals: Numbers, keys: Keys) -> None:
         places = np.searchsorted(self.keys, distinct)
         known = np.zeros(len(distinct), np.bool_)
         inside = places < len(self.keys)
@@ -92,6 +120,7 @@ class Tally:
         fresh = np.flatnonzero(~known)
         room = self.cap - len(self.keys)
         if len(fresh) > room:
+            _, appeared = np.unique(keys, return_index=True)
             earliest = fresh[np.argsort(appeared[fresh], kind="stable")]
             self.overflow += int(totals[earliest[room:], 0].sum())
             fresh = np.sort(earliest[:room])
