@@ -13,7 +13,7 @@ import pytest
 
 from lbtop.findings import RULES, accept, find
 from lbtop.findings.precedence import PRECEDENCE, most_specific
-from lbtop.model.judgement import Finding, Severity
+from lbtop.model.judgement import CAPTURE_NAME, Finding, Severity
 from lbtop.model.observation import SourceStats
 from tests.findings.scenes import http_service, snapshot_of, tls_service
 
@@ -129,7 +129,7 @@ def test_confirming_commands_work_on_the_capture(capture: Path) -> None:
     findings = diagnose(open_capture(str(capture))).findings
     for finding in findings:
         for line in finding.confirm:
-            words = shlex.split(line)
+            words = [str(capture) if word == CAPTURE_NAME else word for word in shlex.split(line)]
             if finding.id not in IDS or words[0] not in ("tshark", "tcpdump") or shutil.which(words[0]) is None:
                 continue
             assert "-r" in words
