@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from lbtop.findings.commands import tshark
 from lbtop.findings.rule import Context, rule
-from lbtop.findings.words import count_per_target, share, sticky_setting
+from lbtop.findings.words import count_per_target, share, sticky_setting, target_name
 from lbtop.inference.balance import USERS_OF_A_NAT
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Severity
 from lbtop.model.snapshot import Skew
+from lbtop.reconstruct.ledgers.load import DURATION
 
 HOT = 1.25
 """A significant peak below this much above the mean is not worth waking anybody."""
@@ -19,6 +22,11 @@ NAT_OVER_FAIR = 1.5
 
 def _hot(context: Context) -> tuple[str, float]:
     """The target with the greatest share, and that share."""
+    skew = context.service.skew
+    if skew is not None and skew.metric == "active":
+        carried = context.facts.ledgers.load.costs[DURATION, :, :, 1].sum(1)
+        hot = int(np.argmax(carried))
+        return target_name(context, hot), float(carried[hot] / max(carried.sum(), 1e-9))
     target = max(context.service.targets, key=lambda entry: entry.share)
     return (f"{target.name} ({target.target})" if target.name else target.target), target.share
 
@@ -152,7 +160,7 @@ def heavy_client(context: Context) -> Iterator[Finding]:
     yield Finding(
         id="heavy-client",
         severity=Severity.INFO,
-        title=f"One client makes {hot} hot: {share(hot_share, 1)} of the {_metric(skew)}, even without it",
+        title=f"One client makes {hot} hot: {share(hot_share, 1)} of the {_metric(skew)}, which are even without it",
         detail=f"Without the costliest client of {hot} the load is even; nothing says that it is more than one user.",
         service=context.service.service,
         evidence=(_skew_evidence(skew),),

@@ -12,6 +12,7 @@ from lbtop.findings.words import balancer, plural, seconds
 from lbtop.inference.idle import reset_by_tracker
 from lbtop.model.judgement import Evidence, Finding, Severity
 from lbtop.model.observation import End, Side
+from lbtop.reconstruct.ledgers.idle import ORDERLY
 
 IDLE_ENDINGS = 2
 CLOSES_FIRST = 5
@@ -190,4 +191,46 @@ def upstream_timeout(context: Context) -> Iterator[Finding]:
         advice=("make these requests faster or asynchronous; the setting is the balancer's response timeout",),
         confirm=(_resets(context),),
         at_ns=int(cut["at_ns"].min()),
+    )
+
+
+@rule(
+    "keepalive-too-long", Severity.WARNING,
+    "sockets with keepalive on, whose probes come later than the idle limit that ends them",
+)  # fmt: skip
+def keepalive_too_long(context: Context) -> Iterator[Finding]:
+    """Keepalive is on, but its first probe comes after the connection was forgotten.
+
+    What it means. Keepalive was meant to keep idle connections alive through balancers and firewalls; with Linux's
+    default of two hours it never does. The probe finds the connection dead.
+
+    How it is inferred. Keepalive probes on the wire that come after silences longer than the limit at which
+    connections die, and are answered by RST or not at all; at least two.
+
+    How to confirm. `ss -to` shows the timers of a host's sockets.
+
+    How to mend. Send the first probe sooner than the limit: net.ipv4.tcp_keepalive_time, or TCP_KEEPIDLE per
+    socket.
+    """
+    endings = context.facts.ledgers.idle.endings
+    late = endings[(endings["probes"] > 0) & (endings["tail"] != ORDERLY)]
+    if len(late) < IDLE_ENDINGS:
+        return
+    first_probe = float(np.median(late["idle_ns"])) / 1e9
+    idle = context.service.idle
+    limit = idle.interval[1] if idle is not None and idle.interval is not None else first_probe
+    yield Finding(
+        id="keepalive-too-long",
+        severity=Severity.WARNING,
+        title=f"Keepalive probes come too late: after {seconds(first_probe)} of silence, on {plural(len(late), 'connection')} "
+        "that were dead by then",
+        detail=f"Idle connections die after {seconds(limit)} at the latest; a probe that comes later only finds out.",
+        service=context.service.service,
+        evidence=(Evidence("keepalive", "timing", f"{len(late)} connections, median silence {first_probe:.2f} s"),),
+        advice=(
+            f"send the first probe sooner: sysctl net.ipv4.tcp_keepalive_time={max(int(limit / 2), 1)} (per network namespace), "
+            "or TCP_KEEPIDLE on the socket",
+        ),
+        confirm=(f"ss -Hnto '( sport = :{context.service.port} )' | grep keepalive",),
+        at_ns=int(late["at_ns"].min()),
     )

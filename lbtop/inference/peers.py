@@ -18,8 +18,8 @@ SHORTEST_DIFFERENCE_S = 0.002
 FEWEST = 5
 BOUNDS = {"resets": 0.05, "refused": 0.01, "retransmits": 0.02}
 """A rate that is too high whatever the peers do: of connections, of attempts, of segments."""
-BURST = 3
-"""Segments are lost in bursts: so many count as one event."""
+RARE_SEGMENT = 1e-6
+"""Segments are lost in bursts, so they must be rarer to mean the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
     """Targets with a rate at least twice their peers' (binomial test), or above the stated bound."""
     events, trials = _rates(facts, what)
     bound = BOUNDS[what]
-    burst = BURST if what == "retransmits" else 1
+    rare = RARE_SEGMENT if what == "retransmits" else RARE
     found = []
     for target in range(len(events)):
         count, of = int(events[target]), int(trials[target])
@@ -83,12 +83,12 @@ def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
             continue
         peers = (others + 0.5) / (of_others + 1.0) if of_others >= SAMPLES else None
         if peers is not None and count >= TWOFOLD * peers * of:
-            p_value = binomial_tail(count // burst, of // burst, min(peers, 1.0))
-            if p_value < RARE / len(events):
+            p_value = binomial_tail(count, of, min(peers, 1.0))
+            if p_value < rare / len(events):
                 found.append(Differing(target, count, of, peers, peers, bound, p_value))
                 continue
-        above = binomial_tail(count // burst, of // burst, bound)
-        if count > bound * of and above < RARE:
+        above = binomial_tail(count, of, bound)
+        if count > bound * of and above < rare:
             found.append(Differing(target, count, of, bound, None, bound, above))
     return found
 

@@ -9,6 +9,7 @@ from lbtop.model.observation import ConnFlag, End, RespFlag, Rows, Side
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 KEPT = 4096
+ASKED_KEPT = 1 << 15
 SHORTEST_NS = 500_000_000
 """Silences shorter than this are think time, not idling."""
 
@@ -23,7 +24,7 @@ WAITING = np.dtype([("conn", "u8"), ("age_ns", "i8"), ("at_ns", "i8"), ("target"
 
 
 class IdleLedger:
-    """Folds ``connections`` and ``responses`` of the back leg, health checks left out."""
+    """Folds ``connections``, ``requests`` and ``responses`` of the back leg, health checks left out; of the front leg what died."""
 
     def __init__(self) -> None:
         self.survived: npt.NDArray[np.int64] = np.zeros((0, 2), np.int64)  # the longest silences survived: duration, client
@@ -35,9 +36,11 @@ class IdleLedger:
         self.reused = 0  # silences survived on kept-alive connections: reuses at risk of a race
         self.keepalive_probes = 0
         self.waiting: Rows = np.zeros(0, WAITING)  # requests cut off while a response was due, the latest
+        self._asked: npt.NDArray[np.int64] = np.zeros((2, 0), np.int64)  # numbers and times of the latest requests
         self._unanswered: Rows = np.zeros(0, WAITING)  # not yet matched with the end of their connection
 
     def fold(self, window: ServiceWindow) -> None:
+        self._remember_requests(window)
         self._fold_unanswered(window)
         rows, target, health = window.back["connections"], window.target["connections"], window.health["connections"]
         keep = ~health & (target != NO_TARGET) & (rows["first_data_ns"] != 0)
@@ -56,6 +59,11 @@ class IdleLedger:
         self.survived = both[np.argsort(-both[:, 0], kind="stable")[:KEPT]]
         self._fold_endings(rows, target)
         self._match_unanswered(rows)
+        front = window.front.get("connections")
+        if front is not None and len(front):
+            # on the clients' leg: what died, for the same tracker may forget either leg
+            dead = front[(front["flags"] & np.uint32(ConnFlag.RST_AFTER_IDLE | ConnFlag.SILENT_END)) != 0]
+            self._fold_endings(dead, np.zeros(len(dead), np.uint16))
 
     def _fold_endings(self, rows: Rows, target: npt.NDArray[np.uint16]) -> None:
         idle = rows["idle_before_end_ns"] >= SHORTEST_NS
@@ -81,6 +89,12 @@ class IdleLedger:
         made["tail"] = np.where(reset[wanted], RESET, np.where(silent[wanted], SILENCE, ORDERLY))
         self.endings = np.concatenate((self.endings, made))[-KEPT:]
 
+    def _remember_requests(self, window: ServiceWindow) -> None:
+        requests = window.back["requests"]
+        if len(requests):
+            fresh = np.stack((requests["request"].astype(np.int64), requests["at_ns"]))
+            self._asked = np.concatenate((self._asked, fresh), 1)[:, -ASKED_KEPT:]
+
     def _fold_unanswered(self, window: ServiceWindow) -> None:
         rows, target = window.back["responses"], window.target["responses"]
         wanted = ((rows["flags"] & np.uint32(RespFlag.UNANSWERED)) != 0) & ~window.health["responses"] & (target != NO_TARGET)
@@ -88,7 +102,11 @@ class IdleLedger:
             return
         made = np.zeros(int(wanted.sum()), WAITING)
         made["conn"] = rows["conn"][wanted]
-        made["age_ns"] = rows["delay_ns"][wanted]
+        numbers = rows["request"][wanted].astype(np.int64)
+        if self._asked.shape[1]:
+            places = np.minimum(np.searchsorted(self._asked[0], numbers), self._asked.shape[1] - 1)
+            known = self._asked[0][places] == numbers
+            made["age_ns"] = np.where(known, rows["at_ns"][wanted] - self._asked[1][places], 0)
         made["at_ns"] = rows["at_ns"][wanted]
         made["target"] = target[wanted]
         self._unanswered = np.concatenate((self._unanswered, made))[-1024:]
