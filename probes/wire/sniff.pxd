@@ -38,6 +38,13 @@ cdef enum:
 cdef enum:
     LONGEST_LOOK = 512    # bytes after which a decision is made in any case
 
+# Who says such a thing.
+cdef enum:
+    SENDER_UNKNOWN = 0
+    SENDER_CLIENT = 1     # a request, a client hello, a PROXY header
+    SENDER_SERVER = 2     # a response, a banner, a server hello
+
+cdef int sender(int what) except -1 nogil
 cdef int sniff(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 cdef int sniff_datagram(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 cdef bint starts_head(Buffer buffer, Py_ssize_t offset, Py_ssize_t end, bint request) except -1 nogil

@@ -74,6 +74,22 @@ def sniff_datagram(buffer, offset, end):
     return N_TEXT if _readable(buffer, offset, end) else N_BINARY
 
 
+def sender(what):
+    """Who says such a thing: SENDER_CLIENT, SENDER_SERVER, or SENDER_UNKNOWN where either may."""
+    if (
+        what == N_PROXY1 or what == N_PROXY2 or what == N_REQUEST or what == N_PREFACE or what == N_CLIENT_HELLO
+        or what == N_SSLV2_HELLO or what == N_POSTGRES or what == N_POSTGRES_SSL or what == N_SMTP_CLIENT
+        or what == N_MAIL_CLIENT or what == N_REDIS or what == N_MQTT or what == N_NATS_CLIENT or what == N_SOCKS4 or what == N_SOCKS5
+    ):  # fmt: skip
+        return SENDER_CLIENT
+    if (
+        what == N_RESPONSE or what == N_SERVER_HELLO or what == N_MYSQL or what == N_SMTP or what == N_MAIL or what == N_NATS
+        or what == N_REDIS_SERVER
+    ):  # fmt: skip
+        return SENDER_SERVER
+    return SENDER_UNKNOWN
+
+
 def _prefix(buffer, offset, end, word, length):
     """Are the bytes there are (at most ``length``) the beginning of ``word``?"""
     i: cython.int

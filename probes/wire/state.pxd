@@ -22,6 +22,10 @@ cdef enum:
     M_MYSQL               # a client's first packet, which may ask for TLS
     M_HTTP2
 
+# A handler's answer when it took nothing, but changed the mode.
+cdef enum:
+    AGAIN = -2
+
 cdef struct Half:
     int64_t need          # bytes still to pass over
     int32_t slot          # where the beginning of an unfinished unit waits; -1: nowhere
@@ -73,5 +77,6 @@ cdef class Context:
 
     cdef uint32_t enqueue(self, Conn *conn) except? 0 nogil
     cdef int dequeue(self, Conn *conn) except -1 nogil
+    cdef int forget(self, Conn *conn, uint32_t place) except -1 nogil
     cdef int secret(self, Conn *conn, int64_t ts_ns, int kind, int sender, uint32_t name, uint64_t value) except -1 nogil
     cdef int _grow(self) except -1

@@ -67,6 +67,25 @@ class Context:
         self.free_pending = place
         return 0
 
+    def forget(self, conn, place):
+        """Takes one entry out of the connection's queue, wherever it stands."""
+        before: cython.uint = conn.first
+        if place == 0 or before == 0:
+            return 0
+        if before == place:
+            return self.dequeue(conn)
+        while self.pending[before].next != place:
+            before = self.pending[before].next
+            if before == 0:
+                return 0
+        self.pending[before].next = self.pending[place].next
+        if conn.last == place:
+            conn.last = before
+        conn.outstanding -= 1
+        self.pending[place].next = self.free_pending
+        self.free_pending = place
+        return 0
+
     def secret(self, conn, ts_ns, kind, sender, name, value):
         """One SECRET row."""
         row: cython.pointer(SecretRow) = cython.address(self.tables.secrets[self.tables.add_secret()])

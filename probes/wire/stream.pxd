@@ -1,9 +1,12 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.hello cimport Hellos
 from lbtop.probes.wire.http1 cimport Http1
+from lbtop.probes.wire.prelude cimport Preludes
 from lbtop.probes.wire.proxyproto cimport ProxyHeaders
 from lbtop.probes.wire.secrets cimport Secrets
+from lbtop.probes.wire.sniff cimport SENDER_CLIENT, SENDER_SERVER, SENDER_UNKNOWN
 from lbtop.probes.wire.state cimport Conn, Context, Half
 from lbtop.probes.wire.tables cimport Tables
 from lbtop.probes.wire.tls cimport Tls
@@ -19,17 +22,8 @@ cdef enum:
     OPAQUE_CLIENT = 4   # nothing the client sends from now on is looked at: count it, deliver no more of it, buffer nothing
     OPAQUE_SERVER = 8   # (both bits refer to the orientation after a SWAP)
 
-# What proof answers.
 cdef enum:
-    SENDER_UNKNOWN = 0
-    SENDER_CLIENT = 1   # a request, a client hello, a PROXY header
-    SENDER_SERVER = 2   # a response, a banner, a server hello
-
-cdef enum:
-    AGAIN = -2          # a handler took nothing, but changed the mode
     LONGEST_HEAD = 65536
-    LONGEST_LINE = 4096
-    MOST_LINES_READ = 64
 
 
 cdef class Streams:
@@ -37,7 +31,9 @@ cdef class Streams:
     cdef Tables tables
     cdef Context context
     cdef Http1 http1
+    cdef Hellos hellos
     cdef Tls tls
+    cdef Preludes preludes
     cdef ProxyHeaders proxies
     cdef Secrets secret_finder
     cdef uint8_t[::1] memory      # of Conn, by slot
@@ -45,7 +41,7 @@ cdef class Streams:
     cdef int direction            # of the bytes at hand, as the connection is oriented now
     cdef bint fresh               # the bytes at hand begin a segment
 
-    # Who the first payload bytes of a connection show their sender to be. Called before open, only where no SYN was seen; no state.
+    # Who the first payload bytes of a connection show their sender to be (SENDER_* of sniff.pxd). Called before open, only where no SYN was seen; no state.
     cdef int proof(self, Py_ssize_t offset, Py_ssize_t n) except -1 nogil
 
     # A connection's first payload byte is about to be delivered. Slots are numbers below `slots`, used again after close.
@@ -78,11 +74,6 @@ cdef class Streams:
     cdef int _both(self, Conn *conn, int protocol, int mode) except -1 nogil
     cdef Py_ssize_t _head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _after_head(self, Conn *conn, Half *half, int framing) except -1 nogil
-    cdef int _cut_head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef Py_ssize_t _form(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef Py_ssize_t _chunk(self, Half *half, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef Py_ssize_t _line(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef Py_ssize_t _socks(self, Conn *conn, Half *half, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef Py_ssize_t _mysql(self, Conn *conn, Half *half, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _scan(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef bint _plausible(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil

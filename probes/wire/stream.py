@@ -9,28 +9,32 @@ not depend on it.
 import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import be16
+from cython.cimports.lbtop.probes.wire.chunked import chunk_line
 from cython.cimports.lbtop.probes.wire.flags import (
     CN_STARTTLS, CN_UPGRADED, P7_DNS, P7_DTLS, P7_HTTP1, P7_HTTP2, P7_MQTT, P7_MYSQL, P7_NATS, P7_OTHER_CLEAR, P7_POSTGRES, P7_QUIC,
     P7_REDIS, P7_SMTP, P7_SSH, P7_SYSLOG, P7_TLS, P7_UNKNOWN, P7_WEBSOCKET, SENT_BY_CLIENT, SK_PASSWORD,
 )  # fmt: skip
+from cython.cimports.lbtop.probes.wire.head import U_HTTP2, U_WEBSOCKET
 from cython.cimports.lbtop.probes.wire.http1 import F_CHUNKED, F_CLOSE, F_INTERIM, F_LENGTH, F_NONE, F_TUNNEL, F_UPGRADED
 from cython.cimports.lbtop.probes.wire.scan import find_byte, starts_folded
 from cython.cimports.lbtop.probes.wire.secrets import BODY_FORM, BODY_OTHER, BODY_PREFIX
 from cython.cimports.lbtop.probes.wire.sniff import (
     N_BINARY, N_CLIENT_HELLO, N_DNS, N_DTLS, N_MAIL, N_MAIL_CLIENT, N_MORE, N_MQTT, N_MYSQL, N_NATS, N_NATS_CLIENT, N_POSTGRES,
     N_POSTGRES_SSL, N_PREFACE, N_PROXY1, N_PROXY2, N_QUIC, N_REDIS, N_REDIS_SERVER, N_REQUEST, N_RESPONSE, N_SERVER_HELLO,
-    N_SETTINGS, N_SMTP, N_SMTP_CLIENT, N_SOCKS4, N_SOCKS5, N_SSH, N_SSLV2_HELLO, N_SYSLOG, N_TEXT, N_TLS, sniff, sniff_datagram,
+    N_SETTINGS, N_SMTP, N_SMTP_CLIENT, N_SOCKS4, N_SOCKS5, N_SSH, N_SSLV2_HELLO, N_SYSLOG, N_TEXT, N_TLS, sender, sniff, sniff_datagram,
     starts_head,
 )  # fmt: skip
 from cython.cimports.lbtop.probes.wire.state import (
-    M_BODY, M_CHUNK, M_CHUNK_END, M_DETECT, M_FORM, M_HEAD, M_HTTP2, M_LINES, M_MYSQL, M_OPAQUE, M_RESYNC, M_SOCKS, M_TLS, M_TRAILER,
+    M_BODY, M_CHUNK, M_CHUNK_END, M_DETECT, M_FORM, M_HEAD, M_HTTP2, M_LINES, M_MYSQL, M_OPAQUE, M_RESYNC, M_SOCKS, M_TLS, M_TRAILER, AGAIN,
 )  # fmt: skip
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t
 from cython.cimports.libc.string import memset
 
 from lbtop.probes.wire.addresses import AddressText
 from lbtop.probes.wire.cookies import Cookies
+from lbtop.probes.wire.hello import Hellos
 from lbtop.probes.wire.http1 import Http1
+from lbtop.probes.wire.prelude import Preludes
 from lbtop.probes.wire.proxyproto import ProxyHeaders
 from lbtop.probes.wire.secrets import Secrets
 from lbtop.probes.wire.siphash import SipHash
@@ -54,13 +58,15 @@ class Streams:
         self.secret_finder = Secrets(self.context)
         addresses = AddressText(buffer, tables.addresses)
         self.http1 = Http1(self.context, Cookies(self.context, self.secret_finder), self.secret_finder, addresses)
-        self.tls = Tls(self.context)
+        self.hellos = Hellos(self.context)
+        self.tls = Tls(self.context, self.hellos)
+        self.preludes = Preludes(self.context)
         self.proxies = ProxyHeaders(self.context, addresses)
         # Zeroed lazily by the kernel: memory is used as slots are. Bytes, because a view cannot have structs in its structs.
         self.memory = np.zeros(slots * cython.sizeof(Conn), np.uint8)
 
     def proof(self, offset, n):
-        return _sender(sniff(self.buffer, offset, offset + n))
+        return sender(sniff(self.buffer, offset, offset + n))
 
     def open(self, slot, conn, client, server, client_port, server_port, proto, orientation):
         state: cython.pointer(Conn) = self._conn(slot)
@@ -146,7 +152,7 @@ class Streams:
         ):
             half.lost = 1
             if half.mode == M_HEAD and half.slot >= 0:
-                self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
+                self.http1.cut(conn, ts_ns, self.direction == 0, half.slot, half.slot + half.held)
             half.mode = M_RESYNC if conn.protocol7 == P7_HTTP1 else M_OPAQUE
         elif half.mode != M_OPAQUE and half.mode != M_RESYNC:
             half.lost = 1
@@ -166,7 +172,7 @@ class Streams:
                 if half.mode == M_FORM:
                     self._scan(conn, half, ts_ns, half.slot, half.slot + half.held)
                 elif half.mode == M_HEAD:
-                    self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
+                    self.http1.cut(conn, ts_ns, self.direction == 0, half.slot, half.slot + half.held)
             self._release(half)
         if conn.hello:
             self.tls.finish(conn)
@@ -243,7 +249,7 @@ class Streams:
         half: cython.pointer(Half) = cython.address(conn.half[self.direction])
         if half.mode == M_HEAD and half.slot >= 0:
             self.context.truncated_heads += 1
-            self._cut_head(conn, half, ts_ns, half.slot, half.slot + half.held)
+            self.http1.cut(conn, ts_ns, self.direction == 0, half.slot, half.slot + half.held)
             half.mode = M_RESYNC
         else:
             half.mode = M_OPAQUE
@@ -294,7 +300,7 @@ class Streams:
         if mode == M_TLS:
             return self.tls.records(conn, self.direction, ts_ns, offset, end)
         if mode == M_CHUNK or mode == M_CHUNK_END or mode == M_TRAILER:
-            return self._chunk(half, offset, end)
+            return chunk_line(self.buffer, half, offset, end)
         if mode == M_FORM:
             return self._form(conn, half, ts_ns, offset, end)
         if mode == M_DETECT:
@@ -310,24 +316,24 @@ class Streams:
                 return AGAIN
             return end - offset
         if mode == M_LINES:
-            return self._line(conn, half, ts_ns, offset, end)
+            return self.preludes.line(conn, self.direction, ts_ns, offset, end)
         if mode == M_SOCKS:
-            return self._socks(conn, half, offset, end)
+            return self.preludes.socks(conn, self.direction, offset, end)
         if mode == M_MYSQL:
-            return self._mysql(conn, half, offset, end)
+            return self.preludes.mysql(conn, self.direction, offset, end)
         half.mode = M_OPAQUE
         return end - offset
 
     def _detect(self, conn, ts_ns, offset, end):
         """The first bytes of a direction, or the first ones inside a tunnel."""
         what: cython.int = sniff(self.buffer, offset, end)
-        sender: cython.int = _sender(what)
+        who: cython.int = sender(what)
         half: cython.pointer(Half)
         used: cython.Py_ssize_t
         if what == N_MORE:
             return 0
-        if sender:
-            if sender - 1 == self.direction:
+        if who:
+            if who - 1 == self.direction:
                 conn.proven = 1
                 self.answer |= PROVEN
             elif conn.proven:
@@ -365,7 +371,7 @@ class Streams:
             if end - offset < used:
                 return 0
             self._both(conn, P7_TLS, M_TLS)
-            self.tls.sslv2(conn, ts_ns, offset, offset + used)
+            self.hellos.sslv2(conn, ts_ns, offset, offset + used)
             return used
         if what == N_TLS:
             self._both(conn, P7_TLS, M_OPAQUE)
@@ -486,14 +492,14 @@ class Streams:
                 ):
                     break
                 feed += 1
-            size = self.http1.measure(offset, stop) if feed >= 0 else 0
+            size = self.http1.head.measure(offset, stop) if feed >= 0 else 0
         else:
-            size = self.http1.measure(offset, stop)
+            size = self.http1.head.measure(offset, stop)
         if size == 0:
             half.seen = cython.cast(cython.int, stop - offset)
             if end - offset >= LONGEST_HEAD:
                 self.context.truncated_heads += 1
-                self._cut_head(conn, half, ts_ns, offset, stop)
+                self.http1.cut(conn, ts_ns, self.direction == 0, offset, stop)
                 half.mode = M_RESYNC
                 half.lost = 1
                 return end - offset
@@ -505,9 +511,9 @@ class Streams:
                 while conn.first:
                     self.context.dequeue(conn)
             framing = self.http1.request(conn, ts_ns, False)
-            half.body = self.http1.body
+            half.body = self.http1.head.body
         else:
-            framing = self.http1.response(conn, ts_ns, False)
+            framing = self.http1.response(conn, ts_ns, False, conn.first)
             half.body = BODY_OTHER
         self._after_head(conn, half, framing)
         return size
@@ -535,7 +541,7 @@ class Streams:
         if framing == F_NONE or framing == F_INTERIM:
             half.mode = M_HEAD
         elif framing == F_LENGTH:
-            half.need = self.http1.length
+            half.need = self.http1.head.length
             half.after = M_HEAD
             half.mode = M_FORM if half.body != BODY_OTHER else M_BODY
         elif framing == F_CHUNKED:
@@ -544,9 +550,9 @@ class Streams:
             half.mode = M_OPAQUE
         elif framing == F_UPGRADED:
             conn.flags |= CN_UPGRADED
-            if self.http1.upgraded == 2:
+            if self.http1.head.upgraded == U_HTTP2:
                 conn.protocol7 = P7_HTTP2
-            elif self.http1.upgraded == 1:
+            elif self.http1.head.upgraded == U_WEBSOCKET:
                 conn.protocol7 = P7_WEBSOCKET
             conn.half[0].mode = M_OPAQUE
             conn.half[1].mode = M_OPAQUE
@@ -558,17 +564,6 @@ class Streams:
         else:
             half.mode = M_RESYNC
             half.lost = 1
-        return 0
-
-    def _cut_head(self, conn, half, ts_ns, offset, end):
-        """Rows of a head whose rest will not come, if its first line is there."""
-        self.http1.measure(offset, end)
-        if not self.http1.cut and self.http1.count == 0 and find_byte(self.buffer, offset, end, 0x0A) < 0:
-            return 0
-        if self.direction == 0:
-            self.http1.request(conn, ts_ns, True)
-        else:
-            self.http1.response(conn, ts_ns, True)
         return 0
 
     def _form(self, conn, half, ts_ns, offset, end):
@@ -588,144 +583,3 @@ class Streams:
             self.secret_finder.json(conn, ts_ns, offset, end)
         half.body = BODY_OTHER
         return 0
-
-    def _chunk(self, half, offset, end):
-        """A line of the chunked coding (RFC 9112 section 7.1): a size, the end of a chunk, or a trailer."""
-        feed: cython.Py_ssize_t = find_byte(self.buffer, offset, min(end, offset + LONGEST_LINE), 0x0A)
-        at: cython.Py_ssize_t = offset
-        byte: cython.int
-        size: int64_t = 0
-        if feed < 0:
-            if end - offset < LONGEST_LINE:
-                return 0
-            half.mode = M_RESYNC
-            half.lost = 1
-            return AGAIN
-        if half.mode == M_CHUNK_END:
-            half.mode = M_CHUNK if feed - offset < 2 else M_RESYNC
-        elif half.mode == M_TRAILER:
-            if feed == offset or (feed == offset + 1 and self.buffer.u8[offset] == 0x0D):
-                half.mode = M_HEAD
-        else:
-            while at < feed and at < offset + 15:
-                byte = self.buffer.u8[at]
-                if byte >= 0x30 and byte <= 0x39:
-                    byte -= 0x30
-                else:
-                    byte = (byte | 0x20) - 0x57
-                    if byte < 10 or byte > 15:
-                        break
-                size = (size << 4) | byte
-                at += 1
-            if at == offset or at == offset + 15:
-                half.mode = M_RESYNC
-            elif size == 0:
-                half.mode = M_TRAILER
-            else:
-                half.need = size
-                half.after = M_CHUNK_END
-                half.mode = M_FORM if half.body != BODY_OTHER else M_BODY
-        if half.mode == M_RESYNC:
-            half.lost = 1
-        return feed + 1 - offset
-
-    def _line(self, conn, half, ts_ns, offset, end):
-        """A line of a mail protocol: a password, or the wish to go on in TLS."""
-        feed: cython.Py_ssize_t = find_byte(self.buffer, offset, min(end, offset + LONGEST_LINE), 0x0A)
-        at: cython.Py_ssize_t = offset
-        last: cython.Py_ssize_t
-        if conn.starttls and self.direction == 0 and sniff(self.buffer, offset, end) == N_CLIENT_HELLO:
-            half.mode = M_DETECT
-            return AGAIN
-        if feed < 0:
-            if end - offset < LONGEST_LINE:
-                return 0
-            half.mode = M_OPAQUE
-            return end - offset
-        last = feed
-        if last > at and self.buffer.u8[last - 1] == 0x0D:
-            last -= 1
-        half.need += 1
-        if self.direction == 0:
-            if starts_folded(self.buffer, at, last, b"pass ", 5):
-                self.context.secret(
-                    conn, ts_ns, SK_PASSWORD, SENT_BY_CLIENT, self.tables.strings.intern(at, 4, False),
-                    self.context.sip.of(self.buffer, at + 5, last - at - 5),
-                )  # fmt: skip
-            elif starts_folded(self.buffer, at, last, b"auth plain ", 11):
-                self.context.secret(
-                    conn, ts_ns, SK_PASSWORD, SENT_BY_CLIENT, self.tables.strings.intern(at, 10, False),
-                    self.context.sip.of(self.buffer, at + 11, last - at - 11),
-                )  # fmt: skip
-            # IMAP puts a tag in front of the command.
-            while at < last and self.buffer.u8[at] != 0x20 and not starts_folded(self.buffer, at, last, b"stls", 4):
-                if starts_folded(self.buffer, at, last, b"starttls", 8):
-                    break
-                at += 1
-            if at < last and self.buffer.u8[at] == 0x20:
-                at += 1
-            if starts_folded(self.buffer, at, last, b"starttls", 8) or starts_folded(self.buffer, at, last, b"stls", 4):
-                conn.starttls = 1
-        if half.need > MOST_LINES_READ:
-            half.mode = M_OPAQUE
-        return feed + 1 - offset
-
-    def _socks(self, conn, half, offset, end):
-        """What SOCKS 5 says before the tunnel stands (RFC 1928, RFC 1929). ``after`` counts the server's answers."""
-        n: cython.Py_ssize_t = end - offset
-        first: cython.int = self.buffer.u8[offset]
-        size: cython.Py_ssize_t
-        kind: cython.int
-        if n < 2:
-            return 0
-        if self.direction == 1 and half.after < 2:
-            half.after = 1 if half.after == 0 and self.buffer.u8[offset + 1] == 2 else 2
-            return 2
-        if self.direction == 0 and first == 1:
-            size = 2 + self.buffer.u8[offset + 1]
-            if n <= size or n < size + 1 + self.buffer.u8[offset + size]:
-                return 0
-            return size + 1 + self.buffer.u8[offset + size]
-        if first != 5:
-            half.mode = M_OPAQUE
-            return n
-        if n < 5:
-            return 0
-        kind = self.buffer.u8[offset + 3]
-        size = 10 if kind == 1 else 22 if kind == 4 else 7 + self.buffer.u8[offset + 4]
-        if n < size:
-            return 0
-        half.mode = M_DETECT
-        return size
-
-    def _mysql(self, conn, half, offset, end):
-        """The client's first packet: 32 bytes with CLIENT_SSL set mean that a hello follows."""
-        if end - offset < 8:
-            return 0
-        if self.buffer.u32[offset] & 0xFFFFFF == 32 and self.buffer.u8[offset + 5] & 8:
-            if end - offset < 36:
-                return 0
-            conn.starttls = 1
-            half.mode = M_DETECT
-            return 36
-        half.mode = M_OPAQUE
-        return end - offset
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(-1)
-def _sender(what: cython.int) -> cython.int:
-    """Who says such a thing."""
-    if (
-        what == N_PROXY1 or what == N_PROXY2 or what == N_REQUEST or what == N_PREFACE or what == N_CLIENT_HELLO
-        or what == N_SSLV2_HELLO or what == N_POSTGRES or what == N_POSTGRES_SSL or what == N_SMTP_CLIENT
-        or what == N_MAIL_CLIENT or what == N_REDIS or what == N_MQTT or what == N_NATS_CLIENT or what == N_SOCKS4 or what == N_SOCKS5
-    ):  # fmt: skip
-        return SENDER_CLIENT
-    if (
-        what == N_RESPONSE or what == N_SERVER_HELLO or what == N_MYSQL or what == N_SMTP or what == N_MAIL or what == N_NATS
-        or what == N_REDIS_SERVER
-    ):  # fmt: skip
-        return SENDER_SERVER
-    return SENDER_UNKNOWN

@@ -1,0 +1,48 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.interner cimport Interner
+from lbtop.probes.wire.state cimport Context
+
+cdef enum:
+    MOST_LINES = 256
+    LONGEST_SHOWN = 256
+    LONGEST_SHAPE = 1024
+    SHAPE_NAMES = 64
+
+# What a 101 agreed on.
+cdef enum:
+    U_OTHER
+    U_WEBSOCKET
+    U_HTTP2
+
+cdef struct Line:
+    Py_ssize_t name, name_end, value, value_end
+    int code
+
+
+cdef class Head:
+    cdef Context context
+    cdef Buffer buffer
+    cdef Interner strings
+    cdef Line lines[MOST_LINES]
+    cdef int count
+    cdef Py_ssize_t start, start_end      # its first line
+    cdef bint cut                         # its last line may go on
+    cdef bint pseudo                      # it was HTTP/2's: names may begin with a colon
+    cdef uint64_t[::1] shape_keys
+    cdef uint32_t[::1] shape_numbers
+
+    # What framing found:
+    cdef int64_t length                   # Content-Length, -1 absent, -2 unintelligible
+    cdef int body                         # BODY_*
+    cdef int upgraded                     # U_*
+    cdef bint chunked, close, keep
+
+    cdef Py_ssize_t measure(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int split(self) except -1 nogil
+    cdef int find(self, int code) except -2 nogil
+    cdef uint32_t shown(self, Py_ssize_t offset, Py_ssize_t end) except? 0 nogil
+    cdef bint is_cut(self, int line) except -1 nogil
+    cdef int framing(self, bint request) except -1 nogil
+    cdef uint32_t shape(self) except? 0 nogil
