@@ -1,0 +1,1 @@
+"""Packets of this host as a source of observations: AF_PACKET rings, with or without the eBPF filter in front."""

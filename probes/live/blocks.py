@@ -1,0 +1,137 @@
+"""Walks the blocks of a TPACKET_V3 ring (Documentation/networking/packet_mmap.rst) and hands every packet to the decoder.
+
+The kernel fills a block and sets its status to "user"; when all its packets are decoded the status is set back. A packet is copied
+into the decoder's buffer before a byte of it is parsed: nothing here depends on what the kernel may still write.
+"""
+
+import cython
+import numpy as np
+from cython.cimports.libc.stdint import int64_t, uint16_t, uint32_t
+from cython.cimports.libc.string import memcpy
+
+# struct tpacket_block_desc, from the beginning of a block
+STATUS = cython.declare(cython.Py_ssize_t, 8)
+PACKETS = cython.declare(cython.Py_ssize_t, 12)
+FIRST = cython.declare(cython.Py_ssize_t, 16)
+# struct tpacket3_hdr, from the beginning of a packet
+NEXT = cython.declare(cython.Py_ssize_t, 0)
+SECONDS = cython.declare(cython.Py_ssize_t, 4)
+NANOSECONDS = cython.declare(cython.Py_ssize_t, 8)
+CAPTURED = cython.declare(cython.Py_ssize_t, 12)
+LENGTH = cython.declare(cython.Py_ssize_t, 16)
+PACKET_STATUS = cython.declare(cython.Py_ssize_t, 20)
+MAC = cython.declare(cython.Py_ssize_t, 24)
+NET = cython.declare(cython.Py_ssize_t, 26)
+HEADER = cython.declare(cython.Py_ssize_t, 48)
+# struct sockaddr_ll, after it
+INTERFACE = cython.declare(cython.Py_ssize_t, 48 + 4)
+HARDWARE = cython.declare(cython.Py_ssize_t, 48 + 8)
+ADDRESS_END = cython.declare(cython.Py_ssize_t, 48 + 20)
+
+USER = cython.declare(uint32_t, 1)
+VLAN_VALID = cython.declare(uint32_t, 16)
+ARPHRD_ETHER = cython.declare(cython.int, 1)
+ARPHRD_LOOPBACK = cython.declare(cython.int, 772)
+LINKTYPE_ETHERNET = cython.declare(cython.int, 1)
+LINKTYPE_RAW = cython.declare(cython.int, 101)
+SECOND = cython.declare(int64_t, 1_000_000_000)
+
+
+class Blocks:
+    """The ring of one socket. ``ring`` is its mapping, ``leave_out`` the number of an interface whose packets are not wanted."""
+
+    def __init__(self, decoder, ring, block_size: cython.Py_ssize_t, leave_out: cython.uint = 0):
+        self.decoder = decoder
+        self.buffer = decoder.buffer
+        self.owner = ring
+        self.ring = np.frombuffer(ring, np.uint8)
+        self.block_size = block_size
+        self.count = len(self.ring) // block_size
+        self.leave_out = leave_out
+
+    def walk(self):
+        """Decodes the blocks that are ready. Returns how many there were; stops early when enough rows wait."""
+        with cython.nogil:
+            done = self._walk()
+        return done
+
+    def release(self):
+        """Lets go of the mapping, so that it can be unmapped."""
+        self.ring = np.zeros(0, np.uint8)
+        self.owner = None
+        self.count = 0
+
+    def _walk(self):
+        done: cython.int = 0
+        byte: cython.int
+        while done < self.count and self._u32(self.current * self.block_size + STATUS) & USER:
+            self._block(self.current * self.block_size)
+            # The kernel's again: status 0. The byte with the "user" bit last.
+            for byte in range(3, -1, -1):
+                self.ring[self.current * self.block_size + STATUS + byte] = 0
+            self.current += 1
+            if self.current == self.count:
+                self.current = 0
+            done += 1
+            if self.decoder.tables.rows >= self.decoder.tables.limit:
+                break
+        return done
+
+    def _block(self, at):
+        left: uint32_t = self._u32(at + PACKETS)
+        end: cython.Py_ssize_t = at + self.block_size
+        step: cython.Py_ssize_t
+        packet: cython.Py_ssize_t = at + self._u32(at + FIRST)
+        while left > 0:
+            if packet < at or packet + ADDRESS_END > end:
+                self.damaged += 1
+                return 0
+            self._packet(packet, end)
+            step = self._u32(packet + NEXT)
+            left -= 1
+            if step == 0 and left > 0:
+                self.damaged += 1
+                return 0
+            packet += step
+        return 0
+
+    def _packet(self, at, end):
+        interface: uint32_t = self._u32(at + INTERFACE)
+        captured: cython.Py_ssize_t = self._u32(at + CAPTURED)
+        length: cython.Py_ssize_t = self._u32(at + LENGTH)
+        data: cython.Py_ssize_t = at + self._u16(at + MAC)
+        hardware: cython.int = self._u16(at + HARDWARE)
+        linktype: cython.int = LINKTYPE_ETHERNET
+        when: int64_t = cython.cast(int64_t, self._u32(at + SECONDS)) * SECOND + self._u32(at + NANOSECONDS)
+        ahead: cython.Py_ssize_t
+        if interface == self.leave_out:
+            self.skipped += 1
+            return 0
+        if hardware != ARPHRD_ETHER and hardware != ARPHRD_LOOPBACK:
+            # Tunnels and other links: from the network header on, wherever the kernel says that it is.
+            ahead = at + self._u16(at + NET) - data
+            if ahead < 0 or ahead > captured:
+                ahead = 0
+            data += ahead
+            captured -= ahead
+            length -= ahead
+            linktype = LINKTYPE_RAW
+        elif self._u32(at + PACKET_STATUS) & VLAN_VALID:
+            length += 4  # the tag that the network card took off
+        if captured > self.buffer.area_size:
+            captured = self.buffer.area_size
+        if data + captured > end:
+            self.damaged += 1
+            return 0
+        if captured > 0:
+            # Both ends are checked: by the test above and by the size of the area.
+            memcpy(cython.address(self.buffer.u8[self.buffer.area]), cython.address(self.ring[data]), captured)
+        self.delivered += 1
+        self.decoder.take(linktype, interface, when, self.buffer.area, captured, max(length, captured))
+        return 0
+
+    def _u16(self, at):
+        return cython.cast(uint16_t, self.ring[at]) | (cython.cast(uint16_t, self.ring[at + 1]) << 8)
+
+    def _u32(self, at):
+        return cython.cast(uint32_t, self._u16(at)) | (cython.cast(uint32_t, self._u16(at + 2)) << 16)

@@ -1,0 +1,123 @@
+"""Live packets as a source of observations."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lbtop.probes.live.blocks import Blocks
+from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
+from lbtop.probes.wire.decoder import Decoder
+
+from lbtop.model.observation import Batch, Rows, SourceStats
+
+if TYPE_CHECKING:
+    from lbtop.probes.wire.recognition import Recognition
+
+_FLUSH_S = 0.25
+"""A batch is handed over at least this often when anything was observed."""
+
+
+class PacketSource:
+    """Rings on the wanted interfaces, one decoder for all. Implements :class:`lbtop.model.observation.Source`.
+
+    Without ``interfaces``: everything but loopback. Ends after ``for_s`` seconds where that is given, or with :meth:`stop`.
+    """
+
+    kind = "packet"
+
+    def __init__(
+        self,
+        interfaces: Sequence[str] = (),
+        *,
+        for_s: float | None = None,
+        recognition: Recognition | None = None,
+        filter_fd: int | None = None,
+    ) -> None:
+        self.decoder = Decoder(recognition=recognition)
+        self.interfaces = tuple(interfaces)
+        leave_out = 0 if interfaces else _interface_number(LOOPBACK)
+        self._rings = [Ring(name, filter_fd=filter_fd) for name in (interfaces or (ALL_INTERFACES,))]
+        self._blocks = [Blocks(self.decoder, ring.map, ring.block_bytes, leave_out) for ring in self._rings]
+        self._poll = select.poll()
+        for ring in self._rings:
+            self._poll.register(ring, select.POLLIN | select.POLLERR)
+        self._ends = None if for_s is None else time.monotonic() + for_s
+        self._flushed = time.monotonic()
+        self._dropped = 0
+        self._stopping = False
+        self._final = False
+        self.notes: list[str] = []
+
+    def poll(self, timeout_s: float = 0.0) -> Batch | None:
+        if self._final:
+            return None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            busy = sum(blocks.walk() for blocks in self._blocks)
+            now = time.monotonic()
+            if self._stopping or (self._ends is not None and now >= self._ends):
+                return self._finish()
+            waiting = self.decoder.tables.rows
+            if self.decoder.due() or (waiting and now - self._flushed >= _FLUSH_S):
+                self._flushed = now
+                return self.decoder.flush()
+            if now >= deadline:
+                return None
+            if not busy:
+                until = min(deadline, self._ends or deadline)
+                if waiting:
+                    until = min(until, self._flushed + _FLUSH_S)
+                self._poll.poll(max(1.0, (until - now) * 1000))
+
+    def stop(self) -> None:
+        """The next :meth:`poll` reads what has arrived and gives the last batch."""
+        self._stopping = True
+
+    def _finish(self) -> Batch:
+        while sum(blocks.walk() for blocks in self._blocks):
+            pass
+        self._final = True
+        return self.decoder.finish()
+
+    def live(self) -> Rows:
+        rows: Rows = self.decoder.live()
+        return rows
+
+    def stats(self) -> SourceStats:
+        decoder = self.decoder
+        if any(ring.socket.fileno() >= 0 for ring in self._rings):
+            self._dropped = sum(ring.dropped() for ring in self._rings)
+        seen = decoder.packets + decoder.duplicates > 0
+        return SourceStats(
+            kind=self.kind,
+            inputs=self.interfaces or ("all interfaces",),
+            started_ns=decoder.started_ns if seen else 0,
+            ended_ns=decoder.ended_ns if seen else 0,
+            packets=decoder.packets,
+            bytes=decoder.bytes,
+            undecoded_packets=decoder.undecoded + decoder.fragments.lost + decoder.fragments.waiting,
+            truncated_packets=decoder.truncated,
+            duplicate_packets=decoder.duplicates,
+            dropped_packets=self._dropped,
+            half_open_evicted=decoder.connections.half_open_evicted,
+            caps_reached=decoder.caps_reached(),
+            read_bytes=decoder.bytes,
+            notes=tuple(self.notes),
+        )
+
+    def close(self) -> None:
+        for blocks in self._blocks:
+            blocks.release()
+        for ring in self._rings:
+            ring.close()
+
+
+def _interface_number(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
