@@ -9,7 +9,7 @@ import numpy as np
 from lbtop import catalog
 from lbtop.inference.identity import EVERYWHERE, ProductMarks
 from lbtop.inference.weighing import Question
-from lbtop.model.figures import percent
+from lbtop.model.figures import percent, plural
 from lbtop.model.observation import Protocol7, ProxyFlag, ReqFlag
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.exposure import BACK, CLEAR, ENCRYPTED
@@ -22,29 +22,47 @@ MANY_STACKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Stacks:
-    """TCP stacks (SYN options, window, TTL on arrival) of those who open the connections."""
+    """TCP stacks of those who open the connections.
+
+    A *kind* is a SYN's options and window with the TTL it set out with (64, 128 or 255); a *combination* has the TTL on arrival,
+    which differs by distance as well: the edges of one CDN share a kind and come from many distances.
+    """
 
     addresses: int
+    kinds: int
+    kinds_from_one: int
     combinations: int
-    most_per_address: int
+    combinations_from_one: int
     connections: int
 
     @property
     def own(self) -> float:
-        """How clearly these are the clients' own stacks (0..1): a hop that ends TCP shows one, a pair of nodes two."""
-        if self.most_per_address >= MANY_STACKS or (self.addresses > FEW_ADDRESSES and self.combinations >= MANY_STACKS):
+        """How clearly these are the clients' own stacks (0..1): whatever ends TCP shows its one stack, a pair of nodes two."""
+        many = self.addresses > FEW_ADDRESSES
+        if self.kinds_from_one >= MANY_STACKS or (many and self.kinds >= MANY_STACKS):
             return 1.0
-        if self.most_per_address == 3 or (self.addresses > FEW_ADDRESSES and self.combinations == 3):
+        if self.kinds_from_one == 3 or (many and self.kinds == 3) or min(self.kinds, self.addresses) >= MANY_STACKS:
             return 0.8
-        if self.addresses > FEW_ADDRESSES and self.combinations == 2:
-            return 0.3
-        return 0.0
+        if self.combinations_from_one >= MANY_STACKS or (many and self.combinations >= MANY_STACKS):
+            return 0.5
+        return 0.3 if many and self.kinds == 2 else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{plural(self.kinds, 'TCP stack')} (SYN options, window, initial TTL), {self.combinations} with the TTL on arrival, "
+            f"from {plural(self.addresses, 'address', 'addresses')}"
+        )
+
+
+def initial_ttl(ttl: int) -> int:
+    """What a TTL was set out with: the next of 64, 128, 255."""
+    return 64 if ttl <= 64 else 128 if ttl <= 128 else 255
 
 
 def tcp_stacks(facts: ServiceFacts) -> Stacks:
-    """Distinct stacks; those of single connections count only where stacks of several connections do not decide alone."""
-    per_address: dict[int, set[tuple[int, int]]] = {}
-    everywhere: set[tuple[int, int]] = set()
+    """Distinct stacks, all and per address; where SYNs were seen, connections without one are left out."""
+    kinds: dict[int, set[tuple[int, int]]] = {}
+    combinations: dict[int, set[tuple[int, int]]] = {}
     total = 0
     seen = facts.ledgers.stacks.seen()
     with_syn = any(stack for _, stack, _, _ in seen)
@@ -52,9 +70,16 @@ def tcp_stacks(facts: ServiceFacts) -> Stacks:
         if with_syn and stack == 0:
             continue
         total += count
-        per_address.setdefault(client, set()).add((stack, ttl))
-        everywhere.add((stack, ttl))
-    return Stacks(len(per_address), len(everywhere), max(map(len, per_address.values()), default=0), total)
+        kinds.setdefault(client, set()).add((stack, initial_ttl(ttl)))
+        combinations.setdefault(client, set()).add((stack, ttl))
+    return Stacks(
+        addresses=len(kinds),
+        kinds=len(set().union(*kinds.values())),
+        kinds_from_one=max(map(len, kinds.values()), default=0),
+        combinations=len(set().union(*combinations.values())),
+        combinations_from_one=max(map(len, combinations.values()), default=0),
+        connections=total,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +222,14 @@ def _tcp(facts: ServiceFacts, question: Question) -> None:
     """A hop that ends TCP keeps nobody's stack: what ends TLS ends TCP, and so does what reads HTTP."""
     stacks = tcp_stacks(facts)
     own = stacks.own
-    if facts.clients_preserved is False and (stacks.most_per_address < MANY_STACKS or forwarded_everywhere(facts)):
+    if facts.clients_preserved is False and (stacks.kinds_from_one < MANY_STACKS or forwarded_everywhere(facts)):
         own = 0.0  # nodes of a proxy (a CDN's edges) have paths of their own
-    detail = (
-        f"{stacks.combinations} TCP stacks (SYN options, window, TTL) from {stacks.addresses} "
-        f"address{'es' * (stacks.addresses != 1)}, up to {stacks.most_per_address} from one: the clients' own"
-    )
+    detail = f"{stacks}: the clients' own"
     if own >= 1.0:
         question.prove("own-stacks", "tcp-stack", False, detail)
     else:
         question.signal("own-stacks", own, detail)
-        alone = question.name == "bridging" and stacks.combinations == 1 and stacks.addresses > FEW_ADDRESSES
+        alone = question.name == "bridging" and stacks.kinds == 1 and stacks.addresses > FEW_ADDRESSES
         if alone:
             detail = f"one TCP stack behind {stacks.addresses} addresses"
             question.signal("one-stack-many-addresses", min(1.0, stacks.addresses / 20), detail)
@@ -330,9 +352,7 @@ def layer_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
         question.signal("product-shape", 1, f"requests are written as {catalog_names(marks.shapes_everywhere)} writes them")
     bare = 1 - max(forwarded, heads.forwarded_proto[[HTTP, HTTPS]].sum() / heads.requests)
     if not named and bare >= 0.5:
-        detail = (
-            f"{percent(bare)} of {heads.requests} requests carry nothing a proxy adds, and are not written as one writes"
-        )
+        detail = f"{percent(bare)} of {heads.requests} requests carry nothing a proxy adds, and are not written as one writes"
         question.signal("nothing-added", bare * min(1.0, heads.requests / 20), detail)
     clients, agents, several = heads.shared_connections()
     if clients:
