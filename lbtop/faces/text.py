@@ -289,8 +289,8 @@ def stickiness_sentence(stickiness: Stickiness) -> str:
         first = clock_utc(min(b.time_ns for b in stickiness.breaks))
         sentence += f" {words.plural(keys, 'key')} changed target ({named}), first at {first}."
     if stickiness.sessions_lost:
-        of = f" of {stickiness.sessions:,}" if stickiness.sessions is not None else ""
-        sentence += f" Sessions lost: {stickiness.sessions_lost:,}{of}."
+        of = f" ({words.plural(stickiness.sessions, 'session')} in view)" if stickiness.sessions is not None else ""
+        sentence += f" {words.plural(stickiness.sessions_lost, 'request')} lost their session{of}."
     return sentence
 
 
@@ -313,7 +313,7 @@ def skew_sentence(skew: Skew, service: Service) -> str:
     )
     peak = f"{skew.peak_to_mean:.2f} times the mean of {skew.metric}"
     if not skew.significant:
-        return f"Even, as far as chance goes: the peak is {peak}, {chance}."
+        return f"No more uneven than chance makes it: the peak is {peak}, {chance}."
     known = skew.cause is not None and skew.cause != UNKNOWN
     cause = f"Cause: {words.CAUSE_NAMES.get(skew.cause or '', skew.cause)}." if known else "Cause not known."
     return f"{hottest.target if hottest else 'The hottest target'} has {peak}; {chance}. {cause}"
@@ -380,11 +380,11 @@ def _finding(finding: Finding, snapshot: Snapshot, terminal: Terminal, all_evide
     indent = " " * 11
     if finding.detail:
         lines += terminal.paragraph(finding.detail, indent)
-    shown: Sequence[Evidence] = finding.evidence if all_evidence else finding.evidence[:2]
+    details = list(dict.fromkeys(item.detail for item in finding.evidence))
     lines += [
         terminal.paint(line, "dim")
-        for item in shown
-        for line in terminal.paragraph(item.detail, indent + "  ", indent + terminal.glyph("·") + " ")
+        for detail in (details if all_evidence else details[:2])
+        for line in terminal.paragraph(detail, indent + "  ", indent + terminal.glyph("·") + " ")
     ]
     for number, advice in enumerate(finding.advice):
         lines += terminal.paragraph(advice, indent + " " * 6, indent + ("      " if number else "Mend: "))
