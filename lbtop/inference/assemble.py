@@ -17,6 +17,7 @@ from lbtop.inference.nat import infer_nat
 from lbtop.inference.targets import target_rows
 from lbtop.inference.termination import infer_termination
 from lbtop.model.address import endpoint_text
+from lbtop.model.judgement import Finding
 from lbtop.model.snapshot import Dependency, Detail, Service, Snapshot, SourceFrame
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import Facts, ServiceFacts
@@ -32,7 +33,20 @@ def judge(facts: Facts, names: Mapping[str, str] | None = None, final: bool = Fa
     services = [_service(service, named, detail) for service in facts.services]
     services = _holm(_distinct(services))
     contexts = [Context(service, about, source, tuple(services)) for service, about in zip(services, facts.services, strict=True)]
-    return Snapshot(facts.now_ns, source, tuple(services), findings.find(contexts), final)
+    found = findings.find(contexts)
+    return Snapshot(facts.now_ns, source, tuple(_drained(service, found) for service in services), found, final)
+
+
+def _drained(service: Service, found: tuple[Finding, ...]) -> Service:
+    """Targets that a finding says get no new sessions are draining, also while their old ones keep them busy."""
+    drained = {finding.subject for finding in found if finding.id == "draining-target" and finding.service == service.service}
+    if not drained:
+        return service
+    targets = (
+        replace(target, state="draining") if target.target in drained and target.state == "serving" else target
+        for target in service.targets
+    )
+    return replace(service, targets=tuple(targets))
 
 
 def _source(facts: Facts) -> SourceFrame:
@@ -67,7 +81,7 @@ def _service(facts: ServiceFacts, names: Mapping[str, str], detail: bool) -> Ser
         load_balancer=infer_identity(facts),
         termination=termination,
         stickiness=stickiness,
-        targets=target_rows(facts, skew, names),
+        targets=target_rows(facts, skew, stickiness, names),
         dependencies=_dependencies(facts),
         skew=skew,
         exposure=infer_exposure(facts, termination),

@@ -168,7 +168,8 @@ class TargetLedger:
         protocols, counts = np.unique(rows["protocol7"][data & ~health], return_counts=True)
         for protocol, count in zip(protocols.tolist(), counts.tolist(), strict=True):
             self.protocols[protocol] = self.protocols.get(protocol, 0) + count
-        self._seen(target, rows["opened_ns"], rows["last_ns"], data=False)
+        alive = ~refused & ~silent
+        self._seen(target[alive], rows["opened_ns"][alive], rows["last_ns"][alive], data=False)
 
     def _fold_proxies(self, window: ServiceWindow) -> None:
         rows, target = window.back["proxies"], window.target["proxies"]
