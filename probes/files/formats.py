@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from lbtop.model.errors import LbtopError
 from lbtop.probes.files.feed import Feed
+
+from lbtop.model.errors import LbtopError
 
 SECTION, DESCRIPTION, STATISTICS, SECRETS = 0x0A0D0D0A, 1, 5, 10
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"

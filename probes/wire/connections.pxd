@@ -18,7 +18,7 @@ cdef class Connections(ConnectionRows):
     cdef int32_t create(self, Frame frame, int client_end, int orientation) except -2 nogil
     cdef int remove(self, int32_t slot, int end, int64_t ended_ns) except -1 nogil
     cdef int evict(self, int queue) except -1 nogil
-    cdef int sweep(self, int64_t now_ns) except -1 nogil
+    cdef int sweep(self) except -1 nogil
     cdef int close(self, int32_t slot) except -1 nogil
     cdef int first_payload(self, int32_t slot, Frame frame) except -1 nogil
     cdef int prove_listener(self, int32_t slot) except -1 nogil

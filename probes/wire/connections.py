@@ -148,12 +148,12 @@ class Connections:
         self.remove(slot, END_EVICTED, self.now_ns)
         return 0
 
-    def sweep(self, now_ns):
+    def sweep(self):
         """Once a second of capture time: ends what was silent for too long."""
         queue: cython.int
         slot: int32_t
         period: int64_t
-        self.now_ns = now_ns
+        now_ns: int64_t = self.now_ns
         self.next_sweep_ns = now_ns + SECOND
         for queue in range(QUEUES):
             period = LINGER if queue == CLOSED else UDP_EXPIRY if queue == DATAGRAMS else TCP_EXPIRY

@@ -133,8 +133,9 @@ class Decoder:
                 self.undecoded += 1
             if joined < 0:
                 return self.count()
+        self.connections.now_ns = self.ended_ns
         if self.ended_ns >= self.connections.next_sweep_ns:
-            self.connections.sweep(self.ended_ns)
+            self.connections.sweep()
         slot = self.connections.find(self.frame)
         if self.is_copy():
             self.duplicates += 1

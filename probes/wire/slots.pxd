@@ -46,7 +46,7 @@ cdef class Slots:
     cdef int32_t head[4]
     cdef int32_t tail[4]
     cdef uint32_t queued[4]
-    cdef readonly int64_t now_ns        # the latest time seen
+    cdef int64_t now_ns                 # the latest time seen; set by the decoder
 
     # Set by find for the frame at hand.
     cdef uint32_t hash
