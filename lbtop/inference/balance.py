@@ -188,12 +188,21 @@ def _metrics(
             clients = load.by_client.high()
             owners, inverse = np.unique(clients, return_inverse=True)
             each = np.bincount(inverse, load.by_client.sums[:, column], len(owners)) / (1.0 if kind == BYTES else 1e3)
-            classes = [(0, count, cost) for count, cost in _cost_classes(each[each > 0])]
+            classes = _cost_classes(each[each > 0])
         else:
-            cells = costs[targets].sum(0)
-            classes = [(0, int(n), total / n) for n, total in cells if n]
-        mixed = serving.any(0)[None, :] if len(serving) > 1 else serving
-        found.append((metric, loads, Units(mixed, classes)))
+            classes = [(int(n), total / n) for n, total in costs[targets].sum(0) if n]
+        dealt = np.bincount(epoch_of_bin, opened.sum(1), len(serving))
+        found.append((metric, loads, Units(serving, _over_epochs(classes, dealt))))
+    return found
+
+
+def _over_epochs(classes: list[tuple[int, float]], dealt: Floats) -> list[tuple[int, int, float]]:
+    """Units whose cost is known but not their time, spread over the epochs as new connections were."""
+    upto = np.cumsum(dealt) / max(float(dealt.sum()), 1.0)
+    found = []
+    for count, cost in classes:
+        parts = np.diff(np.round(np.concatenate(([0.0], upto)) * count)).astype(int)
+        found += [(epoch, part, cost) for epoch, part in enumerate(parts.tolist()) if part]
     return found
 
 

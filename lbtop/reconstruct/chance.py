@@ -10,6 +10,8 @@ Shares = npt.NDArray[np.float64]
 
 PRIOR = 4.0
 """Assignments that the shares of the epoch before are worth: they only matter until a few new ones were seen."""
+ROUNDS = 100
+"""Rounds of expectation and maximisation at most; even shares take three, very uneven ones tens."""
 
 
 def assignment_shares(firsts: Counts, moved_to: Counts, moved_from: Counts) -> Shares:
@@ -17,16 +19,19 @@ def assignment_shares(firsts: Counts, moved_to: Counts, moved_from: Counts) -> S
 
     New assignments are first arrivals and moves. Of a balancer that chooses at random, moves alone would flatten the
     shares (an assignment to the same target is no move), so the unseen "moves" to the same target are filled in by
-    expectation (EM on the truncated multinomial; five rounds are enough for a probability that is only compared).
+    expectation (EM on the truncated multinomial).
     """
     seen = (firsts + moved_to).astype(np.float64)
     total = seen.sum()
     if total <= 0:
         return np.zeros(len(seen))
     shares = seen / total
-    for _ in range(5):
-        filled = seen + np.where(shares < 0.999, moved_from * shares / np.maximum(1.0 - shares, 1e-3), 0.0)
-        shares = filled / filled.sum()
+    for _ in range(ROUNDS):
+        filled = seen + moved_from * shares / np.maximum(1.0 - shares, 1e-3)
+        closer = filled / filled.sum()
+        if np.abs(closer - shares).max() < 1e-4:
+            return closer
+        shares = closer
     return shares
 
 

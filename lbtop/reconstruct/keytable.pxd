@@ -26,7 +26,7 @@ cdef struct Arrival:
 
 cdef class KeyTable:
     cdef public object cap                  # most keys it holds; beyond that the longest unseen are forgotten
-    cdef public object slot_rows, count_rows, expected_rows, move_rows, first_rows, share_rows, kept_rows
+    cdef public object slot_rows, count_rows, expected_rows, move_rows, first_rows, share_rows, kept_rows, met_rows
     cdef public long long arrivals, marked_arrivals, keys_seen, moves_seen, expired
     cdef Py_ssize_t used, indexed, touched_count
     cdef Slot[::1] slots
@@ -35,6 +35,7 @@ cdef class KeyTable:
     cdef uint32_t[::1] index                # hash of a value to slot + 1
     cdef uint32_t[::1] touched              # slots with returns in the open epoch
     cdef int64_t[:, ::1] shares             # open epoch, per target: first assignments; moves to, moves from; the same by connection
+    cdef uint8_t[::1] met                   # targets that any key met in the open epoch
     cdef Move[::1] moves
     cdef uint16_t[::1] firsts
     cdef uint32_t[:, ::1] kept              # returns to the same target by duration: since the last arrival, since the assignment

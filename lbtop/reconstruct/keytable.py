@@ -92,6 +92,11 @@ class KeyTable:
         self.moves = moves
         self.firsts = firsts
         self.shares = shares
+        met = np.zeros(shares.shape[1], np.uint8)
+        if self.met_rows is not None:
+            met[: len(self.met_rows)] = self.met_rows
+        self.met_rows = met
+        self.met = met
 
     def __len__(self):
         return self.used
@@ -108,6 +113,7 @@ class KeyTable:
         copy.used = self.used
         copy._bind_slots(self.slot_rows.copy(), self.count_rows.copy(), self.expected_rows.copy())
         copy._bind_rest(self.move_rows.copy(), self.first_rows.copy(), self.share_rows.copy())
+        copy.met_rows[:] = self.met_rows
         pending = np.flatnonzero(copy.slot_rows["pending"][: self.used])
         copy.touched_count = len(pending)
         np.asarray(copy.touched)[: len(pending)] = pending
@@ -147,6 +153,7 @@ class KeyTable:
             self.slots[s].pending = 0
         self.touched_count = 0
         self.share_rows[:] = 0
+        self.met_rows[:] = 0
 
     def recent_moves(self):
         """The latest moves (MOVE), oldest first; ``moves_seen`` says how many there were in all."""
@@ -285,6 +292,7 @@ class KeyTable:
         self.slots[s].flags = _ISSUED if self.rows[i].issued else 0
         if not self.rows[i].issued:
             self.rows[i].presented = self.slots[s].serial
+        self.met[target] = 1
         self.shares[0, target] += 1
         self.firsts[cython.cast(cython.Py_ssize_t, self.keys_seen % self.firsts.shape[0])] = target
         self.keys_seen += 1
@@ -312,9 +320,11 @@ class KeyTable:
             self.touched[self.touched_count] = cython.cast(cython.uint, s)
             self.touched_count += 1
         self.slots[s].pending += 1
+        self.met[target] = 1
         cell = 3 * stratum
         self.counts[s, cell] += 1
-        self.counts[s, cell + 2] += 1
+        if self.met[self.slots[s].last]:  # to a target that is gone nothing returns, not even by chance
+            self.counts[s, cell + 2] += 1
         if self.slots[s].last == target:
             self.counts[s, cell + 1] += 1
             if self.kept.shape[1] > 0:
@@ -331,7 +341,8 @@ class KeyTable:
             self.slots[s].connections += 1
             cell = 3 * (_STRATA + stratum)
             self.counts[s, cell] += 1
-            self.counts[s, cell + 2] += 1
+            if self.met[self.slots[s].last_conn]:
+                self.counts[s, cell + 2] += 1
             if self.slots[s].last_conn == target:
                 self.counts[s, cell + 1] += 1
             else:

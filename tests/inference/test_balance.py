@@ -1,0 +1,90 @@
+"""Skew against its null hypothesis, by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbtop.inference.balance import infer_skew
+from tests.inference.simulated import Requests, http_facts, pinned, sessions_of, stickiness, tcp_facts
+
+
+def test_a_healthy_sticky_service_is_called_skewed_at_most_one_time_in_twenty() -> None:
+    """60 sessions of 20 requests on 3 targets: a plain multinomial test on requests would cry skew nine times in ten."""
+    called = plain = 0
+    runs = 60
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        at, user = sessions_of(rng, 60, 20)
+        target = pinned(rng, user)
+        facts = http_facts(Requests(at, user, user, target, np.ones(len(at), bool)))
+        skew = infer_skew(facts, stickiness(facts))
+        assert skew is not None and skew.metric == "requests"
+        called += skew.significant
+        loads = np.bincount(target, minlength=3)
+        plain += ((loads - loads.mean()) ** 2 / loads.mean()).sum() > 9.21  # chi-square, 2 degrees, p < 0.01
+    assert called <= runs / 20
+    assert plain > runs / 2
+
+
+def test_a_random_balancer_is_not_skewed_and_a_hot_target_is() -> None:
+    called = found = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        at, user = sessions_of(rng, 60, 20)
+        facts = http_facts(Requests(at, user, user, rng.integers(0, 3, len(at)), np.zeros(len(at), bool)))
+        skew = infer_skew(facts, stickiness(facts))
+        called += skew is not None and skew.significant
+        late = at > np.median(at)  # then everything goes to one target
+        target = np.where(late & (rng.random(len(at)) < 0.6), 0, rng.integers(0, 3, len(at)))
+        facts = http_facts(Requests(at, user, user, target, np.zeros(len(at), bool)))
+        skew = infer_skew(facts, stickiness(facts))
+        found += skew is not None and skew.significant
+    assert called <= 2
+    assert found >= 38
+
+
+def test_unequal_weights_are_recognised_as_weights() -> None:
+    rng = np.random.default_rng(1)
+    at, user = sessions_of(rng, 100, 20)
+    target = rng.choice(3, len(at), p=[0.5, 0.25, 0.25])
+    facts = http_facts(Requests(at, user, user, target, np.zeros(len(at), bool)))
+    skew = infer_skew(facts, stickiness(facts))
+    assert skew is not None and not skew.significant and skew.cause == "weights"
+
+
+def test_one_heavy_client_is_the_cause() -> None:
+    rng = np.random.default_rng(2)
+    at, user = sessions_of(rng, 60, 20)
+    heavy = rng.uniform(0, 60, 900)
+    every, who = np.concatenate((at, heavy)), np.concatenate((user, np.full(900, 60)))
+    order = np.argsort(every)
+    every, who = every[order], who[order]
+    facts = http_facts(Requests(every, who, who, pinned(rng, who), np.ones(len(who), bool)))
+    skew = infer_skew(facts, stickiness(facts))
+    assert skew is not None and skew.cause == "heavy_client"
+
+
+def test_targets_that_join_late_are_not_cold() -> None:
+    rng = np.random.default_rng(3)
+    at = np.sort(rng.uniform(0, 60, 3000))
+    target = np.where(at < 50, rng.integers(0, 3, 3000), rng.integers(0, 5, 3000))
+    facts = tcp_facts(at, rng.integers(0, 500, 3000), target, 5)
+    skew = infer_skew(facts, None)
+    assert skew is not None and not skew.significant
+    assert skew.peak_to_mean == pytest.approx(skew.expected_peak_to_mean, rel=0.1)
+
+
+def test_long_sessions_pile_up_where_connections_are_even() -> None:
+    rng = np.random.default_rng(4)
+    at = np.sort(rng.uniform(0, 60, 900))
+    target = np.arange(900) % 3
+    cost = np.where((target == 1) & (rng.random(900) < 0.3), 20_000, 200)
+    facts = tcp_facts(at, rng.integers(0, 800, 900), target, 3, cost)
+    skew = infer_skew(facts, None)
+    assert skew is not None and skew.significant and skew.metric == "active" and skew.cause == "long_sessions"
+
+
+def test_one_target_has_no_skew() -> None:
+    facts = tcp_facts(np.linspace(0, 10, 50), np.arange(50), np.zeros(50, np.int64), 1)
+    assert infer_skew(facts, None) is None
