@@ -150,6 +150,8 @@ class Net:
             net__ipv4__conf__default__rp_filter=0,
             net__ipv4__ip_nonlocal_bind=1,
         )
+        # Otherwise addresses are translated inside the bridge and a recording there shows half of each leg.
+        self.lb.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0", check=False)
         if self.ipv6:
             self.lb.sysctl(net__ipv6__conf__all__forwarding=1)
         for index, ns in enumerate(self.target_ns):

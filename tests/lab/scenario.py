@@ -53,11 +53,14 @@ class Output:
     kinds: Sequence[str] = ()
     seen: str = "plain"  # plain: requests can be read at this vantage; tls: they cannot
     target: int = 0  # which target, for one_target
-    counts_exact: bool = True
     servers_agree: bool = True          # False where a request reaches the host but not the application
     seen_as: Sequence[str] = ()         # the servers as this vantage sees them, if not the targets
+    pools: Sequence[Sequence[int]] = ()  # targets by service, where there are several services
+    count: Sequence[str] = truth.COUNTS  # what can be counted exactly in this capture
     extra: dict[str, object] = field(default_factory=dict)
     rewrite: Callable[[Path, Path], None] | None = None
+    recount: bool = True                # count again after the rewrite; else the original's counts stay true
+    defect: str | None = None           # what is wrong with the recording
     committed: bool = True
 
     @property
@@ -136,6 +139,7 @@ class Run:
         proxy: bool = False,
         shared_tickets: bool = False,
         ipv6: bool = False,
+        sniff: bool = False,
     ) -> list[Target]:
         """Start the application on every target and the recorders beside them; nothing is sent before."""
         self.app = app or Application()
@@ -148,7 +152,7 @@ class Run:
         for index, ns in enumerate(self.net.target_ns):
             if tls and not (shared_tickets and context):
                 context = server_context(**{"certificate": self.certificate, **settings})
-            self.targets.append(Target(ns, index, addresses[index], port, self.app, tls=context, proxy=proxy).start())
+            self.targets.append(Target(ns, index, addresses[index], port, self.app, tls=context, proxy=proxy, sniff=sniff).start())
         return self.targets
 
     def record(self) -> None:
@@ -160,6 +164,8 @@ class Run:
         if "load_balancer" in vantages:
             for side in ("front", "back"):
                 self._recorders[side] = Recorder(self.net.lb, side, self.directory / f"{side}.pcap")
+        if "load_balancer_any" in vantages:
+            self._recorders["any"] = Recorder(self.net.lb, "any", self.directory / "any.pcap")
         if "client" in vantages:
             self._recorders["client"] = Recorder(self.net.clients[0].ns, "eth0", self.directory / "client.pcap")
 
@@ -221,85 +227,63 @@ def run(
 
 def produce(current: Run, output: Output, destination: Path, say: Callable[[str], None]) -> None:
     """Put one capture together from the run's recordings, count it, and write its truth."""
-    parts = {
-        "all_targets": [path for name, path in current.parts.items() if name[0] == "t"],
-        "one_target": [current.parts.get(f"t{output.target}")],
-        "load_balancer": [current.parts.get("front"), current.parts.get("back")],
-        "client": [current.parts.get("client")],
-    }[output.vantage]
-    paths = [path for path in parts if path is not None]
-    whole = paths[0]
-    if len(paths) > 1:
-        inner = output.file.removesuffix(".gz")
-        whole = merge(paths, current.directory / f"merged-{inner}")
+    recorded = assemble(current, output)
     targets = [target for target in current.targets if output.vantage != "one_target" or target.index == output.target]
     names = list(output.seen_as) or [target.name for target in targets]
     plain = {int(name.rpartition(":")[2]) for name in names} if output.seen == "plain" else set()
-    counted = truth.recount(whole, names, plain, current.app.health_path)
+    counted = truth.recount(recorded, names, plain, current.app.health_path)
+    if not output.seen_as and output.servers_agree:
+        for target in targets:
+            _agree(output, target, counted.get(target.name, truth.Counts()))
     if output.rewrite:
-        rewritten = current.directory / f"rewritten-{output.file.removesuffix('.gz')}"
-        output.rewrite(whole, rewritten)
-        whole = rewritten
-    final = write_as(whole, destination / output.file)
-    rows = []
-    for name in names:
-        counts = counted.get(name, truth.Counts())
-        if not output.seen_as:
-            _agree(output, next(target for target in targets if target.name == name), counts)
-        if output.seen != "plain":
-            counts.requests = counts.health_checks = None
-        rows.append({"target": name, **{key: value for key, value in vars(counts).items() if value is not None}})
-    if not output.counts_exact:
-        rows = [{"target": row["target"]} for row in rows]
-    lost = sum(target.seen.lost for target in targets)
-    secrets = sorted(current.app.secrets | current.secrets) if output.seen == "plain" else []
-    front = sum(counts.connections for name, counts in counted.items() if name == "other")
+        rewritten = current.directory / f"rewritten-{output.name}.pcap"
+        output.rewrite(recorded, rewritten)
+        recorded = rewritten
+        if "connections" in output.count and output.recount:
+            counted = truth.recount(recorded, names, plain, current.app.health_path)
+    final = write_as(recorded, destination / output.file)
+    keys = [key for key in output.count if output.seen == "plain" or key not in ("requests", "health_checks")]
+    rows = [{"target": name, **{key: getattr(counted.get(name, truth.Counts()), key) for key in keys}} for name in names]
+    pools = [[rows[index] for index in pool] for pool in output.pools] or [rows]
+    source = {"connections": sum(c.connections for c in counted.values())} if "connections" in output.count else {}
+    readable = output.seen == "plain"
     sections: dict[str, object] = {
-        "name": output.name,
-        "file": output.file,
-        "origin": ORIGIN,
-        "scenario": current.spec.title,
-        "vantage": output.vantage,
-        "shows": output.shows,
-        "healthy": output.healthy,
-        "source": {"connections": sum(c.connections for c in counted.values())} if output.counts_exact else {},
-        "service": [
-            {
-                "mode": output.mode,
-                "mode_because": output.mode_because,
-                "mode_candidates": list(output.mode_candidates) if output.mode_candidates else None,
-                "mechanism": output.mechanism,
-                "mechanism_because": output.mechanism_because,
-                "mechanism_candidates": list(output.mechanism_candidates) if output.mechanism_candidates else None,
-                "mode_accept": list(output.mode_accept) if output.mode_accept else None,
-                "mechanism_accept": list(output.mechanism_accept) if output.mechanism_accept else None,
-                "really": output.really,
-                "cookie": output.cookie,
-                "product": list(output.product),
-                "requests_readable": output.seen == "plain",
-                "target": rows,
-            }
-        ],
+        "name": output.name, "file": output.file, "origin": ORIGIN, "scenario": current.spec.title,
+        "vantage": output.vantage, "defect": output.defect, "shows": output.shows, "healthy": output.healthy,
+        "source": source, "service": [_service(output, pool) for pool in pools],
         "findings": {"must": list(output.must), "may": list(output.may)},
-        "sessions": {"lost": lost} if output.seen == "plain" else {},
+        "sessions": {"lost": sum(target.seen.lost for target in targets)} if readable and not output.rewrite else {},
         "exposure": {"kinds": list(output.kinds)},
-        "secrets": {"values": secrets},
-        **output.extra,
-        **current.facts,
-    }
-    if output.vantage == "load_balancer":
-        sections["source"] = {**sections["source"], "front_connections": front}  # type: ignore[dict-item]
+        "secrets": {"values": sorted(current.app.secrets | current.secrets) if readable else []},
+        **output.extra, **current.facts}
     truth.write(destination / f"{output.name}.toml", sections)
-    total = sum(row.get("connections", 0) for row in rows), sum(row.get("requests", 0) or 0 for row in rows)
+    total = sum(row.get("connections", 0) for row in rows), sum(row.get("requests", 0) for row in rows)
     say(f"  {output.file}: {final.stat().st_size / 1024:.0f} KiB, connections {total[0]}, requests {total[1]}")
 
 
+def assemble(current: Run, output: Output) -> Path:
+    """The recording that this vantage has: one file, or several merged by time."""
+    wanted = {"all_targets": [name for name in current.parts if name[0] == "t"], "one_target": [f"t{output.target}"],
+              "load_balancer": ["front", "back"], "load_balancer_any": ["any"], "client": ["client"]}[output.vantage]
+    paths = [current.parts[name] for name in wanted]
+    return merge(paths, current.directory / f"merged-{output.file.removesuffix('.gz')}") if len(paths) > 1 else paths[0]
+
+
+def _service(output: Output, rows: list[dict[str, object]]) -> dict[str, object]:
+    listed = {key: list(value) if value else None for key, value in (
+        ("mode_accept", output.mode_accept), ("mode_candidates", output.mode_candidates),
+        ("mechanism_accept", output.mechanism_accept), ("mechanism_candidates", output.mechanism_candidates))}
+    return {"mode": output.mode, "mode_because": output.mode_because, "mechanism": output.mechanism,
+            "mechanism_because": output.mechanism_because, **listed, "really": output.really, "cookie": output.cookie,
+            "product": list(output.product), "requests_readable": output.seen == "plain", "target": rows}
+
+
 def _agree(output: Output, target: Target, counts: truth.Counts) -> None:
-    """The target's own count and tshark's must be the same; a difference is shown and stops the scenario."""
-    seen = target.seen
-    pairs = [("connections", seen.connections, counts.connections)]
+    """The target's own count and tshark's must be the same: truth has two witnesses."""
+    pairs = [("connections", target.seen.connections, counts.connections)]
     if output.seen == "plain":
-        pairs += [("requests", seen.requests, counts.requests), ("health checks", seen.health_checks, counts.health_checks)]
+        pairs += [("requests", target.seen.requests, counts.requests),
+                  ("health checks", target.seen.health_checks, counts.health_checks)]
     for what, own, wire in pairs:
-        if own != wire and output.counts_exact and output.servers_agree:
+        if own != wire:
             raise RuntimeError(f"{output.file}: {target.name} saw {own} {what}, tshark counts {wire}")

@@ -41,7 +41,7 @@ class Application:
     sessions: str = "local"  # local: each target knows its own; shared: all know all
     unknown: str = "reissue"  # what an unknown session gets: reissue, 401, redirect
     health_path: str = "/health"
-    body: int = 600
+    body: int = 300
     seed: int = 1
     delay: Callable[[int, str], float] = lambda index, path: 0.0
     health_status: Callable[[int], int] = lambda index: 200
@@ -78,7 +78,9 @@ class Target:
         *,
         tls: ssl.SSLContext | None = None,
         proxy: bool = False,
+        sniff: bool = False,
     ) -> None:
+        self.sniff = sniff
         self.ns, self.index, self.address, self.port = ns, index, address, port
         self.app, self.tls, self.proxy = application, tls, proxy
         self.seen = Seen()
@@ -142,7 +144,7 @@ class Target:
                     self.seen.connections += 1
                 if self.proxy:
                     skip_proxy_header(connection)
-                if self.tls is not None:
+                if self.tls is not None and (not self.sniff or peeked == b"\x16"):
                     stream = self.tls.wrap_socket(connection, server_side=True)
                     self._open.add(stream)
                 self._requests(stream)

@@ -14,12 +14,13 @@ class Counts:
     """What crossed the wire towards one listening address (contract words)."""
 
     connections: int = 0
-    requests: int | None = 0
-    health_checks: int | None = 0
+    requests: int = 0
+    health_checks: int = 0
     probes: int = 0
     refused: int = 0
 
 
+COUNTS = ("connections", "requests", "health_checks", "probes", "refused")
 FIELDS = (
     "tcp.stream",
     "ip.src",
@@ -82,8 +83,8 @@ def recount(
         else:
             counts.probes += 1
         checks = sum(uri.startswith(health_path) for uri in requests[stream])
-        counts.health_checks = (counts.health_checks or 0) + checks
-        counts.requests = (counts.requests or 0) + len(requests[stream]) - checks
+        counts.health_checks = counts.health_checks + checks
+        counts.requests = counts.requests + len(requests[stream]) - checks
     return dict(result)
 
 

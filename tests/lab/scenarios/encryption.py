@@ -57,7 +57,7 @@ MIXED = (*BROWSERS[:5], "requests", "okhttp", "go")
 def alb_offload(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
-    browse(users(run.net, 30, kinds=MIXED, addresses=18), (*PAGES, *PAGES[1:2]), scheme="https", port=443)
+    browse(users(run.net, 24, kinds=MIXED, addresses=18), (*PAGES, *PAGES[1:2]), scheme="https", port=443)
 
 
 @scenario(
@@ -118,7 +118,7 @@ def alb_bridging(run: Run) -> None:
     "HAProxy in TCP mode, round robin, no PROXY header: the clients' own TLS reaches 3 targets",
     [
         Output(
-            "passthrough-proxy-targets.pcap",
+            "passthrough-proxy-targets.pcap.gz",
             "all_targets",
             "passthrough",
             "none",
@@ -144,7 +144,7 @@ def alb_bridging(run: Run) -> None:
 def tcp_passthrough(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets))
-    browse(users(run.net, 20, kinds=(*BROWSERS[:7], "requests", "okhttp", "go")), PAGES[:4], scheme="https", port=443, fresh=True)
+    browse(users(run.net, 16, kinds=(*BROWSERS[:7], "requests", "okhttp", "go")), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
 @scenario(
@@ -211,7 +211,7 @@ def proxy_v2_passthrough(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True, proxy=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, proxy="send-proxy-v2", algorithm="source"))
     browse(
-        users(run.net, 24, kinds=("requests", "okhttp", "go", "chrome124", "firefox133", "safari17_0")),
+        users(run.net, 18, kinds=("requests", "okhttp", "go", "chrome124", "firefox133", "safari17_0")),
         PAGES[:4],
         scheme="https",
         port=443,
@@ -224,7 +224,7 @@ def proxy_v2_passthrough(run: Run) -> None:
     "Kernel NAT as an NLB's TCP listener: TLS untouched, target by hash of the client address",
     [
         Output(
-            "passthrough-nlb-source-ip-targets.pcapng",
+            "passthrough-nlb-source-ip-targets.pcapng.gz",
             "all_targets",
             "passthrough",
             "source_ip",
@@ -255,7 +255,7 @@ def nlb_tls_source_ip(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=443))
     browse(
-        users(run.net, 24, kinds=("requests", "okhttp", "go", "chrome124", "firefox133", "safari17_0")),
+        users(run.net, 18, kinds=("requests", "okhttp", "go", "chrome124", "firefox133", "safari17_0")),
         PAGES[:4],
         scheme="https",
         port=443,
@@ -371,7 +371,7 @@ def nlb_plain_five_tuple(run: Run) -> None:
 def l4_tls_browsers(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"))
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate))
-    browse(users(run.net, 20, kinds=BROWSERS), PAGES[:4], scheme="https", port=443, fresh=True)
+    browse(users(run.net, 15, kinds=BROWSERS), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
 @scenario(
@@ -525,7 +525,7 @@ def l4_tls_proxy_ssl(run: Run) -> None:
 def l4_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
-    browse(users(run.net, 25, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True)
+    browse(users(run.net, 18, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
 @scenario(
@@ -543,7 +543,7 @@ def l4_bridging(run: Run) -> None:
             shows="many addresses, one TLS stack and one TCP stack; one TLS session is resumed from many addresses",
         ),
         Output(
-            "bridging-addresses-kept-one.pcap",
+            "bridging-addresses-kept-one.pcap.gz",
             "one_target",
             "bridging",
             "unknown",
@@ -567,7 +567,7 @@ def l4_bridging_kept(run: Run) -> None:
             run.net, run.directory, targets, certificate=run.certificate, target_tls=True, keep_address=True, algorithm="source"
         )
     )
-    browse(users(run.net, 24, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True)
+    browse(users(run.net, 18, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
 @scenario(
@@ -594,7 +594,7 @@ def l4_bridging_kept(run: Run) -> None:
 )
 def direct_tls(run: Run) -> None:
     target = run.serve(Application(), port=443, tls=True)[0]
-    browse(users(run.net, 18, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True, vip=target.address)
+    browse(users(run.net, 14, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True, vip=target.address)
 
 
 @scenario(
@@ -673,4 +673,4 @@ def alb_plain(run: Run) -> None:
 def bridging_tls12(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls={"maximum": ssl.TLSVersion.TLSv1_2})
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, sticky=None))
-    browse(users(run.net, 20, kinds=MIXED), scheme="https", port=443)
+    browse(users(run.net, 15, kinds=MIXED), scheme="https", port=443)

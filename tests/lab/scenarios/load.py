@@ -79,7 +79,7 @@ def long_sessions(run: Run) -> None:
 ], networks=5, per_network=6, targets=4)
 def zone_imbalance(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, nodes=2, zones=(targets[:1], targets[1:])))
+    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, nodes=2, zones=(targets[:1], targets[1:]), check_all=True))
     browse(users(run.net, 64, kinds=MIXED), **HTTPS)
 
 
