@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from lbtop.inference.assemble import judge
+from lbtop.assemble import judge
 from lbtop.model.address import pack_ip
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Interner, Source, SourceStats

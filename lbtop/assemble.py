@@ -9,21 +9,20 @@ from dataclasses import replace
 from lbtop import findings
 from lbtop.findings.rule import Context
 from lbtop.inference.affinity import infer_stickiness
-from lbtop.inference.balance import infer_skew
+from lbtop.inference.balance import SIGNIFICANT, infer_skew
 from lbtop.inference.exposure import infer_exposure
 from lbtop.inference.identity import infer_identity
 from lbtop.inference.idle import infer_idle
 from lbtop.inference.nat import infer_nat
+from lbtop.inference.statistics import holm
 from lbtop.inference.targets import target_rows
 from lbtop.inference.termination import infer_termination
 from lbtop.model.address import endpoint_text
-from lbtop.model.judgement import Finding
+from lbtop.model.judgement import UNKNOWN, Finding
 from lbtop.model.snapshot import Dependency, Detail, Service, Snapshot, SourceFrame
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import Facts, ServiceFacts
 from lbtop.reconstruct.tallies import ENCRYPTED
-
-SIGNIFICANT = 0.01
 
 
 def judge(facts: Facts, names: Mapping[str, str] | None = None, final: bool = False, detail: bool = False) -> Snapshot:
@@ -33,7 +32,7 @@ def judge(facts: Facts, names: Mapping[str, str] | None = None, final: bool = Fa
     services = [_service(service, named, detail) for service in facts.services]
     services = _holm(_distinct(services))
     contexts = [Context(service, about, source, tuple(services)) for service, about in zip(services, facts.services, strict=True)]
-    found = findings.find(contexts)
+    found = findings.find(contexts, source, facts.source)
     return Snapshot(facts.now_ns, source, tuple(_drained(service, found) for service in services), found, final)
 
 
@@ -133,17 +132,16 @@ def _dependencies(facts: ServiceFacts) -> tuple[Dependency, ...]:
 
 
 def _holm(services: list[Service]) -> list[Service]:
-    """Corrects the p-values of the services' skews for having asked several services (Holm)."""
-    asked = sorted((s.skew.p_value, number) for number, s in enumerate(services) if s.skew is not None)
+    """Corrects the p-values of the services' skews for having asked several services (Holm).
+
+    A cause stays: what explains a peak explains it whether or not chance could have made it.
+    """
+    asked = [(number, service.skew) for number, service in enumerate(services) if service.skew is not None]
     if len(asked) < 2:
         return services
-    corrected = list(services)
-    worst = 0.0
-    for rank, (p_value, number) in enumerate(asked):
-        worst = max(worst, min(1.0, p_value * (len(asked) - rank)))
-        skew = corrected[number].skew
-        assert skew is not None
-        significant = skew.significant and worst < SIGNIFICANT
-        skew = replace(skew, p_value=worst, significant=significant, cause=skew.cause if significant else None)
-        corrected[number] = replace(corrected[number], skew=skew)
-    return corrected
+    for (number, skew), p_value in zip(asked, holm([skew.p_value for _, skew in asked]), strict=True):
+        significant = skew.significant and p_value < SIGNIFICANT
+        cause = None if skew.cause == UNKNOWN and not significant else skew.cause
+        corrected = replace(skew, p_value=float(p_value), significant=significant, cause=cause)
+        services[number] = replace(services[number], skew=corrected)
+    return services
