@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 from lbtop.cli import FINDINGS, OK
+from lbtop.cli.moments import duration_ns
 from lbtop.cli.output import COLOR_CHOICES, Progress, terminal, warn
 from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_source
 from lbtop.model.errors import LbtopError
@@ -17,15 +18,19 @@ EXAMPLES = (
     "lbtop diagnose 'x.pcap*' --json | jq '.services[].termination.mode'",
     "tcpdump -i any -s 0 -U -w - port 8080 | lbtop diagnose -",
     "lbtop diagnose big.pcap --since 14:05 --until 14:10 --name 10.0.0.11=web1",
+    "sudo lbtop diagnose --for 30s -i eth0",
     "lbtop diagnose x.pcap --expect termination=offload,mechanism=lb_cookie",
     "lbtop diagnose x.pcap --accept plaintext-backend-hop@shop.example.com",
 )
 
 
+DEFAULT_FOR = "60s"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_options(parser, files="*")
     parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md) instead of text")
-    parser.add_argument("--for", dest="for_", metavar="TIME", help="without FILE: how long to listen, such as 60s")
+    parser.add_argument("--for", dest="for_", metavar="TIME", help="without FILE: how long to listen (default 60s)")
     parser.add_argument("--evidence", action="store_true", help="all evidence for and against each verdict, with its weight")
     parser.add_argument(
         "--color", choices=COLOR_CHOICES, default="auto", help="colour in the text (default: on a terminal without NO_COLOR)"
@@ -51,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.files and options.for_:
         raise LbtopError("--for is for listening live; a capture is cut with --since and --until")
+    for_ns = duration_ns(options.for_ or DEFAULT_FOR)
     from lbtop.cli import judge
     from lbtop.engine import diagnose
     from lbtop.findings import RULES, accept
@@ -58,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     expectations = [judge.expectation(text) for text in options.expect]
     known = engine_options(options)
     accepted = judge.acceptances(options.accept, RULES)
-    source = open_source(options)
+    source = open_source(options, for_s=for_ns / 1e9)
+    if not options.files:
+        warn(f"listening for {options.for_ or DEFAULT_FOR} (Ctrl-C: the verdict on what was seen so far)")
     progress = Progress()
     try:
         snapshot = diagnose(source, known, progress=progress)

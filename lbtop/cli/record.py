@@ -7,6 +7,7 @@ import re
 import time
 
 from lbtop.cli import OK
+from lbtop.cli.moments import duration_ns
 from lbtop.cli.output import Progress, warn
 from lbtop.cli.reading import add_reading_options, open_source
 from lbtop.cli.stopping import Stop
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     max_bytes = byte_size(options.max_size)
     if max_bytes < 100_000 or options.keep < 1:
         raise LbtopError("--max-size must be at least 100k and --keep at least 1")
-    source = open_source(options)
+    source = open_source(options, for_s=duration_ns(options.for_) / 1e9 if options.for_ else None)
     stop = Stop()
     stats = source.stats()
     recorder = Recorder(options.output, kind=stats.kind, inputs=stats.inputs, max_bytes=max_bytes, keep=options.keep)

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     known = replace(engine_options(options), detail=True)
     if not (sys.stdout.isatty() and (sys.stdin.isatty() or "-" in options.files)):
         return _print_diagnosis(source, known)
-    _prepare_slow_link()
+    prepare_slow_link()
     from lbtop.engine import frames
     from lbtop.faces.tui import run_dashboard
     from lbtop.faces.tui.feed import Feed
@@ -63,7 +63,7 @@ def _print_diagnosis(source: object, known: object) -> int:
     return OK
 
 
-def _prepare_slow_link() -> None:
+def prepare_slow_link() -> None:
     """Fewer frames a second over SSH. Textual reads this when it is imported."""
     if os.environ.get("SSH_CONNECTION"):
         os.environ.setdefault("TEXTUAL_FPS", "15")

@@ -312,11 +312,13 @@ def skew_sentence(skew: Skew, service: Service) -> str:
         f"chance gives {skew.expected_peak_to_mean:.2f} ({'p < 0.001' if skew.p_value < 0.001 else f'p = {skew.p_value:.2g}'})"
     )
     peak = f"{skew.peak_to_mean:.2f} times the mean of {skew.metric}"
-    if not skew.significant:
-        return f"No more uneven than chance makes it: the peak is {peak}, {chance}."
-    known = skew.cause is not None and skew.cause != UNKNOWN
-    cause = f"Cause: {words.CAUSE_NAMES.get(skew.cause or '', skew.cause)}." if known else "Cause not known."
-    return f"{hottest.target if hottest else 'The hottest target'} has {peak}; {chance}. {cause}"
+    name = hottest.target if hottest else "The hottest target"
+    cause = words.CAUSE_NAMES.get(skew.cause or "", skew.cause) if skew.cause and skew.cause != UNKNOWN else None
+    if skew.significant:
+        return f"{name} has {peak}; {chance}. {f'Cause: {cause}.' if cause else 'Cause not known.'}"
+    if cause:
+        return f"{name} has {peak}, because of {cause}: dealing the same units anew, {chance}."
+    return f"No more uneven than chance makes it: the peak is {peak}, {chance}."
 
 
 def _exposure(service: Service) -> str:

@@ -78,7 +78,10 @@ def test_overview_lists_every_command() -> None:
     [
         ["diagnoze"],
         ["diagnose", "--jsn", "x"],
-        ["diagnose"],
+        ["diagnose", FIRST, "--for", "5s"],
+        ["diagnose", FIRST, "-i", "lo"],
+        ["diagnose", "-i", "no-such-interface"],
+        ["diagnose", "--for", "soon"],
         ["diagnose", "no-such-file.pcap"],
         ["diagnose", "no-such-*.pcap"],
         ["diagnose", "/"],
