@@ -33,15 +33,27 @@ def partial_capture(context: Context) -> Iterator[Finding]:
     How to mend. Capture on the host itself, both directions, without `-s`, and start before the connections open;
     `lbtop doctor` prints the command.
     """
-    targets = context.facts.ledgers.exposure
-    yield from whole_input(context.source, context.facts.source, targets.one_direction, targets.with_gaps, targets.judged)
+    exposure, stacks = context.facts.ledgers.exposure, context.facts.ledgers.stacks
+    joined = (stacks.connections, stacks.connections - stacks.with_syn)
+    yield from whole_input(
+        context.source, context.facts.source, exposure.one_direction, exposure.with_gaps, exposure.judged, joined
+    )
 
 
 def whole_input(
-    source: SourceFrame, stats: SourceStats, one_direction: int = 0, with_gaps: int = 0, judged: int = 0
+    source: SourceFrame,
+    stats: SourceStats,
+    one_direction: int = 0,
+    with_gaps: int = 0,
+    judged: int = 0,
+    joined: tuple[int, int] = (0, 0),
 ) -> Iterator[Finding]:
-    """The finding about an input, also where no service was found in it."""
-    reasons = list(_defects(source, stats, one_direction, with_gaps, judged))
+    """The finding about an input, also where no service was found in it.
+
+    ``judged``: connections of a service, and of those how many show one direction or miss bytes; ``joined``: its
+    connections without health checks, and how many of them began before the capture.
+    """
+    reasons = list(_defects(source, stats, one_direction, with_gaps, judged, joined))
     if not reasons:
         return
     yield Finding(
@@ -57,7 +69,7 @@ def whole_input(
 
 
 def _defects(
-    source: SourceFrame, stats: SourceStats, one_direction: int, with_gaps: int, judged: int
+    source: SourceFrame, stats: SourceStats, one_direction: int, with_gaps: int, judged: int, joined: tuple[int, int]
 ) -> Iterator[tuple[str, str]]:
     if stats.cut_at_byte is not None:
         yield "cut-file", f"the file ends in the middle of a packet, at byte {stats.cut_at_byte:,}"
@@ -69,6 +81,8 @@ def _defects(
         yield "dropped-packets", f"{source.dropped_packets:,} packets were dropped before they were recorded"
     if judged and with_gaps > 0.05 * judged and with_gaps >= 3:
         yield "missing-bytes", f"{with_gaps:,} of {judged:,} connections miss bytes"
-    started = source.connections_seen_from_start
-    if source.connections and started < MOSTLY * source.connections:
-        yield "joined-late", f"{source.connections - started:,} of {source.connections:,} connections began before the capture"
+    late = source.connections - source.connections_seen_from_start
+    for every, began_before in ((source.connections, late), joined):
+        if began_before > MOSTLY * every:
+            yield "joined-late", f"{began_before:,} of {every:,} connections began before the capture"
+            break

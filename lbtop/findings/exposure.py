@@ -274,7 +274,11 @@ def card_data_in_plaintext(context: Context) -> Iterator[Finding]:
 
 def _evidence(found: Iterable[Sensitive]) -> tuple[Evidence, ...]:
     return tuple(
-        Evidence(entry.kind, "readable-heads", f"{entry.count:,} times, {entry.distinct:,} different, {hop_words(entry.hop)}")
+        Evidence(
+            entry.kind,
+            "readable-heads",
+            f"{entry.kind.replace('_', ' ')}: {entry.count:,} times, {entry.distinct:,} different, {hop_words(entry.hop)}",
+        )
         for entry in found
     )
 

@@ -169,7 +169,7 @@ def _names(facts: ServiceFacts, question: Question, hellos: int) -> None:
         names[key >> 32] = names.get(key >> 32, 0) + numbers[0]
     named = hellos - names.pop(0, 0)
     share = named / hellos
-    question.signal("no-sni", 1 if share <= 0.05 and hellos >= 5 else 0, f"{percent(1 - share)} of the hellos name no server")
+    question.signal("no-sni", min(1.0, hellos / 4) if share <= 0.05 else 0, f"{percent(1 - share)} of the hellos name no server")
     question.signal("sni", 1 if share >= 0.5 else 0, f"{percent(share)} of the hellos name a server")
     if len(names) > 1:
         question.signal("several-sni", min(1.0, len(names) / 4), f"{len(names)} different server names")
@@ -215,7 +215,7 @@ def _multiplexing(facts: ServiceFacts, question: Question, families: int, addres
     if families <= 2 and addresses <= FEW_ADDRESSES and connections:
         each = int(exposure.packets[BACK, Protocol7.TLS]) / connections
         detail = f"{connections} TLS connections of {each:.0f} packets from the client each: many requests on every one"
-        question.signal("shared-connections", min(1.0, (each - 30) / 120), detail)
+        question.signal("shared-connections", min(1.0, (each - 20) / 60), detail)
 
 
 def _tcp(facts: ServiceFacts, question: Question) -> None:

@@ -15,6 +15,7 @@ from lbtop.findings import RULES, accept, find
 from lbtop.findings.precedence import PRECEDENCE, most_specific
 from lbtop.model.judgement import CAPTURE_NAME, Finding, Severity
 from lbtop.model.observation import SourceStats
+from lbtop.testing import Traffic
 from tests.findings.scenes import http_service, snapshot_of, tls_service
 
 IDS = [
@@ -136,3 +137,20 @@ def test_confirming_commands_work_on_the_capture(capture: Path) -> None:
             done = subprocess.run(words, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stderr
             assert done.stdout.strip(), f"{finding.id}: {line} shows nothing"
+
+
+def test_a_service_whose_connections_mostly_began_before_is_partly_in_view() -> None:
+    """Also where health checks, which begin all the time, are more than the data connections."""
+    traffic = Traffic()
+    for number in range(4):
+        conn = traffic.connect("10.0.9.1", f"10.0.0.{11 + number % 2}:8080", at=number * 0.1, syn=False)
+        for turn in range(6):
+            conn.request(at=1 + turn + number * 0.1, forwarded=["203.0.113.9"], proto="https")
+            conn.respond(200)
+    for number in range(12):
+        check = traffic.connect("10.0.9.1", f"10.0.0.{11 + number % 2}:8080", at=number * 1.0)
+        check.request(path="/health", user_agent="ELB-HealthChecker/2.0", at=number + 0.01)
+        check.respond(200)
+        check.close()
+    (finding,) = (f for f in snapshot_of(traffic).findings if f.id == "partial-capture")
+    assert "4 of 4 connections began before the capture" in finding.detail

@@ -37,7 +37,7 @@ class StackLedger:
         stack = rows["stack"][data].astype(np.uint64)
         self.connections += len(client)
         self.clients.add(client)
-        self.with_syn += int(((rows["flags16"][data] & np.uint16(ConnFlag.SYN)) != 0).sum())
+        self.with_syn += int(((stack != 0) | ((rows["flags16"][data] & np.uint16(ConnFlag.SYN)) != 0)).sum())
         inside = (client < np.uint64(1 << _CLIENT_BITS)) & (stack < np.uint64(1 << _STACK_BITS))
         keys = (client << np.uint64(_STACK_BITS + _TTL_BITS)) | (stack << np.uint64(_TTL_BITS))
         self.combinations.add((keys | rows["ttl_c"][data].astype(np.uint64))[inside])
