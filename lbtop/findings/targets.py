@@ -204,6 +204,8 @@ def health_check_failing(context: Context) -> Iterator[Finding]:
     How to mend. Look at the path that is checked, its dependencies, and the timeout.
     """
     checks = context.facts.ledgers.load.checks
+    if not checks[:, (CHECK_OK, CHECK_ERROR)].any():
+        return  # no answer at all in view: it is the view, not the targets
     for target in range(min(len(checks), len(context.facts.targets))):
         good, error, unanswered = (int(checks[target, column]) for column in (CHECK_OK, CHECK_ERROR, CHECK_UNANSWERED))
         bad = error + unanswered

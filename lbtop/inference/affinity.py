@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +29,16 @@ from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
 from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.keytable import CROSSED
+from lbtop.reconstruct.keytable import CROSSED, CROSSED_MARKED
 from lbtop.reconstruct.ledgers.affinity import Measure
 
 BROUGHT = 0.02
 """A balancer's cookie is in use where at least this share of requests brings it."""
 MULTIPLEXED = 0.02
+ALONE_CHECKED, ALONE, ALONE_DIRECT = 0.03, 0.4, 0.9
+"""How likely a single target in view is the only one: its health is checked, there is a balancer, there is none in view."""
+SHARED_WITNESSES = 6
+"""Users met behind one value of a cookie before it is taken for a name of the target."""
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ def _view(facts: ServiceFacts, termination: Termination) -> View:
     ]
     return View(
         layer, evidence, chosen, address, network if network in chosen else None, _user_key(facts, chosen), brought, inserted,
-        _target_cookie(chosen),
+        _target_cookie(facts, chosen),
     )  # fmt: skip
 
 
@@ -170,17 +175,38 @@ def _user_key(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> 
     return max(there, key=lambda key: len(measures[key][0].slots), default=None)
 
 
-def _target_cookie(measures: dict[str, tuple[Measure, int]]) -> str | None:
-    """A cookie that many users share and whose few values each mean one target of their own."""
-    for key, (measure, _) in measures.items():
-        if not key.startswith("cookie:") or not 2 <= len(measure.slots) <= 64 or measure.keys_seen > 64:
-            continue
-        returns, same = measure.returns[:, 0].sum(1), measure.same[:, 0].sum(1)
-        shared = measure.slots["aux_changes"] >= 2
-        homes = measure.slots["last"][shared]
-        if shared.sum() >= 2 and len(np.unique(homes)) == len(homes) and same[shared].sum() >= 0.97 * returns[shared].sum():
+def _target_cookie(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> str | None:
+    """A cookie that no target sets, that users share, and whose values each mean one target."""
+    for key, measure in _unset_cookies(facts, measures):
+        returns = measure.returns[:, 0][:, (CROSSED, CROSSED_MARKED)].sum(1)
+        same = measure.same[:, 0][:, (CROSSED, CROSSED_MARKED)].sum(1)
+        shared = returns > 0
+        homes = np.unique(measure.slots["last"][shared])
+        witnesses = float(np.minimum(returns, 2).sum())
+        if witnesses >= SHARED_WITNESSES and len(homes) >= 2 and same.sum() >= 0.97 * returns.sum():
             return key
     return None
+
+
+def _constant_cookie(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> str | None:
+    """With one target in view: a cookie that no target sets, with one value that nearly everybody brings from the second
+    request on. A balancer's name for this target looks so; so does a choice that a page's script stores."""
+    total = facts.ledgers.affinity.request_count
+    for key, measure in _unset_cookies(facts, measures):
+        if measure.keys_seen <= 2 and len(measure.slots) and measure.slots["aux_changes"].max() >= SHARED_WITNESSES:
+            began = facts.ledgers.sessions.presented.sum()
+            if began and 0.8 * began <= measure.arrivals < 0.98 * total:
+                return key
+    return None
+
+
+def _unset_cookies(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> Iterator[tuple[str, Measure]]:
+    """Cookies that come in requests and that no response of a target in view ever set."""
+    ledger = facts.ledgers.affinity
+    set_here = {ledger.cookie_keys[name] for name in ledger.set_at_back if name in ledger.cookie_keys}
+    for key, (measure, _) in measures.items():
+        if key.startswith("cookie:") and key not in set_here and len(measure.slots):
+            yield key, measure
 
 
 # -- the verdict ----------------------------------------------------------------------------------------------------------
@@ -205,8 +231,8 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
             regular = (user is not None and regularity(user[0].firsts) > 0.5) or zones(facts) is not None
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
     _weigh_groups(weighing, view, facts)
-    if _behind_balancer(facts, termination) or (len(sessions.order) and sessions.order.mean() > 0.3):
-        _weigh_sessions(weighing, sessions, len(facts.targets))
+    if len(facts.targets) == 1 and len(sessions.order) >= STRETCH:
+        _weigh_sessions(weighing, sessions, _alone(facts, termination))
     _weigh_tickets(weighing, facts, termination)
     return weighing.verdict(_settled_by(facts, view, termination))
 
@@ -255,7 +281,13 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None
     if view.inserted and not by_kind:
         detail = f"set on the clients' leg and by no target: {', '.join(view.inserted)}"
         weighing.add("inserted_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 3.0})
-    if view.target_cookie and not by_kind:
+    if len(facts.targets) == 1 and not by_kind and not view.inserted:
+        constant = _constant_cookie(facts, view.measures)
+        if constant:
+            detail = f"{constant.removeprefix('cookie:')} is set by no target, and everybody brings the same value of it here"
+            weighing.add("constant_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 2.5})
+            view.target_cookie = constant
+    if view.target_cookie and not by_kind and len(facts.targets) > 1:
         detail = f"each value of {view.target_cookie.removeprefix('cookie:')} stands for one target, whoever brings it"
         weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0})
 
@@ -298,29 +330,25 @@ def linked(sources: list[int], destinations: list[int], members: list[int]) -> l
     return list(found.values())
 
 
-def _behind_balancer(facts: ServiceFacts, termination: Termination) -> bool:
-    """Whether there is a balancer at all: without one, that sessions all began here says nothing."""
-    return bool(
-        facts.balancers
-        or facts.checkers
-        or facts.vips
-        or facts.ledgers.heads.proxies
-        or facts.ledgers.heads.forwarded
-        or termination.verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.BRIDGING)
-    )
+def _alone(facts: ServiceFacts, termination: Termination) -> float:
+    """How likely the one target in view is the only one. Whoever checks health has a choice; without any balancer in
+    evidence, that all sessions began here says nothing."""
+    if facts.checkers or facts.ledgers.targets.health_checks.any() or facts.ledgers.targets.probes.any():
+        return ALONE_CHECKED
+    heads = facts.ledgers.heads
+    balanced = facts.balancers or facts.vips or heads.proxies or heads.forwarded
+    return ALONE if balanced or termination.verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.BRIDGING) else ALONE_DIRECT
 
 
-def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, targets: int) -> None:
+def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, alone: float) -> None:
     """Orphans: sessions that return here although no response in view issued them. With one target in view this is what
     tells stickiness from none; with all of them it says only whether there are more."""
-    if targets != 1 or len(sessions.order) < STRETCH:
-        return
     weighing.add(
         "orphans",
         "sessions",
         f"{int(sessions.order.sum())} of {len(sessions.order)} sessions seen here were issued elsewhere, "
         f"{sessions.judged_orphans} of {sessions.judged} after the warm-up",
-        sessions.likelihoods(list(weighing.weights)),
+        sessions.likelihoods(list(weighing.weights), alone),
     )
 
 

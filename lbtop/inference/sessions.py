@@ -41,8 +41,10 @@ class SessionFacts:
     judged_orphans: int = 0
     order: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # all that came back: issued elsewhere?
 
-    def likelihoods(self, mechanisms: list[Mechanism]) -> dict[Mechanism, float]:
+    def likelihoods(self, mechanisms: list[Mechanism], alone: float) -> dict[Mechanism, float]:
         """Log-likelihood of where sessions were issued, for sticky mechanisms and for none, relative to the better.
+
+        ``alone``: how likely this is the only target, where sessions cannot come from elsewhere, pinned or not.
 
         Unpinned, most sessions seen at one of several targets were issued elsewhere, all the time. Pinned ones come from
         elsewhere only where the capture begins in the middle of them, and after their own target was lost.
@@ -59,7 +61,8 @@ class SessionFacts:
                 np.logaddexp(math.log(1 - disturbed) + log_mean_exp(usual), math.log(disturbed) + log_mean_exp(other))
             )
             totals.append(_log_binomial(elsewhere, size, _RANDOM_ORPHANS))
-        none = log_mean_exp(np.sum(totals, axis=0))
+        spread = log_mean_exp(np.sum(totals, axis=0))
+        none = float(np.logaddexp(math.log(alone) + sticky, math.log(1 - alone) + spread))
         best = max(sticky, none)
         return {m: max((none if m is Mechanism.NONE else sticky) - best, -6.0) for m in mechanisms}
 
