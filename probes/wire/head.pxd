@@ -28,7 +28,7 @@ cdef class Head:
     cdef Line lines[MOST_LINES]
     cdef int count
     cdef Py_ssize_t start, start_end      # its first line
-    cdef bint cut                         # its last line may go on
+    cdef bint cut                         # lines[count] breaks off where the bytes do
     cdef bint pseudo                      # it was HTTP/2's: names may begin with a colon
     cdef uint64_t[::1] shape_keys
     cdef uint32_t[::1] shape_numbers
@@ -43,6 +43,5 @@ cdef class Head:
     cdef int split(self) except -1 nogil
     cdef int find(self, int code) except -2 nogil
     cdef uint32_t shown(self, Py_ssize_t offset, Py_ssize_t end) except? 0 nogil
-    cdef bint is_cut(self, int line) except -1 nogil
     cdef int framing(self, bint request) except -1 nogil
     cdef uint32_t shape(self) except? 0 nogil

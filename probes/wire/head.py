@@ -100,7 +100,8 @@ class Head:
                 end -= 1
             line.value = at
             line.value_end = end
-        self.count = kept
+        # The line that breaks off stands behind the others: only for cookies is there anything whole in it.
+        self.count = kept - 1 if self.cut else kept
         return 0
 
     def find(self, code):
@@ -114,10 +115,6 @@ class Head:
     def shown(self, offset, end):
         """Number of a value as it is kept for showing: its first 256 bytes."""
         return self.strings.intern(offset, min(end - offset, LONGEST_SHOWN), False)
-
-    def is_cut(self, line):
-        """Is this the line that breaks off where the capture does?"""
-        return self.cut and line == self.count - 1
 
     def framing(self, request):
         """Length, transfer coding and connection options (RFC 9112 sections 6 and 9.3)."""

@@ -5,6 +5,7 @@ are only measured; the stream passes over them.
 """
 
 import cython
+from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
 from cython.cimports.lbtop.probes.wire.flags import (
     RQ_CONNECT, RQ_KEEPALIVE, RQ_TRUNCATED, RS_CLOSES, RS_LOGIN_REDIRECT, RS_SESSION_PRESENTED, RS_TRUNCATED, RS_UNANSWERED,
     SENT_BY_CLIENT, SENT_BY_SERVER,
@@ -13,6 +14,7 @@ from cython.cimports.lbtop.probes.wire.names import (
     H_API_KEY, H_AUTHORIZATION, H_COOKIE, H_HOST, H_LOCATION, H_SERVER, H_SET_COOKIE,
 )  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import find_byte, is_blank, is_digit, starts_folded
+from cython.cimports.lbtop.probes.wire.sniff import starts_head
 
 from lbtop.probes.wire.head import Head
 from lbtop.probes.wire.tells import Tells
@@ -84,11 +86,11 @@ class Http1:
             row.flags |= RQ_KEEPALIVE
 
         self.cookies.begin()
-        for i in range(self.head.count):
+        for i in range(self.head.count + self.head.cut):
             if self.head.lines[i].code == H_COOKIE:
                 self.cookies.request(
                     conn, ts_ns, row.request, row.forwarded0, self.queued, self.head.lines[i].value, self.head.lines[i].value_end,
-                    self.head.is_cut(i),
+                    i == self.head.count,
                 )  # fmt: skip
         row.cookies = self.cookies.count
         row.flags |= self.cookies.flags
@@ -131,11 +133,13 @@ class Http1:
         if (version == 11 and self.head.close) or (version == 10 and not self.head.keep):
             row.flags |= RS_CLOSES
         self.cookies.begin()
-        for i in range(self.head.count):
+        for i in range(self.head.count + self.head.cut):
             if self.head.lines[i].code == H_SET_COOKIE:
                 self.cookies.response(
-                    conn, ts_ns, row.request, pending, self.head.lines[i].value, self.head.lines[i].value_end, self.head.is_cut(i)
+                    conn, ts_ns, row.request, pending, self.head.lines[i].value, self.head.lines[i].value_end, i == self.head.count
                 )
+            elif i == self.head.count:
+                break
             elif self.head.lines[i].code == H_SERVER:
                 row.server_header = self.head.shown(self.head.lines[i].value, self.head.lines[i].value_end)
             elif self.head.lines[i].code == H_LOCATION and status // 100 == 3:
@@ -163,7 +167,7 @@ class Http1:
     def cut(self, conn, ts_ns, request, offset, end):
         """Rows of a head whose rest will not come, if its first line is there."""
         self.head.measure(offset, end)
-        if find_byte(self.buffer, self.head.start, end, 0x0A) < 0:
+        if not starts_head(self.buffer, self.head.start, end, request, False):
             return 0
         if request:
             self.request(conn, ts_ns, True)
@@ -241,7 +245,9 @@ class Http1:
             if starts_folded(self.buffer, at, end, b"http://", 7) or starts_folded(self.buffer, at, end, b"https://", 8):
                 at = find_byte(self.buffer, at + 8, end, 0x2F)
                 if at < 0:
-                    return 0
+                    # A URL without a path names the root.
+                    self.buffer.u8[SCRATCH] = 0x2F
+                    return self.tables.strings.intern(SCRATCH, 1, True)
         offset = at
         if end > at + LONGEST_SHOWN:
             end = at + LONGEST_SHOWN

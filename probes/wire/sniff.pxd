@@ -47,7 +47,7 @@ cdef enum:
 cdef int sender(int what) except -1 nogil
 cdef int sniff(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 cdef int sniff_datagram(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-cdef bint starts_head(Buffer buffer, Py_ssize_t offset, Py_ssize_t end, bint request) except -1 nogil
+cdef bint starts_head(Buffer buffer, Py_ssize_t offset, Py_ssize_t end, bint request, bint whole) except -1 nogil
 
 cdef bint _prefix(Buffer buffer, Py_ssize_t offset, Py_ssize_t end, const char *word, int length) except -1 nogil
 cdef int _tls(Buffer buffer, Py_ssize_t offset, Py_ssize_t n) except -1 nogil

@@ -35,11 +35,19 @@ def sniff(buffer, offset, end):
     return _text(buffer, offset, end)
 
 
-def starts_head(buffer, offset, end, request):
-    """Do the bytes begin with an HTTP/1 request line (or a status line)? For finding the thread again after a loss."""
+def starts_head(buffer, offset, end, request, whole):
+    """Do the bytes begin with an HTTP/1 request line (or a status line), of which ``whole`` asks for all up to its end?"""
+    feed: cython.Py_ssize_t
     if not request:
         return end - offset >= 12 and _prefix(buffer, offset, end, b"HTTP/1.", 7) and is_digit(buffer.u8[offset + 9])
-    return _request(buffer, offset, end) == N_REQUEST
+    if _request(buffer, offset, end) != N_REQUEST:
+        return False
+    if not whole:
+        return True
+    feed = find_byte(buffer, offset, end, 0x0A)
+    if feed > offset and buffer.u8[feed - 1] == 0x0D:
+        feed -= 1
+    return feed - offset > 12 and starts_folded(buffer, feed - 9, feed, b" http/1.", 8)
 
 
 def sniff_datagram(buffer, offset, end):

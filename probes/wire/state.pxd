@@ -15,6 +15,7 @@ cdef enum:
     M_CHUNK_END           # the line end after a chunk
     M_TRAILER             # lines after the last chunk
     M_RESYNC              # bytes were lost: wait for a segment that starts with a head
+    M_SEARCH              # joined in the middle of something: wait for a segment that starts with anything known
     M_OPAQUE              # nothing of interest will come
     M_TLS                 # TLS records of a handshake in progress
     M_LINES               # a text protocol that may change to TLS
@@ -28,6 +29,7 @@ cdef enum:
 
 cdef struct Half:
     int64_t need          # bytes still to pass over
+    int64_t clock         # the latest time of a packet of this direction
     int32_t slot          # where the beginning of an unfinished unit waits; -1: nowhere
     int32_t held          # bytes there
     int32_t seen          # of them known to hold no end of the unit
@@ -46,6 +48,7 @@ cdef struct Conn:
     uint32_t http2                # connection state (Http2), 0 none
     uint16_t client_port, server_port, outstanding
     uint8_t proto, protocol7, proven, proxies, tunnel
+    uint8_t joined                # its start is not in the capture
     uint8_t starttls              # a change to TLS was asked for in the protocol before it
     Half half[2]
 

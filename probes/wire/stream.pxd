@@ -44,6 +44,9 @@ cdef class Streams:
     # Who the first payload bytes of a connection show their sender to be (SENDER_* of sniff.pxd). Called before open, only where no SYN was seen; no state.
     cdef int proof(self, Py_ssize_t offset, Py_ssize_t n) except -1 nogil
 
+    # The same for the first datagram of a flow.
+    cdef int proof_of_datagram(self, Py_ssize_t offset, Py_ssize_t n) except -1 nogil
+
     # A connection's first payload byte is about to be delivered. Slots are numbers below `slots`, used again after close.
     # client and server are numbers of tables.addresses; proto 6 or 17; orientation as in lbtop.model.observation.
     cdef int open(self, uint32_t slot, uint64_t conn, uint32_t client, uint32_t server, uint16_t client_port,
@@ -71,6 +74,7 @@ cdef class Streams:
     cdef Py_ssize_t _step(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef Py_ssize_t _detect(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _datagram(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef bint _anything_known(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _both(self, Conn *conn, int protocol, int mode) except -1 nogil
     cdef Py_ssize_t _head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _after_head(self, Conn *conn, Half *half, int framing) except -1 nogil

@@ -25,7 +25,8 @@ from cython.cimports.lbtop.probes.wire.sniff import (
     starts_head,
 )  # fmt: skip
 from cython.cimports.lbtop.probes.wire.state import (
-    M_BODY, M_CHUNK, M_CHUNK_END, M_DETECT, M_FORM, M_HEAD, M_HTTP2, M_LINES, M_MYSQL, M_OPAQUE, M_RESYNC, M_SOCKS, M_TLS, M_TRAILER, AGAIN,
+    M_BODY, M_CHUNK, M_CHUNK_END, M_DETECT, M_FORM, M_HEAD, M_HTTP2, M_LINES, M_MYSQL, M_OPAQUE, M_RESYNC,
+    M_SEARCH, M_SOCKS, M_TLS, M_TRAILER, AGAIN,
 )  # fmt: skip
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t
 from cython.cimports.libc.string import memset
@@ -68,6 +69,11 @@ class Streams:
     def proof(self, offset, n):
         return sender(sniff(self.buffer, offset, offset + n))
 
+    def proof_of_datagram(self, offset, n):
+        if sniff_datagram(self.buffer, offset, offset + n) == N_DNS:
+            return SENDER_SERVER if self.buffer.u8[offset + 2] & 0x80 else SENDER_CLIENT
+        return SENDER_CLIENT if starts_head(self.buffer, offset, offset + n, True, True) else SENDER_UNKNOWN
+
     def open(self, slot, conn, client, server, client_port, server_port, proto, orientation):
         state: cython.pointer(Conn) = self._conn(slot)
         memset(state, 0, cython.sizeof(Conn))
@@ -78,6 +84,7 @@ class Streams:
         state.server_port = server_port
         state.proto = proto
         state.proven = orientation >= PROOF
+        state.joined = orientation <= PROOF
         state.half[0].slot = -1
         state.half[1].slot = -1
         return 0
@@ -94,6 +101,10 @@ class Streams:
         self.direction = direction
         self.fresh = True
         half.spoke = 1
+        # What a late segment completes was complete when the latest of its packets had come.
+        if ts_ns < half.clock:
+            ts_ns = half.clock
+        half.clock = ts_ns
         if conn.proto == UDP:
             self._datagram(conn, ts_ns, offset, end)
             return self._told(conn)
@@ -306,13 +317,18 @@ class Streams:
         if mode == M_DETECT:
             return self._detect(conn, ts_ns, offset, end)
         if mode == M_RESYNC:
-            if self.fresh and starts_head(self.buffer, offset, end, self.direction == 0):
+            if self.fresh and starts_head(self.buffer, offset, end, self.direction == 0, True):
                 half.mode = M_HEAD
                 half.seen = 0
                 if self.direction == 1:
                     # What was lost answered the older requests: hardly anybody sends a second one before the first is answered.
                     while conn.outstanding > 1:
                         self.context.dequeue(conn)
+                return AGAIN
+            return end - offset
+        if mode == M_SEARCH:
+            if self.fresh and self._anything_known(offset, end):
+                half.mode = M_DETECT
                 return AGAIN
             return end - offset
         if mode == M_LINES:
@@ -431,6 +447,8 @@ class Streams:
             elif what == N_TEXT:
                 conn.protocol7 = P7_OTHER_CLEAR
         half.mode = M_OPAQUE
+        if (conn.joined or half.lost) and (what == N_TEXT or what == N_BINARY) and not conn.starttls:
+            half.mode = M_SEARCH
         if conn.protocol7 != P7_UNKNOWN and what != N_TEXT and what != N_BINARY:
             conn.half[self.direction ^ 1].mode = M_OPAQUE
         return end - offset
@@ -441,10 +459,20 @@ class Streams:
         conn.protocol7 = protocol
         conn.half[self.direction].mode = mode
         conn.half[self.direction].seen = 0
-        if other.mode == M_DETECT or other.mode == M_LINES or mode == M_OPAQUE or (other.mode == M_OPAQUE and mode == M_TLS):
+        if other.mode == M_SEARCH:
+            other.mode = M_RESYNC if mode == M_HEAD else mode
+        elif other.mode == M_DETECT or other.mode == M_LINES or mode == M_OPAQUE or (other.mode == M_OPAQUE and mode == M_TLS):
             other.mode = mode
             other.seen = 0
         return 0
+
+    def _anything_known(self, offset, end):
+        """Does a segment in the middle of something begin with a head or a hello?"""
+        what: cython.int
+        if starts_head(self.buffer, offset, end, True, True) or starts_head(self.buffer, offset, end, False, True):
+            return True
+        what = sniff(self.buffer, offset, end)
+        return what == N_CLIENT_HELLO or what == N_SERVER_HELLO or what == N_TLS
 
     def _datagram(self, conn, ts_ns, offset, end):
         what: cython.int

@@ -72,7 +72,7 @@ class Tells:
                 if code != H_HOST and not starts_folded(self.buffer, line.name, line.name_end, b"x-", 2):
                     small = small or not capital
                     mixed = mixed or capital
-            if code == 0 or self.head.is_cut(i):
+            if code == H_OTHER:
                 continue
             if code == H_USER_AGENT:
                 row.user_agent = self.head.shown(at, end)
@@ -92,6 +92,10 @@ class Tells:
                     row.forwarded_proto = 3
             elif code == H_X_FORWARDED_PORT:
                 port = 0
+                while find_byte(self.buffer, at, end, 0x2C) >= 0:
+                    at = find_byte(self.buffer, at, end, 0x2C) + 1
+                while at < end and is_blank(self.buffer.u8[at]):
+                    at += 1
                 while at < end and is_digit(self.buffer.u8[at]) and port < 65536:
                     port = port * 10 + (self.buffer.u8[at] - 0x30)
                     at += 1
@@ -149,7 +153,7 @@ class Tells:
         for turn in range(2):
             place = 0
             for i in range(self.head.count):
-                if self.head.lines[i].code != code or self.head.is_cut(i):
+                if self.head.lines[i].code != code:
                     continue
                 at = self.head.lines[i].value
                 end = self.head.lines[i].value_end
