@@ -65,6 +65,8 @@ def link_name(linktype: int) -> str:
 def pcap_header(feed: Feed) -> PcapHeader | None:
     """The header of a pcap file, consumed; None for pcapng. Raises LbtopError for anything else."""
     head = feed.look(24)
+    if not head and feed.cut:
+        raise LbtopError(f"{feed.name} ends inside its compressed data: it holds no packets")
     if not head:
         raise LbtopError(f"{feed.name} is empty: nothing was captured, or the capture has not been written yet")
     if head[:4] == PCAPNG_MAGIC:

@@ -14,6 +14,7 @@ from lbtop.probes.wire.link import is_known_link
 
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Rows, SourceStats
+from lbtop.model.text import safe_text
 
 if TYPE_CHECKING:
     from lbtop.probes.wire.recognition import Recognition
@@ -94,14 +95,14 @@ class CaptureSource:
                 if not self._fill(which):
                     if self._follow:
                         if time.monotonic() >= deadline:
-                            return self._decoder.flush() if self._decoder.tables.rows else None
+                            return self._flush() if self._decoder.tables.rows else None
                         time.sleep(_FOLLOW_S)
                         continue
                     self._end(which)
                 elif reads >= _PATIENCE:
-                    return self._decoder.flush()
+                    return self._flush()
             elif code == _BATCH:
-                return self._decoder.flush()
+                return self._flush()
             elif code == _BLOCK:
                 self._block(which)
             elif code == _DAMAGED:
@@ -207,7 +208,7 @@ class CaptureSource:
             return False
         got = self._feeds[i].readinto(memoryview(self._decoder.buffer.array[offset : offset + size]))
         self._records.extend(i, got)
-        return got > 0
+        return bool(got)
 
     def _end(self, i: int, damaged: bool = False) -> None:
         where = self._records.position(i)
@@ -252,13 +253,17 @@ class CaptureSource:
             if keys is not None:
                 self.secrets.append(keys)
 
+    def _flush(self) -> Batch:
+        batch: Batch = self._decoder.flush()
+        return batch
+
     def _finish(self) -> Batch:
         self._final = True
         for i in list(self._feeds):
             self._read_before += self._feeds[i].raw_bytes
             self._feeds.pop(i).close()
         if self._unknown_links and not self._known_links:
-            raise _unknown_link(self._paths[0], min(self._unknown_links))
+            raise _unknown_link(safe_text(self._paths[0]), min(self._unknown_links))
         batch: Batch = self._decoder.finish()
         return batch
 

@@ -6,8 +6,9 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from lbtop.model.observation import Batch
 from lbtop.probes.wire.decoder import Decoder
+
+from lbtop.model.observation import Batch
 
 RAW_IP = 101
 SECOND = 10**9

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 
 import pytest
+from lbtop.probes.wire.decoder import Decoder
 
 from lbtop.model.observation import ConnFlag, End, Orientation, Side
-from lbtop.probes.wire.decoder import Decoder
 from tests.wire.segments import (
     ACK,
     CLIENT,
