@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILED := $(shell find lbtop probes -name '*.pxd' 2>/dev/null)
 COMPILED_SOURCES := $(COMPILED) $(COMPILED:.pxd=.py)
-DEMO := captures/offload-lb-cookie-targets.pcap.gz
+DEMO := captures/offload-target-removed-lost-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
@@ -76,6 +76,7 @@ fuzz: setup
 docs: setup
 	$(BIN)/python -m scripts.findings_page > docs/findings.md
 	$(BIN)/python -m scripts.man_page > docs/lbtop.1
+	$(BIN)/python -m scripts.readme_sample
 
 screenshots: setup
 	$(BIN)/python -m tests.screenshots $(ARGS)

@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-DEMO = "offload-lb-cookie-targets.pcap.gz"
+DEMO = "offload-target-removed-lost-targets.pcap.gz"
 
 
 def package_file(*parts: str) -> Path:
