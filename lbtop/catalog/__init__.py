@@ -16,6 +16,10 @@ DECODERS = ("-", "f5", "netscaler", "envoy", "traefik", "nginx_md5", "caddy_hmac
 """Decoders of balancer cookies by number (COOKIE.decoder); 0 is none."""
 
 
+DECODED_BY = {"f5": "bigip", "netscaler": "netscaler", "envoy": "envoy", "traefik": "traefik"}
+"""Whose encoding each decoder of addresses reads."""
+
+
 class Row:
     """One row: an attribute per column, as text. (A NamedTuple per table would cost ten times as long to import.)"""
 

@@ -351,7 +351,7 @@ def cookie_discloses_target(context: Context) -> Iterator[Finding]:
         name = safe_text(context.facts.strings[key >> 32], 60)
         number = key & 0xFFFFFFFF
         decoder = catalog.DECODERS[number] if number < len(catalog.DECODERS) else "-"
-        product = {"f5": "bigip", "netscaler": "netscaler", "envoy": "envoy", "traefik": "traefik"}.get(decoder)
+        product = catalog.DECODED_BY.get(decoder)
         row = catalog.products().get(product or context.service.load_balancer.product)
         label = row.label if row else "the balancer"
         advice = row.hide_target if row and row.hide_target != "-" else "encrypt the cookie's value or make it opaque"

@@ -72,6 +72,7 @@ def product_marks(facts: ServiceFacts) -> ProductMarks:
     marks = ProductMarks()
     _headers(facts, marks)
     _cookies(facts, marks)
+    _decoded_cookies(facts, marks)
     _health_checks(facts, marks)
     _proxy_headers(facts, marks)
     products = catalog.products()
@@ -129,6 +130,19 @@ def _cookies(facts: ServiceFacts, marks: ProductMarks) -> None:
             generic = product == "haproxy" or any(len(name) <= 5 for name in names)  # SRV, lb, route: anybody's names
             detail = f"clients send back {', '.join(sorted(set(names))[:4])} ({count} times)"
             marks.add(product, "cookies", "cookie-names", 1.5 if generic else 3.0, detail)
+
+
+def _decoded_cookies(facts: ServiceFacts, marks: ProductMarks) -> None:
+    """A cookie that names the target it reached, in one product's encoding, is that product's whatever it is called."""
+    reached: dict[str, tuple[int, str]] = {}
+    for key, numbers in facts.ledgers.heads.named_targets.items():
+        decoder = key & 0xFFFFFFFF
+        product = catalog.DECODED_BY.get(catalog.DECODERS[decoder] if decoder < len(catalog.DECODERS) else "-")
+        if product is not None and numbers[1] >= 2:
+            reached[product] = (numbers[1], safe_text(facts.strings[key >> 32], 40))
+    for product, (count, name) in reached.items():
+        detail = f"{name} names the target that the request reached, encoded as {catalog.label(product)} does ({count} times)"
+        marks.add(product, "cookies", "cookie-value", 4.0, detail)
 
 
 def _health_checks(facts: ServiceFacts, marks: ProductMarks) -> None:
