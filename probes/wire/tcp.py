@@ -364,7 +364,10 @@ def look_at_payload(table, frame, slot):
     if table.all[slot].state & DELIVERING:
         return 0
     if table.all[slot].orientation != BY_SYN and frame.payload_captured > 0:
-        sender = table.streams.proof(frame.payload, frame.payload_captured)
+        if frame.proto == PROTO_UDP:
+            sender = table.streams.proof_of_datagram(frame.payload, frame.payload_captured)
+        else:
+            sender = table.streams.proof(frame.payload, frame.payload_captured)
         if sender != 0:
             if (sender == SENDER_CLIENT) != (table.assembly.halves[h].flags & CLIENT != 0):
                 table.assembly.halves[h].flags ^= CLIENT
