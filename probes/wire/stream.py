@@ -317,7 +317,7 @@ class Streams:
         if mode == M_DETECT:
             return self._detect(conn, ts_ns, offset, end)
         if mode == M_RESYNC:
-            if self.fresh and starts_head(self.buffer, offset, end, self.direction == 0, True):
+            if self.fresh and starts_head(self.buffer, offset, end, self.direction == 0, False):
                 half.mode = M_HEAD
                 half.seen = 0
                 if self.direction == 1:
