@@ -14,11 +14,13 @@
 #define ETH_IPV6 0x86DD
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+#define HANDSHAKE_BYTES 8192
 #define WORTH_CUTTING 128 /* payload below this is delivered without a look at the marks */
 
 BPF_TABLE("hash", struct flow_key, struct flow_ledger, ledger, LEDGER_ENTRIES);
 BPF_TABLE("hash", struct flow_key, struct flow_bulk, bulk, LEDGER_ENTRIES);
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
+BPF_ARRAY(effort, u32, 1); /* enum effort, written by user space */
 
 struct packet {
     struct flow_key key;
@@ -123,12 +125,16 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
     return -1;
 }
 
-static __always_inline void enter(struct packet *p)
+/* Counts the packet. Returns the payload that its direction had sent before. */
+static __always_inline u64 enter(struct packet *p)
 {
     struct flow_ledger *entry = ledger.lookup(&p->key);
     u64 now = bpf_ktime_get_ns();
     u8 d = p->direction & 1;
+    u64 before;
 
+    if ((p->flags & 18) == 2)
+        bulk.delete(&p->key); /* a SYN: what was known of an older connection with these ports is void */
     if (!entry) {
         struct flow_ledger fresh = {};
         fresh.first_ns = now;
@@ -136,28 +142,44 @@ static __always_inline void enter(struct packet *p)
             entry = ledger.lookup(&p->key); /* another CPU was first, or there is no room */
             if (!entry) {
                 count(COUNT_NO_ROOM, 1);
-                return;
+                return 0;
             }
         } else {
             entry = ledger.lookup(&p->key);
             if (!entry)
-                return;
+                return 0;
         }
     }
     entry->last_ns = now;
     if (p->flags & 2 && p->flags & 16 && !entry->syn_to_synack_us)
         entry->syn_to_synack_us = (u32)((now - entry->first_ns) / 1000);
+    before = entry->bytes[d];
     __sync_fetch_and_add(&entry->packets[d], 1);
     __sync_fetch_and_add(&entry->bytes[d], (u64)p->payload);
     entry->flags[d] |= p->flags;
+    return before;
+}
+
+/* When lbtop must not cost what it costs: only the beginning of every direction, then only headers. User space says so on screen. */
+static __always_inline int is_spared(struct packet *p, u64 sent_before)
+{
+    int zero = 0;
+    u32 *level = effort.lookup(&zero);
+
+    if (!level || *level == EFFORT_HEADS)
+        return 0;
+    return *level == EFFORT_LEDGER || sent_before >= HANDSHAKE_BYTES;
 }
 
 static __always_inline int is_bulk(struct packet *p)
 {
-    struct flow_bulk *mark = bulk.lookup(&p->key);
+    struct flow_bulk *mark;
     u8 d = p->direction & 1;
 
-    if (!mark || p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
+    if (p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
+        return 0;
+    mark = bulk.lookup(&p->key);
+    if (!mark)
         return 0;
     if (mark->mode[d] == BULK_FOREVER)
         return 1;
@@ -167,14 +189,15 @@ static __always_inline int is_bulk(struct packet *p)
 int lbtop_filter(struct __sk_buff *skb)
 {
     struct packet p = {};
+    u64 before;
 
     count(COUNT_PACKETS, 1);
     if (parse(skb, &p)) {
         count(COUNT_NOT_PARSED, 1);
         return -1; /* whole */
     }
-    enter(&p);
-    if (p.payload >= WORTH_CUTTING && is_bulk(&p)) {
+    before = enter(&p);
+    if (p.payload >= WORTH_CUTTING && (is_bulk(&p) || is_spared(&p, before))) {
         count(COUNT_CUT, 1);
         count(COUNT_CUT_BYTES, p.payload);
         return 18 + p.header; /* link header with one VLAN tag at the most */

@@ -42,6 +42,13 @@ struct flow_bulk {
     u8 pad[2];
 };
 
+/* What lbtop reads of every connection. It goes down this list when it must, and says so. */
+enum effort {
+    EFFORT_HEADS = 0,       /* all that the decoder asks for */
+    EFFORT_HANDSHAKES = 1,  /* the first bytes of every direction */
+    EFFORT_LEDGER = 2       /* headers only */
+};
+
 enum counter {
     COUNT_PACKETS = 0,      /* that reached the filter */
     COUNT_CUT = 1,          /* reduced to their headers */

@@ -6,7 +6,10 @@ into the decoder's buffer before a byte of it is parsed: nothing here depends on
 
 import cython
 import numpy as np
-from cython.cimports.libc.stdint import int64_t, uint16_t, uint32_t
+from cython.cimports.lbtop.probes.live.blocks import MARK_FOREVER, MARK_UNTIL, Mark
+from cython.cimports.lbtop.probes.wire.assembly import CLIENT, OPAQUE
+from cython.cimports.lbtop.probes.wire.state import Conn, M_BODY
+from cython.cimports.libc.stdint import int32_t, int64_t, uint16_t, uint32_t
 from cython.cimports.libc.string import memcpy
 
 # struct tpacket_block_desc, from the beginning of a block
@@ -34,13 +37,26 @@ ARPHRD_ETHER = cython.declare(cython.int, 1)
 ARPHRD_LOOPBACK = cython.declare(cython.int, 772)
 LINKTYPE_ETHERNET = cython.declare(cython.int, 1)
 LINKTYPE_RAW = cython.declare(cython.int, 101)
+TRUNCATED = cython.declare(uint32_t, 1 << 5)  # ConnFlag.TRUNCATED
+WORTH_MARKING = cython.declare(cython.Py_ssize_t, 512)  # bytes of payload in a packet
+WORTH_CUTTING = cython.declare(int64_t, 32_768)  # bytes left of a body: fewer are on their way already
+MOST_AHEAD = cython.declare(int64_t, 1 << 30)  # sequence numbers are compared within half of their circle
+
+MARK = np.dtype(
+    [
+        ("number", "u8"), ("low", "u4"), ("high", "u4"), ("until", "u4", 2), ("low_port", "u2"), ("high_port", "u2"),
+        ("mode", "u1", 2), ("pad", "u2"),
+    ],
+    align=True,
+)  # fmt: skip
+MARKS = 4096
 SECOND = cython.declare(int64_t, 1_000_000_000)
 
 
 class Blocks:
     """The ring of one socket. ``ring`` is its mapping, ``leave_out`` the number of an interface whose packets are not wanted."""
 
-    def __init__(self, decoder, ring, block_size: cython.Py_ssize_t, leave_out: cython.uint = 0):
+    def __init__(self, decoder, ring, block_size: cython.Py_ssize_t, leave_out: cython.uint = 0, filtered: cython.bint = False):
         self.decoder = decoder
         self.buffer = decoder.buffer
         self.owner = ring
@@ -48,12 +64,24 @@ class Blocks:
         self.block_size = block_size
         self.count = len(self.ring) // block_size
         self.leave_out = leave_out
+        self.filtered = filtered
+        halves: cython.Py_ssize_t = 2 * decoder.connections.cap if filtered else 0
+        self.marks = np.zeros(MARKS if filtered else 0, MARK)
+        self.marked = np.zeros(halves, np.uint64)
+        self.until = np.zeros(halves, np.uint32)
+        self.mode = np.zeros(halves, np.uint8)
 
     def walk(self):
         """Decodes the blocks that are ready. Returns how many there were; stops early when enough rows wait."""
         with cython.nogil:
             done = self._walk()
         return done
+
+    def take_marks(self):
+        """What the decoder no longer needs, as rows of MARK, since the last call."""
+        found = np.asarray(self.marks)[: self.waiting].copy()
+        self.waiting = 0
+        return found
 
     def release(self):
         """Lets go of the mapping, so that it can be unmapped."""
@@ -128,6 +156,65 @@ class Blocks:
             memcpy(cython.address(self.buffer.u8[self.buffer.area]), cython.address(self.ring[data]), captured)
         self.delivered += 1
         self.decoder.take(linktype, interface, when, self.buffer.area, captured, max(length, captured))
+        if self.filtered and (captured < length or captured > WORTH_MARKING):
+            self._after_filter(captured < length)
+        return 0
+
+    def _after_filter(self, short_of_payload):
+        """Notes that a packet was cut on purpose, or that the rest of its stretch may be cut."""
+        conn: cython.pointer(Conn)
+        slot: int32_t
+        h: cython.size_t
+        low: cython.size_t
+        mode: cython.int = 0
+        until: uint32_t = 0
+        ahead: int64_t
+        number: cython.ulonglong
+        if self.decoder.frame.tunnels or self.decoder.frame.fragment:
+            return 0
+        slot = self.decoder.connections.find(self.decoder.frame)
+        if slot < 0:
+            return 0
+        low = cython.cast(cython.size_t, slot) * 2
+        h = low + self.decoder.connections.end
+        if not self.decoder.connections.all[slot].state & 2:  # DELIVERING: nothing is known of its streams yet
+            return 0
+        conn = self.decoder.streams._conn(slot)
+        number = self.decoder.connections.all[slot].number
+        if self.decoder.assembly.halves[h].flags & OPAQUE:
+            mode = MARK_FOREVER
+        else:
+            ahead = 0
+            if conn.half[0 if self.decoder.assembly.halves[h].flags & CLIENT else 1].mode == M_BODY:
+                ahead = conn.half[0 if self.decoder.assembly.halves[h].flags & CLIENT else 1].need
+            if ahead > WORTH_CUTTING:
+                mode = MARK_UNTIL
+                until = self.decoder.assembly.halves[h].next + cython.cast(uint32_t, min(ahead, MOST_AHEAD))
+        if short_of_payload:
+            # Cut by our own filter: neither the packet nor its connection lacks anything that was wanted.
+            self.cut += 1
+            self.decoder.truncated -= 1
+            self.decoder.connections.all[slot].flags &= ~TRUNCATED
+            if mode == 0 and self.marked[h] != number:
+                self.stale += 1
+            return 0
+        if mode == 0 or self.waiting >= self.marks.shape[0]:
+            return 0
+        if self.marked[h] == number and self.mode[h] == mode and self.until[h] == until:
+            return 0
+        self.marked[h] = number
+        self.mode[h] = mode
+        self.until[h] = until
+        self.marks[self.waiting].number = number
+        self.marks[self.waiting].low = self.decoder.connections.all[slot].low
+        self.marks[self.waiting].high = self.decoder.connections.all[slot].high
+        self.marks[self.waiting].low_port = self.decoder.connections.all[slot].low_port
+        self.marks[self.waiting].high_port = self.decoder.connections.all[slot].high_port
+        self.marks[self.waiting].mode[0] = self.mode[low] if self.marked[low] == number else 0
+        self.marks[self.waiting].mode[1] = self.mode[low + 1] if self.marked[low + 1] == number else 0
+        self.marks[self.waiting].until[0] = self.until[low]
+        self.marks[self.waiting].until[1] = self.until[low + 1]
+        self.waiting += 1
         return 0
 
     def _u16(self, at):

@@ -6,8 +6,10 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from lbtop.probes.live.blocks import Blocks
 from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
 from lbtop.probes.wire.decoder import Decoder
@@ -33,6 +35,7 @@ class PacketSource:
         self,
         interfaces: Sequence[str] = (),
         *,
+        ports: Sequence[int] = (),
         for_s: float | None = None,
         recognition: Recognition | None = None,
         filter_fd: int | None = None,
@@ -41,7 +44,8 @@ class PacketSource:
         self.interfaces = tuple(interfaces)
         leave_out = 0 if interfaces else _interface_number(LOOPBACK)
         self._rings = [Ring(name, filter_fd=filter_fd) for name in (interfaces or (ALL_INTERFACES,))]
-        self._blocks = [Blocks(self.decoder, ring.map, ring.block_bytes, leave_out) for ring in self._rings]
+        filtered = filter_fd is not None
+        self._blocks = [Blocks(self.decoder, ring.map, ring.block_bytes, leave_out, filtered) for ring in self._rings]
         self._poll = select.poll()
         for ring in self._rings:
             self._poll.register(ring, select.POLLIN | select.POLLERR)
@@ -50,6 +54,7 @@ class PacketSource:
         self._dropped = 0
         self._stopping = False
         self._final = False
+        self._ports = np.array(sorted(ports), np.uint16)
         self.notes: list[str] = []
 
     def poll(self, timeout_s: float = 0.0) -> Batch | None:
@@ -57,14 +62,14 @@ class PacketSource:
             return None
         deadline = time.monotonic() + timeout_s
         while True:
-            busy = sum(blocks.walk() for blocks in self._blocks)
+            busy = self._walk()
             now = time.monotonic()
             if self._stopping or (self._ends is not None and now >= self._ends):
                 return self._finish()
             waiting = self.decoder.tables.rows
             if self.decoder.due() or (waiting and now - self._flushed >= _FLUSH_S):
                 self._flushed = now
-                return self.decoder.flush()
+                return self._of_ports(self._taken(self.decoder.flush()))
             if now >= deadline:
                 return None
             if not busy:
@@ -73,19 +78,34 @@ class PacketSource:
                     until = min(until, self._flushed + _FLUSH_S)
                 self._poll.poll(max(1.0, (until - now) * 1000))
 
+    def _walk(self) -> int:
+        """Decodes what has arrived; how many blocks that were."""
+        return sum(blocks.walk() for blocks in self._blocks)
+
     def stop(self) -> None:
         """The next :meth:`poll` reads what has arrived and gives the last batch."""
         self._stopping = True
 
     def _finish(self) -> Batch:
-        while sum(blocks.walk() for blocks in self._blocks):
+        while self._walk():
             pass
         self._final = True
-        return self.decoder.finish()
+        return self._of_ports(self._taken(self.decoder.finish()))
+
+    def _taken(self, batch: Batch) -> Batch:
+        """For probes that keep something per connection: sees every batch before it is handed over."""
+        return batch
+
+    def _of_ports(self, batch: Batch) -> Batch:
+        """Only what belongs to services on the wanted ports."""
+        if not len(self._ports):
+            return batch
+        tables = {name: rows[np.isin(rows["server_port"], self._ports)] for name, rows in batch.tables.items()}
+        return replace(batch, tables=tables)
 
     def live(self) -> Rows:
         rows: Rows = self.decoder.live()
-        return rows
+        return rows[np.isin(rows["server_port"], self._ports)] if len(self._ports) else rows
 
     def stats(self) -> SourceStats:
         decoder = self.decoder

@@ -1,0 +1,115 @@
+"""The packet ring with the socket filter in front of it: bulk data stay in the kernel.
+
+The decoder says what it no longer needs (a body's remaining bytes, TLS after its handshake); that is written into the filter's map,
+and segments wholly inside such a stretch arrive without their payload. Headers always arrive, so everything that is counted
+is counted in one place, the decoder. The kernel's own ledger is only compared with it, to tell what was lost on the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from lbtop.probes.ebpf.program import FlowBulk, FlowKey, Program
+from lbtop.probes.live.source import PacketSource
+
+from lbtop.model.observation import Batch, Rows
+
+if TYPE_CHECKING:
+    from lbtop.probes.wire.recognition import Recognition
+
+_FORGET_AFTER_S = 600.0
+_SWEEP_S = 30.0
+_COMPARED_AT_ONCE = 64
+"""Connections per batch whose kernel count is compared with the decoder's: each costs a system call."""
+
+
+class EbpfSource(PacketSource):
+    """Raises Unavailable (lbtop.probes.ebpf.toolchain) where the filter cannot be had."""
+
+    kind = "ebpf"
+
+    def __init__(
+        self,
+        interfaces: Sequence[str] = (),
+        *,
+        ports: Sequence[int] = (),
+        for_s: float | None = None,
+        recognition: Recognition | None = None,
+    ) -> None:
+        self.program = Program()
+        super().__init__(interfaces, ports=ports, for_s=for_s, recognition=recognition, filter_fd=self.program.fd)
+        self._swept = time.monotonic()
+        self.marks_written = 0
+        self.marks_failed = 0
+        self.compared_packets = 0
+        self.missed_packets = 0
+
+    def _walk(self) -> int:
+        busy = super()._walk()
+        for blocks in self._blocks:
+            if blocks.waiting:
+                self._write_marks(blocks.take_marks())
+        return busy
+
+    def _write_marks(self, marks: Rows) -> None:
+        addresses = self.decoder.tables.addresses
+        for mark in marks:
+            if not mark["low"] or not mark["high"]:
+                continue
+            key, swapped = flow_key(
+                addresses[int(mark["low"])], int(mark["low_port"]), addresses[int(mark["high"])], int(mark["high_port"])
+            )
+            ends = (1, 0) if swapped else (0, 1)
+            bulk = FlowBulk()
+            for at, end in enumerate(ends):
+                bulk.until[at] = int(mark["until"][end])
+                bulk.mode[at] = int(mark["mode"][end])
+            if self.program.mark(key, bytes(bulk)):
+                self.marks_written += 1
+            else:
+                self.marks_failed += 1
+
+    def _taken(self, batch: Batch) -> Batch:
+        """Removes what has ended from the kernel's maps, and compares its count with the decoder's."""
+        ended = batch["connections"]
+        addresses = batch.addresses
+        for number, row in enumerate(ended):
+            key, _ = flow_key(
+                addresses[int(row["client"])],
+                int(row["client_port"]),
+                addresses[int(row["server"])],
+                int(row["server_port"]),
+                int(row["proto"]),
+            )
+            if number < _COMPARED_AT_ONCE:
+                self._compare(key, int(row["packets_c"]) + int(row["packets_s"]) + int(row["duplicates"]))
+            self.program.forget(key)
+        now = time.monotonic()
+        if now - self._swept > _SWEEP_S:
+            self._swept = now
+            self.program.forget_before(time.clock_gettime_ns(time.CLOCK_MONOTONIC) - int(_FORGET_AFTER_S * 1e9))
+        return batch
+
+    def _compare(self, key: bytes, decoded: int) -> None:
+        entry = self.program.look(key)
+        if entry is not None:
+            self.compared_packets += decoded
+            self.missed_packets += max(0, entry.packets[0] + entry.packets[1] - decoded)
+
+    def close(self) -> None:
+        super().close()
+        self.program.close()
+
+
+def flow_key(a: bytes, a_port: int, b: bytes, b_port: int, proto: int = 6) -> tuple[bytes, bool]:
+    """The key of ledger.h for two ends, and whether the second one is its ``low`` end (the kernel's order)."""
+    swapped = (*np.frombuffer(a, "=u8").tolist(), a_port) > (*np.frombuffer(b, "=u8").tolist(), b_port)
+    if swapped:
+        a, a_port, b, b_port = b, b_port, a, a_port
+    key = FlowKey(low_port=a_port, high_port=b_port, proto=proto)
+    key.low[:] = a
+    key.high[:] = b
+    return bytes(key), swapped

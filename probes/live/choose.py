@@ -1,0 +1,39 @@
+"""Which probe: the eBPF filter where the host allows it, the plain ring otherwise, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lbtop.probes.live.source import PacketSource
+
+from lbtop.model.errors import LbtopError
+
+if TYPE_CHECKING:
+    from lbtop.probes.wire.recognition import Recognition
+
+
+def open_probe(
+    probe: str = "auto",
+    interfaces: Sequence[str] = (),
+    *,
+    ports: Sequence[int] = (),
+    for_s: float | None = None,
+    recognition: Recognition | None = None,
+) -> PacketSource:
+    """A running live source. ``auto`` falls back to the plain ring and says why in its notes. Raises LbtopError."""
+    reason = ""
+    if probe in ("auto", "ebpf"):
+        from lbtop.probes.ebpf.source import EbpfSource
+        from lbtop.probes.ebpf.toolchain import Unavailable
+
+        try:
+            return EbpfSource(interfaces, ports=ports, for_s=for_s, recognition=recognition)
+        except Unavailable as why:
+            if probe == "ebpf":
+                raise LbtopError(f"no eBPF here: {why}") from None
+            reason = str(why)
+    source = PacketSource(interfaces, ports=ports, for_s=for_s, recognition=recognition)
+    if reason:
+        source.notes.append(f"plain packet ring, because {reason}")
+    return source
