@@ -198,15 +198,19 @@ class SecretKind(IntEnum):
 #                 (pcapng; else 0). vlan: outermost tag of the first packet. isn_c, mss, window (unscaled), tsval_c: of the
 #                 client's SYN, 0 when it was not seen or the option is absent.
 #   stack         "mss,window,scale,layout": decimal, "-" for an absent scale; one letter per option in order: M mss, N nop,
-#                 W window scale, S SACK permitted, T timestamps, E end of list (stop there), ? anything else. "1460,64240,7,MSTNW"
+#                 W window scale, S SACK permitted, T timestamps, E end of list (stop there), ? anything else.
+# "1460,64240,7,MSTNW"
 #   packets_*     duplicates left out, retransmits included. bytes_*: distinct payload bytes by the lengths in the IP headers
-#                 (so also those the snap length cut off), missing_bytes: sequence space between two seen segments that no packet carried.
+#                 (so also those the snap length cut off), missing_bytes: sequence space between two seen segments that no
+# packet carried.
 #   retransmits_* segments with payload, SYN or FIN that lie wholly below the next expected sequence number, keep-alive
 #                 probes and duplicates left out; one that fills a hole is late, not a retransmit.
 #   keep-alive probe  a segment of 0 or 1 byte without SYN, FIN, RST whose sequence number is the next expected one minus 1.
 #   silence       time between two consecutive packets of the connection, whoever sent them. It is survived once a packet
-#                 other than an RST came from the end that did not break it. idle_before_end_ns: an RST that answers a segment: the silence
-#                 before that segment; any other RST or the first FIN: the silence before it; no end seen: last_ns to the end of the input.
+#                 other than an RST came from the end that did not break it. idle_before_end_ns: an RST that answers a segment:
+# the silence
+#                 before that segment; any other RST or the first FIN: the silence before it; no end seen: last_ns to the end of
+# the input.
 #   end           RST: an RST before both FINs were seen. FIN: both, or one where only one direction is in view. first_closer:
 #                 who sent the first FIN or RST, NONE without either. End of a refused attempt: RST.
 #   GAPS          missing_bytes > 0. TRUNCATED: a packet was shorter in the capture than on the wire.
@@ -215,19 +219,25 @@ class SecretKind(IntEnum):
 #   RST_AFTER_IDLE  the silence before the segment that the RST answers is the connection's longest, and a second or more.
 #   SILENT_END    the last segment with payload or FIN of either end was sent again, and no acknowledgement covers it.
 #   duplicates    the same packet seen again (same addresses, ports, IP id, sequence and acknowledgement numbers, flags,
-#                 length) within 10 ms although nothing was lost: a mirror's or ``-i any``'s second copy, recognised by another interface, VLAN, TTL or
+#                 length) within 10 ms although nothing was lost: a mirror's or ``-i any``'s second copy, recognised by another
+# interface, VLAN, TTL or
 #                 link-layer address, or for an IPv4 packet with a non-zero id by the id itself.
 # Heads
 #   at_ns         the time of the packet that completed the head in order (the later of its own packets). delay_ns: likewise.
 #   path          request target up to "?" or "#", of an absolute target only its path, of CONNECT the authority;
-#                 strings are bounded: path, user agent and header values shown 256 bytes, header_shape 1024, names 64. Surrounding blanks stripped.
+#                 strings are bounded: path, user agent and header values shown 256 bytes, header_shape 1024, names 64.
+# Surrounding blanks stripped.
 #   forwarded*    all X-Forwarded-For lines joined in order, else all Forwarded: for=; rightmost first. What is no address
-#                 (unknown, _hidden) keeps its place as 0. forwarded_count: all places. real_ip: the first such header that holds an address.
-#   cookie names  as sent; pairs split at ";", blanks stripped, a pair without "=" is left out; surrounding quotes belong to the value.
+#                 (unknown, _hidden) keeps its place as 0. forwarded_count: all places. real_ip: the first such header that
+# holds an address.
+#   cookie names  as sent; pairs split at ";", blanks stripped, a pair without "=" is left out; surrounding quotes belong to the
+# value.
 #   Only the first 64 KB of a head, 256 header lines and 128 cookies of it are looked at.
 # Handshakes
-#   random, session, ja4, family, size: of the first hello. session: pre_shared_key's first identity, else the ticket, else the session id
-#                 (only where supported_versions lacks 1.3). size: handshake message length. version/cipher: of the server hello that is no retry.
+#   random, session, ja4, family, size: of the first hello. session: pre_shared_key's first identity, else the ticket, else the
+# session id
+#                 (only where supported_versions lacks 1.3). size: handshake message length. version/cipher: of the server hello
+# that is no retry.
 
 
 def _dtype(*fields: tuple[str, str]) -> np.dtype[np.void]:
