@@ -10,9 +10,9 @@ from lbtop.model.judgement import Severity
 HEAD = """\
 # Findings
 
-Made from the rules in `lbtop/findings/` by `make docs`; `lbtop explain ID` prints the same. One fact fires one finding, the most specific
-one (`lbtop/findings/precedence.py`). Critical and warning raise the exit status of `lbtop diagnose`, info does not; `--accept ID[@SERVICE]`
-keeps a known one from doing so.
+Made from the rules in `lbtop/findings/` by `make docs`; `lbtop explain ID` prints the same. One fact fires one finding, the
+most specific one (`lbtop/findings/precedence.py`). Critical and warning raise the exit status of `lbtop diagnose`, info does
+not; `--accept ID[@SERVICE]` keeps a known one from doing so.
 """
 
 
