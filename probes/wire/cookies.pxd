@@ -16,6 +16,7 @@ cdef enum:
     S_AGENT = 64          # the browser bit below is known
     S_BROWSER = 128
     S_NEVER = 256         # no session, whatever its value
+    S_MUTE = 512          # its values have named no target often enough
 
 cdef enum:
     MOST_COOKIES = 128

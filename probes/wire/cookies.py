@@ -14,6 +14,7 @@ from cython.cimports.lbtop.probes.wire.state import PRESENTED
 from cython.cimports.libc.stdint import int64_t
 
 MOST_NAMED = 4096
+LONGEST_DECODED = 1024
 PATIENCE = 16
 """Values of one name that named no target before its values are no longer asked."""
 SECOND = cython.declare(int64_t, 1_000_000_000)
@@ -103,7 +104,7 @@ class Cookies:
                 if not row.flags & CK_CUT:
                     if pending:
                         self._present(pending, name, row.value, row.flags & CK_SESSION != 0)
-                    if kind & S_DECODES or self._may_name(equals + 1, last):
+                    if not kind & S_MUTE and (kind & S_DECODES or self._may_name(equals + 1, last)):
                         with cython.gil:
                             self._decode(row, equals + 1, last - equals - 1)
                 self.count += 1
@@ -155,7 +156,7 @@ class Cookies:
                 self.found[self.sessions].offset = equals + 1
                 self.found[self.sessions].length = stop - equals - 1
                 self.sessions += 1
-        if (kind & S_DECODES or self._may_name(equals + 1, stop)) and not cut:
+        if not cut and not kind & S_MUTE and (kind & S_DECODES or self._may_name(equals + 1, stop)):
             with cython.gil:
                 self._decode(row, equals + 1, stop - equals - 1)
         self.count += 1
@@ -289,13 +290,13 @@ class Cookies:
         key = (row.name, row.value)
         found = self.named.get(key)
         if found is None:
-            if self.strangers.get(row.name, 0) >= PATIENCE or length > 1024:
-                return 0
             decoded = self.context.recognition.decode(
-                self.tables.strings[row.name], bytes(self.buffer.u8[value : value + length])
+                self.tables.strings[row.name], bytes(self.buffer.u8[value : value + min(length, LONGEST_DECODED)])
             )
             if decoded is None:
                 self.strangers[row.name] = self.strangers.get(row.name, 0) + 1
+                if self.strangers[row.name] >= PATIENCE:
+                    self.kinds[row.name] |= S_MUTE
                 found = (0, 0, 0)
             else:
                 packed, port, decoder = decoded
