@@ -107,7 +107,7 @@ class Links:
             self._fold_randoms(joined["handshakes"], joined["opened"])
             self._fold_headers(window["proxies"], joined["opened"])
             self._fold_heads(joined["requests"], window["responses"])
-            self._fold_forwarded(window["requests"], window["opened"], census.endpoints)
+            self._fold_forwarded(window["requests"], window["opened"], census)
         self.kept = {table: rows[-KEPT_ROWS:].copy() for table, rows in joined.items()}
 
     def _add(self, mark: str, front: Rows, back: Rows) -> None:
@@ -212,14 +212,14 @@ class Links:
         kept = self.kept[table]
         return int(kept["seq"][-1]) if len(kept) else -1
 
-    def _fold_forwarded(self, requests: Rows, opened: Rows, endpoints: Mapping[Endpoint, EndpointTally]) -> None:
+    def _fold_forwarded(self, requests: Rows, opened: Rows, census: Census) -> None:
         """Requests whose forwarded address is a client of some other endpoint in view."""
         named = requests[requests["forwarded0"] > 0]
         if not len(named):
             return
         for (back_ip, back_port, caller), rows in groups(named["server"], named["server_port"], named["client"]):
             forwarded = named["forwarded0"][rows]
-            for (front_ip, front_port), tally in endpoints.items():
+            for (front_ip, front_port), tally in census.endpoints.items():
                 if (front_ip, front_port) == (back_ip, back_port) or not tally.connections:
                     continue
                 here = opened["client"][(opened["server"] == front_ip) & (opened["server_port"] == front_port)]

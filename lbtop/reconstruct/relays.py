@@ -271,16 +271,12 @@ def dependencies(serving: Serving, fronts: set[Endpoint], backs: set[Endpoint]) 
             found[endpoint] = True
             using.add(endpoint[0])
             changed = True
+    plain = {endpoint for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally)}
+    others = hosts.union(*(serving[endpoint].clients for endpoint in plain))
     for endpoint, tally in rest.items():
-        if endpoint in found or endpoint in backs or not is_infrastructure(endpoint, tally):
+        if endpoint in found or endpoint in backs or endpoint in plain:
             continue
         callers = set(tally.clients)
-        others = {
-            client
-            for other, part in serving.items()
-            if other != endpoint and not is_infrastructure(other, part)
-            for client in part.clients
-        }
-        if callers <= (others | hosts) and callers:
+        if callers and callers <= others:
             found[endpoint] = bool(callers & using)
     return found

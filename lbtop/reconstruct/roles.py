@@ -70,13 +70,20 @@ def decide(census: Census, links: Links, roles: Roles, overrides: Overrides, ope
     """Brings ``roles`` up to date. Numbers given before stay; an endpoint changes its leg only on better evidence."""
     serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
     proven = links.proven(serving)
-    roles.chains = chains = Chains({**guesses(serving, proven, opened), **proven})
-    roles.legs = legs = _legs(serving, chains, overrides)
+    for linked in ({**guesses(serving, proven, opened), **proven}, proven, {}):
+        roles.chains = chains = Chains(linked)
+        roles.legs = legs = _legs(serving, chains, overrides)
+        if not linked or Leg.TARGET in legs.values():
+            break  # links that leave no end of any leg contradict each other
+    for endpoint, (_, target) in roles.place.items():
+        if target >= 0:
+            legs.setdefault(endpoint, Leg.TARGET)  # one that nobody could reach so far
     targets = {endpoint: tally for endpoint, tally in serving.items() if legs[endpoint] is Leg.TARGET}
     relays = chains.callers() | overrides.balancers
     for group in _groups(targets, relays):
         _place(group, targets, relays, roles)
     _add_unreached(census, roles)
+    _add_fronts_told(roles, overrides)
     _retire(roles)
     proxies: dict[int, None] = {}
     for service in roles.services:
@@ -162,19 +169,35 @@ def _place(group: list[Endpoint], targets: dict[Endpoint, EndpointTally], relays
 
 def _add_unreached(census: Census, roles: Roles) -> None:
     """A port that a service's feeders only tried in vain is a target that is down."""
+    by_port: dict[int, list[tuple[int, ServiceRole]]] = {}
+    for number, service in enumerate(roles.services):
+        if not service.retired:
+            by_port.setdefault(service.port, []).append((number, service))
     for endpoint, tally in census.endpoints.items():
         if tally.connections or endpoint in roles.place:
             continue
-        callers = set(tally.clients)
-        for number, service in enumerate(roles.services):
+        for number, service in by_port.get(endpoint[1], ()):
             feeding = {*service.feeders.balancers, *service.feeders.checkers}
-            if service.retired or service.port != endpoint[1] or not callers & feeding:
-                continue
-            if len(service.targets) < MAX_TARGETS:
+            if tally.clients.keys() & feeding and len(service.targets) < MAX_TARGETS:
                 roles.place[endpoint] = (number, len(service.targets))
                 roles.legs[endpoint] = Leg.TARGET
                 service.targets.append(endpoint)
-            break
+                break
+
+
+def _add_fronts_told(roles: Roles, overrides: Overrides) -> None:
+    """Endpoints of what the operator calls a balancer are fronts of the first service that it feeds."""
+    told = [endpoint for endpoint, leg in roles.legs.items() if leg is Leg.FRONT and endpoint[0] in overrides.balancers]
+    fed = [
+        (number, service)
+        for number, service in enumerate(roles.services)
+        if overrides.balancers & {*service.feeders.balancers, *service.feeders.checkers}
+    ]
+    for endpoint in told:
+        if endpoint not in roles.place and fed:
+            number, service = fed[0]
+            roles.place[endpoint] = (number, -1)
+            service.vips.append(endpoint)
 
 
 def _retire(roles: Roles) -> None:
