@@ -4,16 +4,17 @@
     python scripts/fit_weights.py --write    and lbtop/inference/weights.tsv
 
 The model is the one the inference uses: a log-odds per question, the sum of strength times weight. The fit is a penalised
-logistic regression: every weight is drawn towards the expert's value (column `prior` of the file; a signal that a
-capture does not show stays there), every balancer counts alike however many captures there are of it. Captures
-that hold a proof say nothing about weights and are left out. The figure that matters is the held-out one: a balancer's captures are
-judged by weights fitted without it.
+logistic regression: every weight is drawn towards the expert's value (column `prior` of the file; a signal that no
+capture shows stays there), every balancer counts alike however many captures there are of it. Captures that hold a
+proof say nothing about weights and are left out. The figure that matters is the held-out one: a balancer's captures
+are judged by weights fitted without it.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import random
 import re
 import sys
 from collections import defaultdict
@@ -32,13 +33,20 @@ from lbtop.inference.identity import product_marks  # noqa: E402
 from lbtop.inference.termination import bridging_question, plain_questions  # noqa: E402
 from lbtop.inference.weighing import Question  # noqa: E402
 from lbtop.model.judgement import Mode  # noqa: E402
+from lbtop.model.observation import Source  # noqa: E402
 from lbtop.reconstruct.facts import ServiceFacts  # noqa: E402
-from tests.corpus import Capture, committed  # noqa: E402
+from tests.corpus import committed  # noqa: E402
+from tests.inference.deployments import random_deployment, traffic_of  # noqa: E402
 from tests.reference import open_capture  # noqa: E402
 
 WEIGHTS = ROOT / "lbtop" / "inference" / "weights.tsv"
 SPREAD = 0.7
-"""How far (standard deviation, log-odds) the data may move a weight from the expert's."""
+"""How far (standard deviation, log-odds) the data may move a weight from the expert's. A question's prior stays: how many
+captures there are of each answer is our doing."""
+EACH = 4.0
+"""Captures of one balancer and answer count as this many together, at most."""
+MADE_UP = 120
+"""Random deployments of the tests, taken as one more balancer: the lab has few fleets of one program."""
 
 ANSWERS = {
     "bridging": {Mode.BRIDGING: True, Mode.PASSTHROUGH: False},
@@ -74,8 +82,7 @@ def mode_of(service: dict[str, object]) -> Mode | None:
     return None
 
 
-def facts_of(capture: Capture) -> list[ServiceFacts]:
-    source = open_capture(str(capture.path))
+def facts_of(source: Source) -> list[ServiceFacts]:
     engine = Engine(source)
     while not engine.finished:
         engine.step(1.0)
@@ -86,7 +93,7 @@ def cases() -> list[Case]:
     found = []
     for capture in committed():
         services = capture.truth.get("service", [])
-        facts = facts_of(capture)
+        facts = facts_of(open_capture(str(capture.path)))
         if len(services) != 1 or len(facts) != 1:
             continue
         mode = mode_of(services[0])
@@ -98,6 +105,20 @@ def cases() -> list[Case]:
                 strengths = {name: strength for name, (strength, _) in question.signals.items()}
                 balancer = balancer_of(capture.truth["scenario"])
                 found.append(Case(capture.name, balancer, question.name, answers[mode], strengths))
+    return found + made_up()
+
+
+def made_up() -> list[Case]:
+    rng = random.Random(1)
+    found = []
+    for number in range(MADE_UP):
+        deployment = random_deployment(rng)
+        mode = Mode(deployment.mode)
+        for facts in facts_of(traffic_of(rng, deployment).source()):
+            for question in asked(facts):
+                if mode in ANSWERS[question.name] and question.proven is None:
+                    strengths = {name: strength for name, (strength, _) in question.signals.items()}
+                    found.append(Case(f"made up {number}", "made-up", question.name, ANSWERS[question.name][mode], strengths))
     return found
 
 
@@ -120,12 +141,13 @@ def fitted(chosen: list[Case], names: list[str], prior: Vector) -> Vector:
     share = defaultdict(int)
     for case in chosen:
         share[case.balancer, case.answer] += 1
-    weight = np.array([min(1.0, 4.0 / share[case.balancer, case.answer]) for case in chosen])
+    weight = np.array([min(1.0, EACH / share[case.balancer, case.answer]) for case in chosen])
+    spread = np.array([1e-3 if name == "prior" else SPREAD for name in names])
     w = prior.copy()
     for _ in range(50):
         p = 1 / (1 + np.exp(-x @ w))
-        gradient = x.T @ (weight * (p - y)) + (w - prior) / SPREAD**2
-        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + np.eye(len(w)) / SPREAD**2
+        gradient = x.T @ (weight * (p - y)) + (w - prior) / spread**2
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + np.diag(1 / spread**2)
         step = np.linalg.solve(curvature, gradient)
         w = w - step
         if np.abs(step).max() < 1e-9:
@@ -170,8 +192,8 @@ def main() -> None:
             totals += (before, after, wrong, undecided)
             print(f"{balancer:14} {len(held):8} {before / len(held):8.3f} {after / len(held):8.3f} {wrong:6} {undecided:10}")
         if chosen:
-            before, after, wrong, undecided = totals
-            print(f"{'all':14} {len(chosen):8} {before / len(chosen):8.3f} {after / len(chosen):8.3f} {wrong:6.0f} {undecided:10.0f}")
+            before, after = totals[:2] / len(chosen)
+            print(f"{'all':14} {len(chosen):8} {before:8.3f} {after:8.3f} {totals[2]:6.0f} {totals[3]:10.0f}")
         for name, value in zip(names, fitted(chosen, names, prior), strict=True):
             result[question, name] = value
     if options.write:

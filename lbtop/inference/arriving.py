@@ -199,13 +199,13 @@ def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: 
         share = offered / hellos
         detail = f"{offered} of {hellos} hellos from {addresses} address{'es' * (addresses != 1)} offer a session"
         question.signal("resumes-steadily", share if share >= 0.5 else 0, detail)
-        most = max((numbers[0] for _, numbers in shakes.sessions.items()), default=0)
-        distinct = len(shakes.sessions)
-        reused = shakes.sessions.total
-        if distinct and reused >= 8:
-            rate = reused / distinct
-            detail = f"{distinct} sessions offered {reused} times, one of them {most} times: few clients hold them"
-            question.signal("session-reused", min(1.0, (rate - 1) / 4), detail)
+        again = [numbers[0] for _, numbers in shakes.sessions.items() if numbers[0] > 1]
+        holders = 2 * len(facts.targets) * addresses  # a balancer keeps one session per target, thread and node
+        detail = f"{plural(len(again), 'TLS session')} offered again and again, {sum(again)} times in all"
+        if sum(again) >= 8 and len(again) <= holders:
+            question.signal("session-reused", min(1.0, (sum(again) / len(again) - 1) / 4), f"{detail}: few hold them")
+        elif len(again) > max(8, holders):
+            question.signal("many-holders", min(1.0, len(again) / (2 * holders)), f"{detail}: many hold them")
 
 
 def _multiplexing(facts: ServiceFacts, question: Question, families: int, addresses: int) -> None:

@@ -11,6 +11,7 @@ from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 RESUMPTION = HelloFlag.TICKET_OFFERED | HelloFlag.SESSION_ID_OFFERED | HelloFlag.PSK_OFFERED
 _NEGOTIATED = 1 << 16
 _CLIENT_MASK = (1 << 20) - 1
+_SESSIONS_OF_ONE = 4096
 
 
 class Negotiated:
@@ -94,8 +95,10 @@ class HandshakeLedger:
     def _sessions(self, rows: Rows) -> None:
         """Who offers a session, as sums: all offers of one session came from one address exactly when n·Σc² = (Σc)²."""
         offered = rows[rows["session"] != 0]
-        if len(offered) == 0 or (len(self.sessions) == 0 and (offered["client"] == offered["client"][0]).all()):
+        if len(offered) == 0:
             return
+        if self.sessions.total >= _SESSIONS_OF_ONE and (offered["client"] == offered["client"][0]).all():
+            return  # a balancer's address, most likely: the first few thousand tell how many sessions it holds
         client = (offered["client"] & np.uint32(_CLIENT_MASK)).astype(np.int64)
         self.sessions.add(offered["session"], client, client * client)
 
