@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from lbtop.inference.statistics import Floats, chi_square_tail
 from lbtop.model.judgement import Mechanism
+from lbtop.reconstruct.epochs import Unit
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.ledgers.affinity import Measure, Unit
+from lbtop.reconstruct.ledgers.affinity import Measure
 
 ASSIGNMENTS = 20
 """Fewer new assignments tell no algorithm from another."""

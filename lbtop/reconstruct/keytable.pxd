@@ -18,7 +18,7 @@ cdef struct Move:
 
 # One arrival. The layout of keytable.ARRIVAL.
 cdef struct Arrival:
-    uint64_t value, presented, conn, request, aux
+    uint64_t presented, conn, request
     int64_t at_ns
     uint32_t marks
     uint16_t target, issued
@@ -40,6 +40,8 @@ cdef class KeyTable:
     cdef uint16_t[::1] firsts
     cdef uint32_t[:, ::1] kept              # returns to the same target by duration: since the last arrival, since the assignment
     cdef Arrival[::1] rows
+    cdef uint64_t[::1] values               # parallel to rows: the key, and the other identity
+    cdef uint64_t[::1] aux
 
     cdef Py_ssize_t _place(self, uint64_t value) except -1 nogil
     cdef Py_ssize_t _fold(self, Py_ssize_t start, Py_ssize_t stop) except -1 nogil

@@ -42,7 +42,7 @@ MOVE = np.dtype(
 )
 ARRIVAL = np.dtype(
     [
-        *[("value", "u8"), ("presented", "u8"), ("conn", "u8"), ("request", "u8"), ("aux", "u8"), ("at_ns", "i8")],
+        *[("presented", "u8"), ("conn", "u8"), ("request", "u8"), ("at_ns", "i8")],
         *[("marks", "u4"), ("target", "u2"), ("issued", "u2")],
     ],
     align=True,
@@ -120,8 +120,9 @@ class KeyTable:
         copy._reindex()
         return copy
 
-    def fold(self, rows, start, stop):
-        """Folds ``rows[start:stop]`` (ARRIVAL, in order of time). ``issued`` rows are values that a target sets: an arrival
+    def fold(self, rows, values, aux, start, stop):
+        """Folds ``rows[start:stop]`` (ARRIVAL, in order of time) with their keys and the other identities (uint64).
+        ``issued`` rows are values that a target sets: an arrival
         of the new key, unless they continue the key whose value was ``presented``. Value 0 is no key.
         Arrivals get the number of their key in ``presented``, the same however often it was re-issued."""
         done: cython.Py_ssize_t = start
@@ -132,6 +133,8 @@ class KeyTable:
             wider[:, : self.share_rows.shape[1]] = self.share_rows
             self._bind_rest(self.move_rows, self.first_rows, wider)
         self.rows = rows
+        self.values = values
+        self.aux = aux
         while done < last:
             done = self._fold(done, last)
             if done < last:
@@ -232,7 +235,7 @@ class KeyTable:
         while i < stop:
             if self.used >= self.slots.shape[0] or self.indexed * 2 >= self.index.shape[0]:
                 break
-            if self.rows[i].value != 0:
+            if self.values[i] != 0:
                 self._arrive(i)
             i += 1
         return i
@@ -240,7 +243,7 @@ class KeyTable:
     def _arrive(self, i):
         place: cython.Py_ssize_t
         s: cython.Py_ssize_t
-        value: cython.ulonglong = self.rows[i].value
+        value: cython.ulonglong = self.values[i]
         if self.rows[i].issued and self.rows[i].presented != 0 and self.rows[i].presented != value:
             place = self._place(self.rows[i].presented)
             if self.index[place] != 0:
@@ -271,7 +274,7 @@ class KeyTable:
         self.used += 1
         self.indexed += 1
         self.index[place] = cython.cast(cython.uint, s + 1)
-        self.slots[s].value = self.rows[i].value
+        self.slots[s].value = self.values[i]
         self.slots[s].previous = 0
         self.slots[s].serial = cython.cast(cython.uint, self.keys_seen)
         self.slots[s].first = target
@@ -280,7 +283,7 @@ class KeyTable:
         self.slots[s].visited = _ONE << (target & 63)
         self.slots[s].top_conn = self.rows[i].conn
         self.slots[s].request = self.rows[i].request
-        self.slots[s].aux = self.rows[i].aux
+        self.slots[s].aux = self.aux[i]
         self.slots[s].first_ns = self.rows[i].at_ns
         self.slots[s].last_ns = self.rows[i].at_ns
         self.slots[s].assigned_ns = self.rows[i].at_ns
@@ -302,7 +305,7 @@ class KeyTable:
 
     def _return(self, s, i):
         target: cython.ushort = self.rows[i].target
-        aux: cython.ulonglong = self.rows[i].aux
+        aux: cython.ulonglong = self.aux[i]
         stratum: cython.Py_ssize_t = 0
         cell: cython.Py_ssize_t
         gap_ns: cython.longlong = self.rows[i].at_ns - self.slots[s].last_ns

@@ -7,7 +7,7 @@ input gives the same windows. Within a window roles are fixed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ class ServiceWindow:
     addresses: Interner
     proxies: frozenset[int] = field(default=frozenset())  # address numbers of recognised proxies (balancers, CDN nodes)
     first: bool = False
+    memo: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.uint16]]] = field(default_factory=dict)
+    """What several ledgers need and one worked out; see :mod:`lbtop.reconstruct.arrivals`."""
 
 
 class Ledger(Protocol):

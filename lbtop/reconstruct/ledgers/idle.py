@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag, Rows, Side
+from lbtop.reconstruct.arrivals import column, counted
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 KEPT = 4096
@@ -24,7 +25,7 @@ WAITING = np.dtype([("conn", "u8"), ("age_ns", "i8"), ("at_ns", "i8"), ("target"
 
 
 class IdleLedger:
-    """Folds ``connections``, ``requests`` and ``responses`` of the back leg, health checks left out; of the front leg what died."""
+    """Folds ``connections``, ``requests`` and ``responses`` of the back leg, and of the front leg what died."""
 
     def __init__(self) -> None:
         self.survived: npt.NDArray[np.int64] = np.zeros((0, 2), np.int64)  # the longest silences survived: duration, client
@@ -42,9 +43,10 @@ class IdleLedger:
     def fold(self, window: ServiceWindow) -> None:
         self._remember_requests(window)
         self._fold_unanswered(window)
-        rows, target, health = window.back["connections"], window.target["connections"], window.health["connections"]
-        keep = ~health & (target != NO_TARGET) & (rows["first_data_ns"] != 0)
-        rows, target = rows[keep], target[keep]
+        rows, target = counted(window, "connections")
+        data = column(rows, "first_data_ns") != 0
+        if not data.all():
+            rows, target = rows[data], target[data]
         if not len(rows):
             return
         self.keepalive_probes += int(rows["keepalive_probes"].sum())
@@ -55,8 +57,9 @@ class IdleLedger:
         long_ones = survived >= SHORTEST_NS
         self.reused += int(long_ones.sum())
         fresh = np.stack((survived[long_ones], rows["client"][long_ones]), 1).astype(np.int64)
-        both = np.concatenate((self.survived, fresh))
-        self.survived = both[np.argsort(-both[:, 0], kind="stable")[:KEPT]]
+        if len(fresh):
+            both = np.concatenate((self.survived, fresh))
+            self.survived = both[np.argsort(-both[:, 0], kind="stable")[:KEPT]]
         self._fold_endings(rows, target)
         self._match_unanswered(rows)
         front = window.front.get("connections")
@@ -78,8 +81,8 @@ class IdleLedger:
             return
         made = np.zeros(int(wanted.sum()), ENDING)
         chosen = rows[wanted]
-        for column in ("at_ns", "client", "flags", "end"):
-            made[column] = chosen[column]
+        for name in ("at_ns", "client", "flags", "end"):
+            made[name] = chosen[name]
         made["idle_ns"] = chosen["idle_before_end_ns"]
         made["age_ns"] = chosen["last_ns"] - chosen["opened_ns"]
         made["target"] = target[wanted]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag
-from lbtop.reconstruct.ledgers.affinity import client_address
+from lbtop.reconstruct.arrivals import clients_of, column, counted, distinct
 from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
@@ -28,22 +28,19 @@ class LoadLedger:
         self.by_client = Tally(columns=3, cap=8192)  # (client, target): connections, bytes, milliseconds
         self.requests_by_client = Tally(columns=1, cap=8192)  # (client, target): requests
         self.by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): connections
-        self.requests_by_node = Tally(columns=1, cap=_NODES * 256)
         self.checks = np.zeros((0, 3), np.int64)
         self.segments = np.zeros((0, 2), np.int64)  # segments of connections with data, of these sent again
         self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
 
     def fold(self, window: ServiceWindow) -> None:
         self._grow(max((int(t.max()) + 1 for t in (_known(t) for t in window.target.values()) if len(t)), default=0))
-        rows, target = _data(window, "opened")
-        self.series.add(OPENED, rows["at_ns"], target)
+        rows, target = counted(window, "opened")
+        self.series.add(OPENED, column(rows, "at_ns"), target)
+        _count_pairs(self.by_node, rows["client"], target)
+        rows, target = counted(window, "requests")
+        self.series.add(REQUESTS, column(rows, "at_ns"), target)
         if len(rows):
-            self.by_node.add(pair(rows["client"], target))
-        rows, target = _data(window, "requests")
-        self.series.add(REQUESTS, rows["at_ns"], target)
-        if len(rows):
-            self.requests_by_client.add(pair(client_address(rows, window.proxies), target))
-            self.requests_by_node.add(pair(rows["client"], target))
+            self.requests_by_client.add(pair(clients_of(window), target))
         self._fold_connections(window)
         self._fold_responses(window)
 
@@ -58,20 +55,20 @@ class LoadLedger:
             self.check_delay_ns = np.concatenate((self.check_delay_ns, np.zeros((targets - have, 2), np.int64)))
 
     def _fold_connections(self, window: ServiceWindow) -> None:
-        rows, target = _data(window, "connections")
+        rows, target = counted(window, "connections")
         if not len(rows):
             return
         refused = (rows["flags"] & np.uint32(ConnFlag.REFUSED)) != 0
         self.series.add(REFUSED, rows["at_ns"][refused], target[refused])
-        data = rows["first_data_ns"] != 0
+        data = column(rows, "first_data_ns") != 0
         probed = ~data & ~refused & ((rows["flags"] & np.uint32(ConnFlag.SYNACK)) != 0)
         self.series.add(PROBED, rows["at_ns"][probed], target[probed])
         rows, target = rows[data], target[data]
         if not len(rows):
             return
-        for column, names in enumerate((("packets_c", "packets_s"), ("retransmits_c", "retransmits_s"))):
+        for place, names in enumerate((("packets_c", "packets_s"), ("retransmits_c", "retransmits_s"))):
             count = rows[names[0]].astype(np.float64) + rows[names[1]]
-            self.segments[:, column] += np.bincount(target, count, len(self.segments)).astype(np.int64)
+            self.segments[:, place] += np.bincount(target, count, len(self.segments)).astype(np.int64)
         total = (rows["bytes_c"] + rows["bytes_s"]).astype(np.int64)
         lasted = np.maximum(rows["last_ns"] - rows["opened_ns"], 0)
         lasted = np.where(rows["end"] == End.EXPIRED, np.maximum(rows["last_ns"] - rows["first_data_ns"], 0), lasted)
@@ -108,8 +105,15 @@ def _known(target: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
     return target[target != NO_TARGET]
 
 
-def _data(window: ServiceWindow, table: str) -> tuple[np.ndarray, npt.NDArray[np.uint16]]:
-    """Rows at a target that belong to no health check, and their targets."""
-    rows, target, health = window.back[table], window.target[table], window.health[table]
-    keep = ~health & (target != NO_TARGET)
-    return (rows, target) if keep.all() else (rows[keep], target[keep])
+def _count_pairs(tally: Tally, who: npt.NDArray[np.uint32], target: npt.NDArray[np.uint16]) -> None:
+    """Counts (who, target) where few connect; where many do, they are clients and no nodes."""
+    if not len(who):
+        return
+    values = np.ascontiguousarray(who)
+    nodes = distinct(values, _NODES + 1)
+    if len(nodes) > _NODES:
+        return
+    for node in nodes:
+        counts = np.bincount(target[values == node])
+        there = np.flatnonzero(counts)
+        tally.add(pair(np.full(len(there), node, np.uint32), there), rows=counts[there].astype(np.int64))

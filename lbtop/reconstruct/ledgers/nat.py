@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import Rows
+from lbtop.reconstruct.arrivals import clients_of, counted
 from lbtop.reconstruct.keytable import PairCounter
-from lbtop.reconstruct.ledgers.affinity import client_address
 from lbtop.reconstruct.ledgers.tally import Tally
-from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
+from lbtop.reconstruct.window import ServiceWindow
 
 CLOCKS_KEPT = 1 << 14
 ADDRESSES = 1 << 16
@@ -26,19 +25,19 @@ class NatLedger:
         self.clocks: npt.NDArray[np.int64] = np.zeros((0, 3), np.int64)  # who connects, when, TCP timestamp of the SYN
 
     def fold(self, window: ServiceWindow) -> None:
-        opened = _data(window, "opened")
+        opened, _ = counted(window, "opened")
         if len(opened):
             self.connections.add(opened["client"].astype(np.uint64))
             self._pair("tcp_stacks", opened["client"], opened["stack"])
-        requests = _data(window, "requests")
+        requests, _ = counted(window, "requests")
         if len(requests):
-            client = client_address(requests, window.proxies)
+            client = clients_of(window)
             self.requests.add(client)
             self._pair("user_agents", client.astype(np.uint32), requests["user_agent"])
-        hellos = _data(window, "handshakes")
+        hellos, _ = counted(window, "handshakes")
         if len(hellos):
             self._pair("tls_stacks", hellos["client"], hellos["family"])
-        ended = _data(window, "connections")
+        ended, _ = counted(window, "connections")
         timed = ended[ended["tsval_c"] != 0]
         if len(timed) and len(self.clocks) < CLOCKS_KEPT:
             fresh = np.stack((timed["client"], timed["opened_ns"], timed["tsval_c"]), 1).astype(np.int64)
@@ -53,9 +52,3 @@ class NatLedger:
         """How many distinct values of a feature came from an address."""
         counts = self.pairs[feature].count_rows
         return int(counts[address]) if address < len(counts) else 0
-
-
-def _data(window: ServiceWindow, table: str) -> Rows:
-    rows = window.back[table]
-    keep = ~window.health[table] & (window.target[table] != NO_TARGET)
-    return rows if keep.all() else rows[keep]

@@ -1,0 +1,141 @@
+"""From rows to arrivals: who asked, under which keys, bringing what. Everything on whole columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.observation import Interner, Rows
+from lbtop.reconstruct.keytable import ARRIVAL
+from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
+
+V4_MAPPED = bytes(10) + b"\xff\xff"
+FORWARDED = ("forwarded0", "forwarded1", "forwarded2", "forwarded3")
+
+U64 = npt.NDArray[np.uint64]
+Targets = npt.NDArray[np.uint16]
+
+
+@dataclass(slots=True, eq=False)
+class Feed:
+    """Arrivals of one key, in order of ``seq``: parallel arrays."""
+
+    key: str
+    rows: Rows  # keytable.ARRIVAL
+    values: U64
+    aux: U64
+    seq: U64
+    request: npt.NDArray[np.intp] | None = None  # row of the request each belongs to; -1 where it is in no row of this window
+
+
+def column(rows: Rows, name: str) -> npt.NDArray[np.generic]:
+    """One column, contiguous: a strided one costs several times as much per use."""
+    return np.ascontiguousarray(rows[name])
+
+
+def numbers(rows: Rows, name: str) -> U64:
+    """One column as 64-bit values."""
+    return rows[name].astype(np.uint64)
+
+
+def counted(window: ServiceWindow, table: str) -> tuple[Rows, Targets]:
+    """The rows of a table at a target and not of a health check, with their targets. Worked out once per window."""
+    found = window.memo.get(table)
+    if found is None:
+        rows, target, health = window.back[table], window.target[table], window.health[table]
+        if len(rows):
+            keep = ~health & (target != NO_TARGET)
+            if not keep.all():
+                rows, target = rows[keep], target[keep]
+        found = window.memo[table] = (rows, np.ascontiguousarray(target))
+    return found
+
+
+def arrivals(rows: Rows, target: Targets) -> Rows:
+    """ARRIVAL rows of anything with a connection and a time."""
+    made = np.zeros(len(rows), ARRIVAL)
+    made["conn"] = rows["conn"]
+    made["at_ns"] = rows["at_ns"]
+    made["target"] = target
+    return made
+
+
+def clients_of(window: ServiceWindow) -> U64:
+    """:func:`client_address` of the counted requests. Worked out once per window."""
+    found = window.memo.get("clients")
+    if found is None:
+        rows, _ = counted(window, "requests")
+        found = window.memo["clients"] = (client_address(rows, window.proxies), np.zeros(0, np.uint16))
+    return found[0]
+
+
+def client_address(requests: Rows, proxies: frozenset[int]) -> U64:
+    """Per request the client's address number: the rightmost forwarded one that is no recognised proxy, else the one a
+    proxy's own header names, else the PROXY header's, else the connection's."""
+    client = np.zeros(len(requests), np.uint64)
+    left = np.arange(len(requests))
+    known = np.array(sorted(proxies), np.uint64)
+    for name in (*FORWARDED, "real_ip", "proxy_source", "client"):
+        value = requests[name][left].astype(np.uint64) if len(left) < len(requests) else numbers(requests, name)
+        if name in FORWARDED and len(known):
+            value[np.isin(value, known) if len(known) > 4 else np.logical_or.reduce([value == one for one in known])] = 0
+        client[left] = value
+        left = left[value == 0]
+        if not len(left):
+            break
+    return client
+
+
+def rows_by_number(requests: Rows, wanted: U64) -> npt.NDArray[np.intp]:
+    """The row of each request by its number; -1 where it is in no row."""
+    have = numbers(requests, "request")
+    if not len(have):
+        return np.full(len(wanted), -1, np.intp)
+    first, last = int(have[0]), int(have[-1])
+    if last - first == len(have) - 1:  # numbers without a gap
+        places = (wanted - np.uint64(first)).astype(np.int64)
+        places[(places < 0) | (places >= len(have))] = -1
+        return places.astype(np.intp)
+    places = np.minimum(np.searchsorted(have, wanted), len(have) - 1)
+    return np.where(have[places] == wanted, places, -1)
+
+
+class Networks:
+    """The /24 or /64 of every address number, worked out when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._nets: U64 = np.zeros(1, np.uint64)
+
+    def of(self, addresses: U64, interner: Interner) -> U64:
+        """One 64-bit value per network."""
+        known = len(self._nets)
+        top = int(addresses.max(initial=0)) + 1
+        if top > known:
+            grown = np.zeros(top, np.uint64)
+            grown[:known] = self._nets
+            for number in range(max(known, 1), top):
+                packed = interner[number]
+                grown[number] = int.from_bytes(packed[7:15] if packed[:12] == V4_MAPPED else packed[:8], "big")
+            self._nets = grown
+        nets: U64 = self._nets[addresses.astype(np.intp)]
+        return nets
+
+
+def distinct(values: npt.NDArray[np.generic], limit: int = 256) -> list[int]:
+    """Different values in order of first appearance; cheap for many rows with few values."""
+    found: list[int] = []
+    left = values
+    while len(left) and len(found) < limit:
+        found.append(int(left[0]))
+        left = left[left != left[0]]
+    return found
+
+
+def changes(conns: npt.NDArray[np.generic], who: U64) -> tuple[int, int]:
+    """Consecutive rows of one connection that both name somebody, and those that name somebody else than the one before."""
+    order = np.argsort(conns, kind="stable")
+    conns, who = conns[order], who[order]
+    together = (conns[1:] == conns[:-1]) & (who[1:] != 0) & (who[:-1] != 0)
+    return int(together.sum()), int((together & (who[1:] != who[:-1])).sum())
