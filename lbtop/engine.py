@@ -79,6 +79,7 @@ def _frames(
     engine = Engine(source, options)
     due = _Due()
     shown = False
+    fresh = 0  # rows since the last frame: a time without any has none
     while not engine.finished and not (stop and stop()):
         batch = source.poll(1.0)
         if batch is None:
@@ -88,14 +89,15 @@ def _frames(
         due.at_ns = due.at_ns or start_ns + cadence(0, stats)
         for piece, reached_ns in pieces(batch, due, None if shown else FIRST_FRAME_ROWS):
             engine.ingest(piece)
+            fresh += len(piece)
             if stop and stop():
                 break
             if reached_ns is None:
                 continue
             if reached_ns == due.at_ns:
                 due.at_ns += cadence(due.at_ns - start_ns, stats)
-            if len(piece):
-                shown = True
+            if fresh:
+                shown, fresh = True, 0
                 yield engine.snapshot(reached_ns)
     yield engine.snapshot()
 

@@ -1,0 +1,105 @@
+"""The engine: to the end, interrupted, frame by frame, and with what the operator knows better."""
+
+from __future__ import annotations
+
+import pytest
+
+from lbtop.engine import Options, diagnose, frames, snapshots
+from lbtop.model.errors import LbtopError
+from lbtop.model.observation import Batch, Rows, SourceStats
+from lbtop.model.snapshot import Snapshot
+from lbtop.testing import ListSource, Traffic
+from tests.reconstruct.scenes import BALANCER, SCENES, TARGETS
+
+
+def counts(snapshot: Snapshot) -> list[tuple[str, int, int | None]]:
+    return [(t.target, t.connections, t.requests) for service in snapshot.services for t in service.targets]
+
+
+def three_targets() -> Traffic:
+    return SCENES["three_targets_and_two_replicas"]()[0]
+
+
+def test_frames_lead_to_the_diagnosis() -> None:
+    """Frames count up in capture time; the last one is final and says what a diagnosis says."""
+    whole = diagnose(three_targets().source())
+    seen = list(frames(three_targets().source(), 20, Options(detail=True)))
+    assert 10 <= len(seen) <= 60
+    assert [frame.final for frame in seen] == [False] * (len(seen) - 1) + [True]
+    assert [frame.at_ns for frame in seen] == sorted(frame.at_ns for frame in seen)
+    assert all(frame.source.ended_ns <= frame.at_ns for frame in seen)
+    assert counts(seen[-1]) == counts(whole)
+    totals = [sum(requests or 0 for _, _, requests in counts(frame)) for frame in seen]
+    assert totals == sorted(totals)
+    assert all(service.detail is not None for service in seen[-1].services)
+    assert all(service.detail is None for service in whole.services)
+
+
+@pytest.mark.parametrize("rows_each", [1, 13, None])
+def test_frames_do_not_depend_on_batches(rows_each: int | None) -> None:
+    def run(rows: int | None) -> list[tuple[int, list[tuple[str, int, int | None]]]]:
+        source = three_targets().source(rows)
+        return [(frame.at_ns, counts(frame)) for frame in snapshots(source, 1_000_000_000)]
+
+    assert run(rows_each) == run(50)
+
+
+def test_a_stopped_reader_gives_a_last_frame() -> None:
+    asked = iter([False, False, False])
+    seen = list(frames(three_targets().source(40), 20, stop=lambda: next(asked, True)))
+    assert seen and not seen[-1].final
+
+
+class Interrupted(ListSource):
+    """Ctrl-C in the middle of reading."""
+
+    def poll(self, timeout_s: float = 0.0) -> Batch | None:
+        if len(self._batches) <= 5:
+            raise KeyboardInterrupt
+        return super().poll(timeout_s)
+
+    def live(self) -> Rows:
+        return super().live()
+
+    def stats(self) -> SourceStats:
+        return super().stats()
+
+
+def test_an_interrupt_gives_the_verdict_on_what_was_read() -> None:
+    traffic = three_targets()
+    source = Interrupted(traffic.batches(50), traffic.source().stats())
+    snapshot = diagnose(source)
+    assert not snapshot.final
+    assert [target for target, _, _ in counts(snapshot)] == [f"{target}:8080" for target in TARGETS]
+
+
+def test_the_operator_names_the_target() -> None:
+    traffic = SCENES["direct_server_with_a_microservice"]()[0]
+    snapshot = diagnose(traffic.source(), Options(targets=("10.0.0.30:9000",)))
+    assert [target for target, _, _ in counts(snapshot)] == ["10.0.0.30:9000"]
+
+
+def test_the_operator_names_the_balancer() -> None:
+    """Strangers become front and back when the operator says that the one is a balancer."""
+    traffic = SCENES["strangers_in_one_mirror"]()[0]
+    (service,) = diagnose(traffic.source(), Options(balancers=("10.0.7.1", BALANCER))).services
+    assert service.service == "10.0.7.1:443"
+    assert service.load_balancer.addresses
+    assert [target.target for target in service.targets] == [f"{target}:8080" for target in TARGETS]
+
+
+def test_the_operator_names_the_vantage() -> None:
+    snapshot = diagnose(three_targets().source(), Options(vantage="load_balancer", names={"10.0.0.11": "web1"}))
+    assert snapshot.source.vantage == "load_balancer"
+    assert [target.name for target in snapshot.services[0].targets] == ["web1", None, None]
+
+
+@pytest.mark.parametrize("options", [Options(vantage="moon"), Options(targets=("web1",)), Options(balancers=("10.0.0.1:http",))])
+def test_what_cannot_be_used_is_said_at_once(options: Options) -> None:
+    with pytest.raises(LbtopError):
+        diagnose(three_targets().source(), options)
+
+
+def test_an_input_without_rows_gives_an_empty_snapshot() -> None:
+    snapshot = diagnose(Traffic().source())
+    assert snapshot.services == () and snapshot.source.vantage == "unknown" and snapshot.final
