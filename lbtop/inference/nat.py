@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.address import ip_text
-from lbtop.model.observation import Rows
 from lbtop.model.snapshot import Nat
 from lbtop.reconstruct.facts import ServiceFacts
 
@@ -79,19 +78,16 @@ def _sessions_by_address(facts: ServiceFacts) -> dict[int, tuple[int, int]]:
         used = rows[((rows["arrivals"] >= 2) | ((rows["flags"] & 1) == 0)) & (rows["aux"] != 0)]
         if not len(used):
             continue
-        order = np.argsort(used["aux"], kind="stable")
-        owners, starts = np.unique(used["aux"][order], return_index=True)
-        for owner, mine in zip(owners.tolist(), np.split(used[order], starts[1:]), strict=True):
-            together = _most_at_once(mine)
-            if together > found.get(owner, (0, 0))[0]:
-                found[owner] = (together, len(mine))
+        owners, inverse, counts = np.unique(used["aux"], return_inverse=True, return_counts=True)
+        times = np.concatenate((used["first_ns"], used["last_ns"] + 1))
+        owner = np.concatenate((inverse, inverse))
+        steps = np.repeat(np.array([1, -1]), len(used))
+        order = np.lexsort((times, owner))  # every owner's steps add up to 0, so one sum runs through all
+        at_once = np.maximum.reduceat(np.cumsum(steps[order]), np.concatenate(([0], 2 * np.cumsum(counts)[:-1])))
+        for address, together, distinct in zip(owners.tolist(), at_once.tolist(), counts.tolist(), strict=True):
+            if together > found.get(address, (0, 0))[0]:
+                found[address] = (together, distinct)
     return found
-
-
-def _most_at_once(rows: Rows) -> int:
-    times = np.concatenate((rows["first_ns"], rows["last_ns"] + 1))
-    steps = np.concatenate((np.ones(len(rows), np.int64), -np.ones(len(rows), np.int64)))
-    return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max(initial=0))
 
 
 def _clocks_by_address(clocks: npt.NDArray[np.int64]) -> dict[int, int]:

@@ -133,9 +133,16 @@ def distinct(values: npt.NDArray[np.generic], limit: int = 256) -> list[int]:
     return found
 
 
-def changes(conns: npt.NDArray[np.generic], who: U64) -> tuple[int, int]:
-    """Consecutive rows of one connection that both name somebody, and those that name somebody else than the one before."""
-    order = np.argsort(conns, kind="stable")
-    conns, who = conns[order], who[order]
-    together = (conns[1:] == conns[:-1]) & (who[1:] != 0) & (who[:-1] != 0)
-    return int(together.sum()), int((together & (who[1:] != who[:-1])).sum())
+class Neighbours:
+    """Consecutive rows of one connection."""
+
+    def __init__(self, conns: npt.NDArray[np.generic]) -> None:
+        self._order = np.argsort(conns, kind="stable")
+        conns = conns[self._order]
+        self._same = conns[1:] == conns[:-1]
+
+    def changes(self, who: U64) -> tuple[int, int]:
+        """Neighbours that both name somebody, and those that name somebody else than the one before."""
+        who = who[self._order]
+        together = self._same & (who[1:] != 0) & (who[:-1] != 0)
+        return int(together.sum()), int((together & (who[1:] != who[:-1])).sum())

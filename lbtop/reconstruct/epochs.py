@@ -12,7 +12,7 @@ from lbtop.reconstruct.arrivals import U64, Targets
 from lbtop.reconstruct.chance import same_target_chance
 from lbtop.reconstruct.keytable import LANES, KeyTable, next_cut
 
-LONGEST = 4096
+LONGEST = 16_384
 """Arrivals after which an epoch ends anyway: shares drift."""
 SEQUENCE_KEPT = 4096
 ADDRESS_KEYS = ("source_ip", "forwarded_for", "proxy_source")

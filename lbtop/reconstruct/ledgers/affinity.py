@@ -13,10 +13,10 @@ from lbtop.model.text import safe_text
 from lbtop.reconstruct.arrivals import (
     U64,
     Feed,
+    Neighbours,
     Networks,
     Targets,
     arrivals,
-    changes,
     clients_of,
     column,
     counted,
@@ -25,7 +25,7 @@ from lbtop.reconstruct.arrivals import (
     rows_by_number,
 )
 from lbtop.reconstruct.epochs import Unit
-from lbtop.reconstruct.keytable import LANES, STRATA, KeyTable
+from lbtop.reconstruct.keytable import ARRIVAL, LANES, STRATA, KeyTable
 from lbtop.reconstruct.window import ServiceWindow
 
 COOKIE_NAMES = 24
@@ -126,8 +126,8 @@ class AffinityLedger:
         unit.widen(cookie_target)
         unit.remember(target, requests["client"])
         client = clients_of(window)
-        conn = column(requests, "conn")
-        together, changed = changes(conn, client)
+        neighbours = Neighbours(column(requests, "conn"))
+        together, changed = neighbours.changes(client)
         self.consecutive += together
         self.several_clients += changed
         request_of = rows_by_number(requests, numbers(cookies, "request"))
@@ -153,7 +153,7 @@ class AffinityLedger:
             if ends:
                 unit.end_epoch()
         if self.session_names:
-            together, changed = changes(conn, users)
+            together, changed = neighbours.changes(users)
             self.consecutive_users += together
             self.several_users += changed
         self._drop_rotating()
@@ -246,16 +246,16 @@ class AffinityLedger:
             if (flags[chosen] & np.uint32(CookieFlag.SESSION)).any():
                 self.session_names.add(name)
             of = request_of[chosen]
-            source = cookies[chosen] if len(chosen) < len(cookies) else cookies
-            rows = arrivals(source, target[chosen])
-            rows["presented"] = source["presented"]
-            rows["request"] = source["request"]
+            rows = np.zeros(len(chosen), ARRIVAL)
+            for field in ("conn", "at_ns", "presented", "request"):
+                rows[field] = cookies[field][chosen]
+            rows["target"] = target[chosen]
             rows["issued"] = issued[chosen]
             aux = np.zeros(len(chosen), np.uint64)
             known = of >= 0
             aux[known] = client[of[known]]
             rows["marks"][known] = marks[of[known]]
-            feeds.append(Feed(key, rows, numbers(source, "value"), aux, numbers(source, "seq"), of))
+            feeds.append(Feed(key, rows, cookies["value"][chosen], aux, cookies["seq"][chosen], of))
         return feeds
 
     def _cookie_key(self, name: int, window: ServiceWindow) -> str | None:
