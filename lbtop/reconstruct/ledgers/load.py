@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag
-from lbtop.reconstruct.arrivals import clients_of, column, counted, distinct
+from lbtop.reconstruct.arrivals import U64, clients_of, column, counted, distinct, numbers
 from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
@@ -17,6 +17,7 @@ COST_BINS = 64
 BYTES, DURATION = range(2)
 CHECK_OK, CHECK_ERROR, CHECK_UNANSWERED = range(3)
 _NODES = 32
+DENSE_CELLS = 1 << 16
 
 
 class LoadLedger:
@@ -40,7 +41,7 @@ class LoadLedger:
         rows, target = counted(window, "requests")
         self.series.add(REQUESTS, column(rows, "at_ns"), target)
         if len(rows):
-            self.requests_by_client.add(pair(clients_of(window), target))
+            _add_by_pair(self.requests_by_client, clients_of(window), target)
         self._fold_connections(window)
         self._fold_responses(window)
 
@@ -79,7 +80,7 @@ class LoadLedger:
             size = self.costs.shape[1] * COST_BINS
             self.costs[kind, :, :, 0] += np.bincount(flat, minlength=size).reshape(-1, COST_BINS)
             self.costs[kind, :, :, 1] += np.bincount(flat, cost, size).reshape(-1, COST_BINS)
-        self.by_client.add(pair(rows["client"], target), total, lasted // 1_000_000)
+        _add_by_pair(self.by_client, numbers(rows, "client"), target, total, lasted // 1_000_000)
 
     def _fold_responses(self, window: ServiceWindow) -> None:
         rows, target, health = window.back["responses"], window.target["responses"], window.health["responses"]
@@ -117,3 +118,17 @@ def _count_pairs(tally: Tally, who: npt.NDArray[np.uint32], target: npt.NDArray[
         counts = np.bincount(target[values == node])
         there = np.flatnonzero(counts)
         tally.add(pair(np.full(len(there), node, np.uint32), there), rows=counts[there].astype(np.int64))
+
+
+def _add_by_pair(tally: Tally, who: U64, target: npt.NDArray[np.uint16], *columns: npt.NDArray[np.int64]) -> None:
+    """Adds rows per (who, target): counted in a table where that is small enough, which spares sorting them."""
+    width = int(target.max(initial=0)) + 1
+    cells = (int(who.max(initial=0)) + 1) * width
+    if cells > max(DENSE_CELLS, 4 * len(who)):
+        tally.add(pair(who, target), *columns)
+        return
+    flat = who.astype(np.int64) * width + target
+    counts = np.bincount(flat, minlength=cells)
+    there = np.flatnonzero(counts)
+    sums = [np.bincount(flat, values, cells)[there].astype(np.int64) for values in columns]
+    tally.add(pair(there // width, there % width), *sums, rows=counts[there].astype(np.int64))
