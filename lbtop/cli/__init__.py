@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from lbtop import __version__
 from lbtop.model.errors import LbtopError
 
-COMMANDS = ("replay", "diagnose", "observe", "report", "record", "serve", "explain", "doctor", "completion")
+COMMANDS = ("live", "replay", "diagnose", "observe", "report", "record", "serve", "explain", "doctor", "completion")
 OK, FINDINGS, UNUSABLE = 0, 1, 2
 BUG, INTERRUPTED = 70, 130
 
 _HEAD = """\
 lbtop: where TLS ends, what pins clients to targets and why one target is hot, from traffic alone.
 
-usage: lbtop COMMAND [options]        lbtop COMMAND --help has the options and examples
+usage: lbtop COMMAND [options]        without a command: live. lbtop COMMAND --help has the options and examples
 """
 
 
@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if not arguments and sys.stdin.isatty() and sys.stdout.isatty():
+        return _run("live", [])
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         if len(arguments) > 1 and arguments[1] in COMMANDS:
             return _run(arguments[1], ["--help"])
@@ -61,6 +63,8 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"lbtop {__version__}")
         return OK
+    if arguments[0].startswith("-"):  # `lbtop -i eth0`: the options of live
+        return _run("live", arguments)
     if arguments[0] not in COMMANDS:
         raise LbtopError(
             f"no command {arguments[0]!r}; commands: {', '.join(COMMANDS)} (lbtop --help){_did_you_mean(arguments[0])}"

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 from lbtop.cli import FINDINGS, OK
+from lbtop.cli.listening import add_live_options
 from lbtop.cli.moments import duration_ns
 from lbtop.cli.output import COLOR_CHOICES, Progress, terminal, warn
 from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_source
@@ -29,6 +30,7 @@ DEFAULT_FOR = "60s"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_options(parser, files="*")
+    add_live_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md) instead of text")
     parser.add_argument("--for", dest="for_", metavar="TIME", help="without FILE: how long to listen (default 60s)")
     parser.add_argument("--evidence", action="store_true", help="all evidence for and against each verdict, with its weight")

@@ -10,8 +10,16 @@ from enum import Enum
 from lbtop.model.errors import LbtopError
 
 _SECOND = 1_000_000_000
-_UNITS = {"ms": _SECOND // 1000, "s": _SECOND, "m": 60 * _SECOND, "h": 3600 * _SECOND, "d": 86400 * _SECOND, "": _SECOND}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd]|)")
+_UNITS = {
+    "ms": _SECOND // 1000,
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "min": 60 * _SECOND,
+    "h": 3600 * _SECOND,
+    "d": 86400 * _SECOND,
+    "": _SECOND,
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|[smhd]|)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
 
@@ -35,7 +43,7 @@ class Moment:
 
 
 def duration_ns(text: str) -> int:
-    """Nanoseconds for ``90``, ``30s``, ``1h30m``, ``250ms``. Raises LbtopError."""
+    """Nanoseconds for ``90``, ``30s``, ``1h30m``, ``250ms``; a bare number is seconds. Raises LbtopError."""
     if not _DURATION.fullmatch(text):
         raise LbtopError(f"{text!r} is not a duration; write 30s, 5m or 1h30m")
     return sum(round(float(number) * _UNITS[unit]) for number, unit in _PART.findall(text))

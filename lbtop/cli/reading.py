@@ -28,9 +28,6 @@ def add_reading_options(parser: argparse.ArgumentParser, *, files: str = "+") ->
         help="pcap or pcapng, also compressed; several are merged by time; a pattern in quotes; - reads standard input",
     )
     parser.add_argument("--follow", action="store_true", help="the files still grow: read on until Ctrl-C")
-    if files == "*":
-        parser.add_argument("-i", "--interface", metavar="IFACE", action="append", default=[],
-                            help="without FILE: listen here (repeatable; default: every interface but loopback)")  # fmt: skip
     when = parser.add_argument_group("slice of time")
     when.add_argument(
         "--since",
@@ -78,16 +75,14 @@ def _rotation(name: str) -> tuple[str, int]:
 def open_source(options: argparse.Namespace, *, for_s: float | None = None) -> Source:
     """What the command line names; without a FILE, this host's own traffic, for ``for_s`` seconds. Raises LbtopError."""
     if options.files:
-        if options.interface:
-            raise LbtopError("-i listens on this host, FILE is read: give one of them")
+        if options.interface or options.port or options.probe != "auto":
+            raise LbtopError("FILE is read, --interface, --port and --probe listen on this host: give one of them")
         return open_files(options)
     if options.since or options.until:
         raise LbtopError("--since and --until cut captures; live, give --for")
-    from lbtop.catalog.recognition import recognition
-    from lbtop.probes.live.source import PacketSource
+    from lbtop.cli.listening import open_live
 
-    source: Source = PacketSource(options.interface, for_s=for_s, recognition=recognition())
-    return source
+    return open_live(options, for_s=for_s)
 
 
 def open_files(options: argparse.Namespace) -> Source:

@@ -7,6 +7,7 @@ import re
 import time
 
 from lbtop.cli import OK
+from lbtop.cli.listening import add_live_options
 from lbtop.cli.moments import duration_ns
 from lbtop.cli.output import Progress, warn
 from lbtop.cli.reading import add_reading_options, open_source
@@ -25,6 +26,7 @@ FLUSH_S = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_options(parser, files="*")
+    add_live_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE.lbtop", required=True, help="where to; an existing file is replaced")
     parser.add_argument("--for", dest="for_", metavar="TIME", help="without FILE: how long to record, such as 10m")
     parser.add_argument("--max-size", metavar="SIZE", default="256M", help="start a new file at this size (default 256M)")

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from lbtop.cli import OK
+from lbtop.cli.listening import add_live_options
 from lbtop.cli.output import warn
 from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_source
 from lbtop.cli.stopping import Stop
@@ -27,6 +28,7 @@ EVERY_NS = 2_000_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_options(parser, files="*")
+    add_live_options(parser)
     parser.add_argument("--metrics", metavar="ADDR:PORT", default=DEFAULT, help=f"where to listen (default {DEFAULT})")
     add_knowledge_options(parser)
 
