@@ -89,10 +89,8 @@ def traffic_of(rng: random.Random, deployment: Deployment) -> Traffic:
         stack, ttl = client.stack if deployment.own_tcp else BALANCER_STACK
         port = 8443 if tls else 8080
         at = turn * 0.2
-        if deployment.mode == "offload" and turn >= 12 and deployment.headers != "none":
-            conn = pool.get(node + target)
-        else:
-            conn = None
+        pooled = deployment.mode == "offload" and turn >= 12 and deployment.headers != "none"
+        conn = pool.get(node + target) if pooled else None
         if conn is None:
             conn = traffic.connect(source, f"{target}:{port}", at=at, stack=stack, ttl=ttl, connect_ms=0.3)
             pool[node + target] = conn
