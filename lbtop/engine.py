@@ -1,10 +1,11 @@
 """Drives a source through the reconstructor to snapshots: one at the end of a capture, or many on the way.
 
-Times are those of the observations. Nothing here reads a clock, so the same capture gives the same frames.
+Times are those of the observations, so the same capture gives the same frames. Only :func:`live_snapshots` asks a clock.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Interner, Source, SourceStats
 from lbtop.model.snapshot import Snapshot
 from lbtop.reconstruct.batches import moment_of, pieces
+from lbtop.reconstruct.facts import Facts
 from lbtop.reconstruct.reconstructor import Reconstructor
 from lbtop.reconstruct.roles import Overrides
 
@@ -98,7 +100,30 @@ def _frames(
                 due.at_ns += cadence(due.at_ns - start_ns, stats)
             if fresh:
                 shown, fresh = True, 0
-                yield engine.snapshot(reached_ns)
+                yield engine.snapshot_within(reached_ns)
+    yield engine.snapshot()
+
+
+def live_snapshots(
+    source: Source,
+    every_ns: int,
+    options: Options | None = None,
+    stop: Stop | None = None,
+    clock: Callable[[], int] = time.time_ns,
+) -> Iterator[Snapshot]:
+    """A snapshot for every ``every_ns`` of the clock, also when nothing arrives: on a screen time goes on.
+
+    ``clock`` gives nanoseconds since the epoch. Never waits longer than ``every_ns`` for the source; ends when it does, or
+    when ``stop`` says so, with a last snapshot.
+    """
+    engine = Engine(source, options)
+    due_ns = clock() + every_ns
+    while not engine.finished and not (stop and stop()):
+        engine.step(max(0, min(due_ns - clock(), every_ns)) / 1e9)
+        now_ns = clock()
+        if now_ns >= due_ns and not engine.finished:
+            due_ns = max(due_ns + every_ns, now_ns)
+            yield engine.snapshot(now_ns)
     yield engine.snapshot()
 
 
@@ -143,13 +168,16 @@ class Engine:
         self.finished = batch.final
 
     def snapshot(self, now_ns: int | None = None) -> Snapshot:
-        """Everything known now. ``now_ns``: a moment before the end of what the source has read."""
+        """Everything known. ``now_ns``: the time it is, where that is later than the last observation."""
+        live = None if self.finished else self.source.live()
+        return self._judge(self._reconstructor.facts(self.source.stats(), live, now_ns))
+
+    def snapshot_within(self, now_ns: int) -> Snapshot:
+        """Everything ingested, as of a moment before the end of what the source has read already."""
         stats = self.source.stats()
-        if now_ns is None:
-            live = None if self.finished else self.source.live()
-            facts = self._reconstructor.facts(stats, live)
-        else:
-            facts = self._reconstructor.facts(replace(stats, ended_ns=min(now_ns, stats.ended_ns or now_ns)))
+        return self._judge(self._reconstructor.facts(replace(stats, ended_ns=min(now_ns, stats.ended_ns or now_ns))))
+
+    def _judge(self, facts: Facts) -> Snapshot:
         return judge(facts, self.options.names, self.finished, self.options.detail)
 
     def _apply(self, batch: Batch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lbtop.engine import Options, diagnose, frames, snapshots
+from lbtop.engine import Options, diagnose, frames, live_snapshots, snapshots
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Rows, SourceStats
 from lbtop.model.snapshot import Snapshot
@@ -103,3 +103,32 @@ def test_what_cannot_be_used_is_said_at_once(options: Options) -> None:
 def test_an_input_without_rows_gives_an_empty_snapshot() -> None:
     snapshot = diagnose(Traffic().source())
     assert snapshot.services == () and snapshot.source.vantage == "unknown" and snapshot.final
+
+
+class Quiet(ListSource):
+    """Live: a batch now and then, nothing in between."""
+
+    polls = 0
+
+    def poll(self, timeout_s: float = 0.0) -> Batch | None:
+        self.polls += 1
+        return super().poll(timeout_s) if self.polls % 4 == 0 else None
+
+
+def test_time_goes_on_when_nothing_arrives() -> None:
+    """The clock ticks a tenth of the cadence a call; every tick of the cadence has its frame, quiet or not."""
+    traffic = three_targets()
+    batches = traffic.batches(200)
+    ticks = iter(range(traffic.start_ns, traffic.start_ns + 10**12, 50_000_000))
+    seen = list(live_snapshots(Quiet(batches, traffic.source().stats()), 500_000_000, clock=lambda: next(ticks)))
+    assert len(seen) >= len(batches) / 2
+    moments = [frame.at_ns for frame in seen[:-1]]
+    assert all(later - earlier >= 500_000_000 for earlier, later in zip(moments, moments[1:], strict=False))
+    assert seen[-1].final
+
+
+def test_a_live_reader_can_be_stopped() -> None:
+    traffic = three_targets()
+    asked = iter([False] * 3)
+    seen = list(live_snapshots(Quiet(traffic.batches(200), traffic.source().stats()), 10**9, stop=lambda: next(asked, True)))
+    assert len(seen) == 1 and not seen[0].final
