@@ -136,7 +136,13 @@ class Http1:
         for i in range(self.head.count + self.head.cut):
             if self.head.lines[i].code == H_SET_COOKIE:
                 self.cookies.response(
-                    conn, ts_ns, row.request, pending, self.head.lines[i].value, self.head.lines[i].value_end, i == self.head.count
+                    conn,
+                    ts_ns,
+                    row.request,
+                    pending,
+                    self.head.lines[i].value,
+                    self.head.lines[i].value_end,
+                    i == self.head.count,
                 )
             elif i == self.head.count:
                 break

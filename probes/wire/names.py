@@ -9,6 +9,7 @@ MASK = cython.declare(cython.size_t, _SIZE - 1)
 
 _HEADERS = {
     b"host": H_HOST,
+    b":authority": H_HOST,
     b"user-agent": H_USER_AGENT,
     b"cookie": H_COOKIE,
     b"set-cookie": H_SET_COOKIE,

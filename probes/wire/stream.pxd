@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.hello cimport Hellos
 from lbtop.probes.wire.http1 cimport Http1
+from lbtop.probes.wire.http2 cimport Http2
 from lbtop.probes.wire.prelude cimport Preludes
 from lbtop.probes.wire.proxyproto cimport ProxyHeaders
 from lbtop.probes.wire.secrets cimport Secrets
@@ -34,6 +35,7 @@ cdef class Streams:
     cdef Hellos hellos
     cdef Tls tls
     cdef Preludes preludes
+    cdef Http2 http2
     cdef ProxyHeaders proxies
     cdef Secrets secret_finder
     cdef uint8_t[::1] memory      # of Conn, by slot

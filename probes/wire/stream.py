@@ -11,11 +11,13 @@ import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import be16
 from cython.cimports.lbtop.probes.wire.chunked import chunk_line
 from cython.cimports.lbtop.probes.wire.flags import (
+    CN_NOT_DECODABLE,
     CN_STARTTLS, CN_UPGRADED, P7_DNS, P7_DTLS, P7_HTTP1, P7_HTTP2, P7_MQTT, P7_MYSQL, P7_NATS, P7_OTHER_CLEAR, P7_POSTGRES, P7_QUIC,
     P7_REDIS, P7_SMTP, P7_SSH, P7_SYSLOG, P7_TLS, P7_UNKNOWN, P7_WEBSOCKET, SENT_BY_CLIENT, SK_PASSWORD,
 )  # fmt: skip
 from cython.cimports.lbtop.probes.wire.head import U_HTTP2, U_WEBSOCKET
 from cython.cimports.lbtop.probes.wire.http1 import F_CHUNKED, F_CLOSE, F_INTERIM, F_LENGTH, F_NONE, F_TUNNEL, F_UPGRADED
+from cython.cimports.lbtop.probes.wire.http2 import PREFACE_SIZE, looks_like_frames
 from cython.cimports.lbtop.probes.wire.scan import find_byte, starts_folded
 from cython.cimports.lbtop.probes.wire.secrets import BODY_FORM, BODY_OTHER, BODY_PREFIX
 from cython.cimports.lbtop.probes.wire.sniff import (
@@ -35,6 +37,7 @@ from lbtop.probes.wire.addresses import AddressText
 from lbtop.probes.wire.cookies import Cookies
 from lbtop.probes.wire.hello import Hellos
 from lbtop.probes.wire.http1 import Http1
+from lbtop.probes.wire.http2 import Http2
 from lbtop.probes.wire.prelude import Preludes
 from lbtop.probes.wire.proxyproto import ProxyHeaders
 from lbtop.probes.wire.secrets import Secrets
@@ -62,6 +65,7 @@ class Streams:
         self.hellos = Hellos(self.context)
         self.tls = Tls(self.context, self.hellos)
         self.preludes = Preludes(self.context)
+        self.http2 = Http2(self.context, self.http1)
         self.proxies = ProxyHeaders(self.context, addresses)
         # Zeroed lazily by the kernel: memory is used as slots are. Bytes, because a view cannot have structs in its structs.
         self.memory = np.zeros(slots * cython.sizeof(Conn), np.uint8)
@@ -164,9 +168,16 @@ class Streams:
             half.lost = 1
             if half.mode == M_HEAD and half.slot >= 0:
                 self.http1.cut(conn, ts_ns, self.direction == 0, half.slot, half.slot + half.held)
-            half.mode = M_RESYNC if conn.protocol7 == P7_HTTP1 else M_OPAQUE
+            if conn.protocol7 == P7_HTTP1:
+                half.mode = M_RESYNC
+            else:
+                half.mode = M_OPAQUE
+                if conn.protocol7 == P7_HTTP2:
+                    self.http2.give_up(conn)
         elif half.mode != M_OPAQUE and half.mode != M_RESYNC:
             half.lost = 1
+            if half.mode == M_HTTP2:
+                self.http2.give_up(conn)
             if half.mode != M_DETECT:
                 half.mode = M_OPAQUE
         self._release(half)
@@ -187,8 +198,9 @@ class Streams:
             self._release(half)
         if conn.hello:
             self.tls.finish(conn)
+        self.http2.end(conn)
         # Without a byte from the server, or with some lost, nobody knows whether it answered.
-        if conn.half[1].mode == M_RESYNC or conn.half[1].lost:
+        if conn.half[1].mode == M_RESYNC or conn.half[1].lost or conn.flags & CN_NOT_DECODABLE:
             while conn.first:
                 self.context.dequeue(conn)
         self.http1.unanswered(conn, ts_ns)
@@ -326,6 +338,8 @@ class Streams:
                         self.context.dequeue(conn)
                 return AGAIN
             return end - offset
+        if mode == M_HTTP2:
+            return self.http2.frames(conn, self.direction, ts_ns, offset, end)
         if mode == M_SEARCH:
             if self.fresh and self._anything_known(offset, end):
                 half.mode = M_DETECT
@@ -392,8 +406,19 @@ class Streams:
         if what == N_TLS:
             self._both(conn, P7_TLS, M_OPAQUE)
             return AGAIN
-        if what == N_PREFACE or what == N_SETTINGS:
+        if what == N_PREFACE:
+            self._both(conn, P7_HTTP2, M_HTTP2)
+            self.http2.begin(conn, False)
+            return PREFACE_SIZE
+        if what == N_SETTINGS and not conn.joined:
+            # A server need not wait for the client's preface.
+            conn.protocol7 = P7_HTTP2
+            half.mode = M_HTTP2
+            self.http2.begin(conn, False)
+            return AGAIN
+        if conn.joined and conn.protocol7 == P7_UNKNOWN and looks_like_frames(self.buffer, offset, end):
             self._both(conn, P7_HTTP2, M_OPAQUE)
+            self.http2.give_up(conn)
             return AGAIN
         if what == N_SMTP or what == N_SMTP_CLIENT:
             self._both(conn, P7_SMTP, M_LINES)
@@ -580,7 +605,11 @@ class Streams:
             conn.flags |= CN_UPGRADED
             if self.http1.head.upgraded == U_HTTP2:
                 conn.protocol7 = P7_HTTP2
-            elif self.http1.head.upgraded == U_WEBSOCKET:
+                conn.half[0].mode = M_DETECT
+                conn.half[1].mode = M_HTTP2
+                self.http2.begin(conn, True)
+                return 0
+            if self.http1.head.upgraded == U_WEBSOCKET:
                 conn.protocol7 = P7_WEBSOCKET
             conn.half[0].mode = M_OPAQUE
             conn.half[1].mode = M_OPAQUE

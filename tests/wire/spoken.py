@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 
 from tests.wire.talk import CLIENT, SERVER
 
@@ -54,7 +56,12 @@ def plain_http() -> Turns:
 def websocket() -> Turns:
     upgrade = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     agreed = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-    return [(CLIENT, upgrade), (SERVER, agreed), (CLIENT, b"\x81\x85GET / HTTP/1.1\r\n\r\n"), (SERVER, b"\x81\x05HTTP/1.1 200\r\n")]
+    return [
+        (CLIENT, upgrade),
+        (SERVER, agreed),
+        (CLIENT, b"\x81\x85GET / HTTP/1.1\r\n\r\n"),
+        (SERVER, b"\x81\x05HTTP/1.1 200\r\n"),
+    ]
 
 
 def tunnel() -> Turns:
@@ -169,3 +176,50 @@ def _server(groups: str) -> ssl.SSLContext:
     if groups:
         context.set_ecdh_curve(groups)
     return context
+
+
+def http2(requests: int = 3, upgraded: bool = False) -> Turns:
+    """Requests and answers over cleartext HTTP/2, one after the other with the first answer last."""
+    client = H2Connection(H2Configuration(client_side=True, header_encoding=None))
+    server = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+    turns: Turns = []
+    if upgraded:
+        settings = client.initiate_upgrade_connection()
+        server.initiate_upgrade_connection(settings)
+        asked = (
+            b"GET /up HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
+        )
+        turns.append((CLIENT, asked + settings + b"\r\n\r\n"))
+        turns.append((SERVER, b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"))
+        server.send_headers(1, [(b":status", b"200")], end_stream=True)
+    else:
+        client.initiate_connection()
+        server.initiate_connection()
+
+    def exchange() -> None:
+        for one, other, who in ((client, server, CLIENT), (server, client, SERVER)):
+            data = one.data_to_send()
+            if data:
+                turns.append((who, data))
+                other.receive_data(data)
+
+    exchange()
+    exchange()
+    streams = [2 * number + (3 if upgraded else 1) for number in range(requests)]
+    for number, stream in enumerate(streams):
+        names = [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":authority", b"shop.example"),
+            (b":path", b"/rpc/%d?x" % number),
+        ]
+        names += [(b"content-type", b"application/grpc"), (b"cookie", b"a=1"), (b"cookie", b"JSESSIONID=s%d" % number)]
+        client.send_headers(stream, [*names, (b"x-forwarded-for", b"198.51.100.7")])
+        client.send_data(stream, b"\x00\x00\x00\x00\x05hello", end_stream=True)
+        exchange()
+    for stream in streams[::-1]:
+        server.send_headers(stream, [(b":status", b"200"), (b"server", b"app/2"), (b"set-cookie", b"JSESSIONID=n; Path=/")])
+        server.send_data(stream, b"x" * 300)
+        server.send_headers(stream, [(b"grpc-status", b"0")], end_stream=True)
+        exchange()
+    return turns

@@ -67,7 +67,9 @@ class Talk:
         other = SERVER if who == CLIENT else CLIENT
         self.now_ns += 1_000_000
         self._id += 1
-        source, target = (b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02") if who == CLIENT else (b"\x0a\x00\x00\x02", b"\x0a\x00\x00\x01")
+        source, target = (
+            (b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02") if who == CLIENT else (b"\x0a\x00\x00\x02", b"\x0a\x00\x00\x01")
+        )
         ports = self.ports if who == CLIENT else self.ports[::-1]
         acked = self._next[other] if flags & 0x10 else 0
         tcp = struct.pack(">HHIIBBHHH", *ports, self._next[who], acked, 0x50, flags, 64240, 0, 0)

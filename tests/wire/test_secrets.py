@@ -9,7 +9,10 @@ import pytest
 from lbtop.model.observation import SecretKind as Kind
 from tests.wire.talk import CLIENT, SERVER, Talk, plain
 
-JWT = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=") + b".eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
+JWT = (
+    base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
+    + b".eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
+)
 TOKEN = b"f3a9C1b7e5D2084613af9Bcd"
 
 

@@ -25,6 +25,8 @@ CONVERSATIONS = {
     "socks": spoken.socks(),
     "postgres": spoken.postgres(),
     "smtp": spoken.smtp(),
+    "http/2": spoken.http2(),
+    "http/2 by upgrade": spoken.http2(upgraded=True),
 }
 
 
@@ -183,3 +185,47 @@ def test_hello_retry_is_one_handshake() -> None:
     turns = spoken.tls_with_session("1.3", groups="secp521r1")[0]
     (row,) = observed(turns)["handshakes"]
     assert row["flags"] & HelloFlag.RETRY and row["version"] == 0x304
+
+
+def test_http2_in_full() -> None:
+    seen = observed(CONVERSATIONS["http/2"])
+    assert seen["protocol7"] == Protocol7.HTTP2
+    assert [(row["method"], row["path"], row["host"], row["version"]) for row in seen["requests"]] == [
+        (b"POST", b"/rpc/%d" % number, b"shop.example", 20) for number in range(3)
+    ]
+    assert all(row["flags"] & ReqFlag.GRPC and row["flags"] & ReqFlag.SESSION and row["cookies"] == 2 for row in seen["requests"])
+    assert seen["requests"][0]["forwarded0"].endswith("ffffc6336407")
+    assert [(row["request"], row["status"], row["set_cookies"]) for row in seen["responses"]] == [
+        (3, 200, 1),
+        (2, 200, 1),
+        (1, 200, 1),
+    ]
+    assert all(row["flags"] & RespFlag.SESSION_REISSUED for row in seen["responses"])
+
+
+def test_http2_by_upgrade() -> None:
+    seen = observed(CONVERSATIONS["http/2 by upgrade"])
+    assert seen["protocol7"] == Protocol7.HTTP2 and seen["flags"] & ConnFlag.UPGRADED
+    assert [(row["version"], row["path"]) for row in seen["requests"]][:2] == [(11, b"/up"), (20, b"/rpc/0")]
+    assert [row["status"] for row in seen["responses"]] == [101, 200, 200, 200]
+
+
+def test_http2_joined_in_the_middle_is_not_guessed() -> None:
+    talk = Talk(syn=False)
+    for who, data in CONVERSATIONS["http/2"][4:]:
+        talk.say(who, data)
+    rows = talk.rows()
+    (connection,) = plain(rows, "connections")
+    assert connection["protocol7"] == Protocol7.HTTP2 and connection["flags"] & ConnFlag.NOT_DECODABLE
+    assert len(rows["requests"]) == 0
+
+
+def test_http2_after_a_loss_is_not_guessed() -> None:
+    talk = Talk()
+    for who, data in CONVERSATIONS["http/2"][:5]:
+        talk.say(who, data)
+    talk.lose(CLIENT, 60)
+    for who, data in CONVERSATIONS["http/2"][5:]:
+        talk.say(who, data)
+    (connection,) = plain(talk.end().rows(), "connections")
+    assert connection["flags"] & ConnFlag.NOT_DECODABLE
