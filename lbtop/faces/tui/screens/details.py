@@ -182,7 +182,7 @@ KEYS = (
     ("Esc", "back"),
     ("Tab", "next table"),
     ("e", "evidence of the verdicts"),
-    ("1 … 5", "parts of a service"),
+    ("1 … 7", "parts of a service"),
     ("/", "filter rows"),
     ("s S", "sort by the next column, reverse"),
     ("F", "follow one row: it stays in view"),

@@ -83,6 +83,8 @@ TABS = (
     ("exposure", "Exposure"),
     ("tls", "Handshakes"),
     ("findings", "Findings"),
+    ("sessions", "Sessions"),
+    ("connections", "Connections"),
 )
 
 
