@@ -5,13 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from lbtop.model.observation import HelloFlag, Rows
-from lbtop.reconstruct.ledgers.tally import Tally, pair
+from lbtop.reconstruct.ledgers.tally import Numbers, Tally, alike, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 RESUMPTION = HelloFlag.TICKET_OFFERED | HelloFlag.SESSION_ID_OFFERED | HelloFlag.PSK_OFFERED
 _NEGOTIATED = 1 << 16
 _CLIENT_MASK = (1 << 20) - 1
 _SESSIONS_OF_ONE = 4096
+
+
+_DISTINGUISHING = ("flags", "version", "cipher", "ja4", "sni", "alpn", "alpn_chosen", "family", "client")
+
+
+def _alike(rows: Rows) -> tuple[Rows, Numbers]:
+    """One row of each kind of handshake, and how many there are of it."""
+    if len(rows) == 0:
+        return rows, np.zeros(0, np.int64)
+    first, count = alike(*(np.ascontiguousarray(rows[name]) for name in _DISTINGUISHING))
+    return rows[first], count
 
 
 class Negotiated:
@@ -28,25 +39,25 @@ class Negotiated:
         self.sni = Tally(cap=1024)
         self.alpn = Tally(cap=256)  # chosen, or first offered where the choice is encrypted
 
-    def fold(self, rows: Rows) -> None:
+    def fold(self, rows: Rows, count: Numbers) -> None:
+        """``count``: how many handshakes each row stands for."""
         if len(rows) == 0:
             return
         flags = rows["flags"]
-        self.hellos += len(rows)
+        self.hellos += int(count.sum())
         seen = (flags & np.uint32(HelloFlag.SERVER_SEEN)) != 0
         offered = seen & ((flags & np.uint32(RESUMPTION)) != 0)
-        self.offered += int(offered.sum())
-        self.accepted += int((seen & ((flags & np.uint32(HelloFlag.RESUMED)) != 0)).sum())
-        self.alerts += int(((flags & np.uint32(HelloFlag.ALERT)) != 0).sum())
-        agreed = rows[seen & (rows["version"] != 0)]
-        version = agreed["version"].astype(np.uint64)
-        self.versions.add(version)
-        self.ciphers.add(version * np.uint64(_NEGOTIATED) + agreed["cipher"].astype(np.uint64))
-        for name, tally in (("ja4", self.ja4), ("sni", self.sni)):
-            values = rows[name]
-            tally.add(values[values != 0].astype(np.uint64))
+        self.offered += int(count[offered].sum())
+        self.accepted += int(count[seen & ((flags & np.uint32(HelloFlag.RESUMED)) != 0)].sum())
+        self.alerts += int(count[(flags & np.uint32(HelloFlag.ALERT)) != 0].sum())
+        agreed = seen & (rows["version"] != 0)
+        version = rows["version"][agreed].astype(np.uint64)
+        self.versions.add(version, rows=count[agreed])
+        self.ciphers.add(version * np.uint64(_NEGOTIATED) + rows["cipher"][agreed].astype(np.uint64), rows=count[agreed])
         alpn = np.where(rows["alpn_chosen"] != 0, rows["alpn_chosen"], rows["alpn"])
-        self.alpn.add(alpn[alpn != 0].astype(np.uint64))
+        for values, tally in ((rows["ja4"], self.ja4), (rows["sni"], self.sni), (alpn, self.alpn)):
+            there = values != 0
+            tally.add(values[there].astype(np.uint64), rows=count[there])
 
     def cipher_counts(self) -> list[tuple[int, int, int]]:
         """(version, cipher, connections), in order of version and cipher."""
@@ -66,31 +77,28 @@ class HandshakeLedger:
         self.certificates = Tally(columns=1, cap=1024)  # (target, certificate number), where readable
         self.certificate_hashes: dict[int, int] = {}  # keyed hash -> dense number
         self.validity: dict[int, tuple[int, int]] = {}  # certificate number -> not before, not after (ns)
-        self.first_ns = 0
-        self.last_ns = 0
 
     def fold(self, window: ServiceWindow) -> None:
         rows = window.back["handshakes"]
         if len(rows):
             data = ~window.health["handshakes"]
-            target = window.target["handshakes"]
-            self._certificates(rows, target)
+            self._certificates(rows, window.target["handshakes"])
             rows = rows[data] if not data.all() else rows
-            self.back.fold(rows)
-            self._stacks(rows)
-        self.front.fold(window.front["handshakes"])
+            kinds, count = _alike(rows)
+            self.back.fold(kinds, count)
+            self._stacks(kinds, count)
+            self._sessions(rows)
+        self.front.fold(*_alike(window.front["handshakes"]))
 
-    def _stacks(self, rows: Rows) -> None:
-        if len(rows) == 0:
-            return
-        self.first_ns = self.first_ns or int(rows["at_ns"][0])
-        self.last_ns = int(rows["at_ns"][-1])
+    def _stacks(self, rows: Rows, count: Numbers) -> None:
         flags = rows["flags"]
-        bits = [(flags & np.uint32(mask)) != 0 for mask in (HelloFlag.GREASE, HelloFlag.ECH, HelloFlag.POST_QUANTUM, RESUMPTION)]
+        bits = [
+            ((flags & np.uint32(mask)) != 0) * count
+            for mask in (HelloFlag.GREASE, HelloFlag.ECH, HelloFlag.POST_QUANTUM, RESUMPTION)
+        ]
         known = rows["family"] != 0
-        self.families.add(pair(rows["family"], rows["client"])[known], *(bit[known] for bit in bits))
-        self.sni_families.add(pair(rows["sni"], rows["family"])[known])
-        self._sessions(rows)
+        self.families.add(pair(rows["family"], rows["client"])[known], *(bit[known] for bit in bits), rows=count[known])
+        self.sni_families.add(pair(rows["sni"], rows["family"])[known], rows=count[known])
 
     def _sessions(self, rows: Rows) -> None:
         """Who offers a session, as sums: all offers of one session came from one address exactly when n·Σc² = (Σc)²."""
