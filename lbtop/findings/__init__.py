@@ -18,7 +18,7 @@ from lbtop.model.snapshot import SourceFrame
 
 __all__ = ["RULES", "Context", "Rule", "find"]
 
-for _module in ("capture", "tls", "exposure", "affinity", "load", "targets", "time"):
+for _module in ("capture", "tls", "exposure", "affinity", "load", "targets", "time", "datagrams"):
     import_module(f"lbtop.findings.{_module}")
 
 

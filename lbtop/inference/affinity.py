@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class View:
     network: str | None
     user: str | None  # the session cookie that tells users best
     balancer_cookies: dict[str, int]  # names that come back -> requests that bring them
-    inserted: list[str]  # cookies that the balancer adds in view (front leg)
+    inserted: Sequence[str]  # cookies that the balancer adds in view (front leg)
     target_cookie: str | None  # a cookie whose values each stand for one target
 
 

@@ -191,7 +191,7 @@ def _metrics(
             classes = _cost_classes(each[each > 0])
         else:
             classes = [(int(n), total / n) for n, total in costs[targets].sum(0) if n]
-        dealt = np.bincount(epoch_of_bin, opened.sum(1), len(serving))
+        dealt = np.bincount(epoch_of_bin, opened.sum(1), len(serving)).astype(np.float64)
         found.append((metric, loads, Units(serving, _over_epochs(classes, dealt))))
     return found
 

@@ -107,7 +107,7 @@ def affinity_interval(same: Floats, chance: Floats, returns: Floats) -> tuple[fl
         return max(lowest, (faithful - expected) / (1.0 - expected)), 1.0
     if keys > GROUPS:
         group = np.arange(keys) % GROUPS
-        same, chance, returns = (np.bincount(group, column, GROUPS) for column in (same, chance, returns))
+        same, chance, returns = (np.bincount(group, column, GROUPS).astype(np.float64) for column in (same, chance, returns))
     units = len(returns)
     rng = np.random.default_rng(SEED)
     weights = rng.multinomial(units, np.full(units, 1.0 / units), RESAMPLES).astype(np.float64)

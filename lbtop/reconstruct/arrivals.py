@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class Feed:
     request: npt.NDArray[np.intp] | None = None  # row of the request each belongs to; -1 where it is in no row of this window
 
 
-def column(rows: Rows, name: str) -> npt.NDArray[np.generic]:
+def column(rows: Rows, name: str) -> npt.NDArray[Any]:
     """One column, contiguous: a strided one costs several times as much per use."""
     return np.ascontiguousarray(rows[name])
 

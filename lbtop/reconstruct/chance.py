@@ -25,10 +25,10 @@ def assignment_shares(firsts: Counts, moved_to: Counts, moved_from: Counts) -> S
     total = seen.sum()
     if total <= 0:
         return np.zeros(len(seen))
-    shares = seen / total
+    shares: Shares = seen / total
     for _ in range(ROUNDS):
         filled = seen + moved_from * shares / np.maximum(1.0 - shares, 1e-3)
-        closer = filled / filled.sum()
+        closer: Shares = filled / filled.sum()
         if np.abs(closer - shares).max() < 1e-4:
             return closer
         shares = closer

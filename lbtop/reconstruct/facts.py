@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Interner, SourceStats
 from lbtop.reconstruct.ledgers.affinity import AffinityLedger
+from lbtop.reconstruct.ledgers.datagrams import DatagramLedger
 from lbtop.reconstruct.ledgers.exposure import ExposureLedger
 from lbtop.reconstruct.ledgers.handshakes import HandshakeLedger
 from lbtop.reconstruct.ledgers.heads import HeadLedger
@@ -48,6 +49,7 @@ class Ledgers:
     load: LoadLedger = field(default_factory=LoadLedger)
     nat: NatLedger = field(default_factory=NatLedger)
     idle: IdleLedger = field(default_factory=IdleLedger)
+    datagrams: DatagramLedger = field(default_factory=DatagramLedger)
     history: HistoryLedger = field(default_factory=HistoryLedger)
 
 

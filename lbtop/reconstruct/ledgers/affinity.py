@@ -184,8 +184,8 @@ class AffinityLedger:
     def _marks(
         self,
         requests: int,
-        names: npt.NDArray[np.generic],
-        flags: npt.NDArray[np.generic],
+        names: npt.NDArray[np.uint32],
+        flags: npt.NDArray[np.uint32],
         request_of: npt.NDArray[np.intp],
         window: ServiceWindow,
     ) -> npt.NDArray[np.uint32]:
@@ -224,8 +224,8 @@ class AffinityLedger:
         self,
         cookies: Rows,
         target: Targets,
-        names: npt.NDArray[np.generic],
-        flags: npt.NDArray[np.generic],
+        names: npt.NDArray[np.uint32],
+        flags: npt.NDArray[np.uint32],
         request_of: npt.NDArray[np.intp],
         client: U64,
         marks: npt.NDArray[np.uint32],
@@ -324,7 +324,7 @@ def _measure(key: str, table: KeyTable, chances: list[float]) -> Measure:
     )  # fmt: skip
 
 
-def _count_names(counts: dict[int, int], names: npt.NDArray[np.generic]) -> None:
+def _count_names(counts: dict[int, int], names: npt.NDArray[np.uint32]) -> None:
     for name in distinct(names):
         if name in counts or len(counts) < 4 * COOKIE_NAMES:
             counts[name] = counts.get(name, 0) + int((names == name).sum())

@@ -103,7 +103,8 @@ class LoadLedger:
 
 
 def _known(target: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    return target[target != NO_TARGET]
+    known: npt.NDArray[np.uint16] = target[target != NO_TARGET]
+    return known
 
 
 def _count_pairs(tally: Tally, who: npt.NDArray[np.uint32], target: npt.NDArray[np.uint16]) -> None:
