@@ -66,10 +66,11 @@ class HeadLedger:
     def _requests(self, rows: Rows) -> None:
         if len(rows) == 0:
             return
-        cut = (rows["flags"] & np.uint32(ReqFlag.TRUNCATED)) != 0
+        flags = np.ascontiguousarray(rows["flags"])
+        cut = (flags & np.uint32(ReqFlag.TRUNCATED)) != 0
         if cut.any():
             self.cut += int(cut.sum())
-            rows = rows[~cut]
+            rows, flags = rows[~cut], flags[~cut]
             if len(rows) == 0:
                 return
         self.requests += len(rows)
@@ -77,11 +78,11 @@ class HeadLedger:
         proto = rows["forwarded_proto"] & np.uint8(3)
         has_forwarded = rows["forwarded_count"] != 0
         first, count = alike(
-            rows["header_shape"], rows["user_agent"], rows["flags"], rows["host"], rows["via"],
+            rows["header_shape"], rows["user_agent"], flags, rows["host"], rows["via"],
             rows["forwarded_port"].astype(np.uint64) << np.uint64(16) | rows["version"], proto * 2 + has_forwarded,
         )  # fmt: skip
         rows, proto, has_forwarded = rows[first], proto[first], has_forwarded[first]
-        flags = rows["flags"]
+        flags = flags[first]
         self.flags += bit_counts(flags, rows=count)
         self.forwarded_proto += np.bincount(proto, count, 4).astype(np.int64)
         self.forwarded += int(count[has_forwarded].sum())
@@ -103,22 +104,22 @@ class HeadLedger:
     def _cookies(self, rows: Rows, window: ServiceWindow) -> None:
         if len(rows) == 0:
             return
-        data = ~window.health["cookies"]
-        flags = rows["flags"]
-        set_ = (flags & np.uint32(CookieFlag.SET)) != 0
-        live = (flags & np.uint32(CookieFlag.DELETE)) == 0
-        asked = data & ~set_
-        self.cookies.add(
-            rows["name"][asked].astype(np.uint64),
-            (flags[asked] & np.uint32(CookieFlag.BALANCER)) != 0,
-            (flags[asked] & np.uint32(CookieFlag.SESSION)) != 0,
+        flags = np.ascontiguousarray(rows["flags"])
+        checks = window.health["cookies"]
+        first, count = alike(np.ascontiguousarray(rows["name"]), flags, checks)
+        names, kinds, data = rows["name"][first].astype(np.uint64), flags[first], ~checks[first]
+        balancer, session, secure = (
+            (kinds & np.uint32(bit)) != 0 for bit in (CookieFlag.BALANCER, CookieFlag.SESSION, CookieFlag.SECURE)
         )
-        issued = data & set_ & live
-        secure = (flags[issued] & np.uint32(CookieFlag.SECURE)) != 0
-        session = (flags[issued] & np.uint32(CookieFlag.SESSION)) != 0
-        self.set_cookies.add(rows["name"][issued].astype(np.uint64), secure, session, session & ~secure)
-        named = rows[data & ((flags & np.uint32(CookieFlag.DISCLOSES)) != 0)]
-        if len(named):
+        set_ = (kinds & np.uint32(CookieFlag.SET)) != 0
+        asked = data & ~set_
+        self.cookies.add(names[asked], (balancer * count)[asked], (session * count)[asked], rows=count[asked])
+        issued = data & set_ & ((kinds & np.uint32(CookieFlag.DELETE)) == 0)
+        columns = ((bit * count)[issued] for bit in (secure, session, session & ~secure))
+        self.set_cookies.add(names[issued], *columns, rows=count[issued])
+        discloses = np.uint32(CookieFlag.DISCLOSES)
+        if (kinds & discloses).any():
+            named = rows[~checks & ((flags & discloses) != 0)]
             here = (named["names"] == named["server"]) & (named["names_port"] == named["server_port"])
             self.named_targets.add(pair(named["name"], named["decoder"]), here)
 

@@ -36,8 +36,12 @@ def alike(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numb
             continue
         span *= high - low + 1
         if span > _DENSE:
-            return _alike_sorted(*columns)
+            return _alike_mixed(*columns)
         key = key * (high - low + 1) + (column.astype(np.int64) - low)
+    return _first_and_count(key, span)
+
+
+def _first_and_count(key: npt.NDArray[np.int64], span: int) -> tuple[npt.NDArray[np.intp], Numbers]:
     counts = np.bincount(key, minlength=span)
     present = np.flatnonzero(counts)
     place = np.empty(span, np.intp)
@@ -47,13 +51,19 @@ def alike(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numb
     return first[order], counts[present][order].astype(np.int64)
 
 
-def _alike_sorted(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numbers]:
+def _alike_mixed(*columns: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.intp], Numbers]:
     """The same for columns of wide range: told apart by a 64-bit mix (two in 10^13 combinations collide)."""
     mixed = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
         mixed = (mixed ^ column.astype(np.uint64)) * _MIX
         mixed ^= mixed >> np.uint64(29)
-    _, order, starts = grouped(mixed)
+    slot = (mixed >> np.uint64(48)).astype(np.int64)
+    first, counts = _first_and_count(slot, 1 << 16)
+    holder = np.empty(1 << 16, np.uint64)
+    holder[slot[first]] = mixed[first]
+    if (holder[slot] == mixed).all():
+        return first, counts
+    _, order, starts = grouped(mixed)  # two combinations share a slot: sort after all
     first = order[starts]
     counts = np.diff(np.append(starts, len(mixed)))
     by_appearance = np.argsort(first)
