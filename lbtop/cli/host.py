@@ -74,11 +74,11 @@ def _readers() -> Check:
     missing = {extra: what for module, (extra, what) in extras.items() if importlib.util.find_spec(module) is None}
     try:
         from lbtop.probes.wire import decoder  # noqa: F401
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: modules of two builds beside each other
         return Check(
             "decoder",
             MISSING,
-            f"not compiled: {safe_text(str(error))}",
+            f"not compiled, or not in one piece: {safe_text(str(error))}",
             "reading captures",
             ("pip install --force-reinstall lbtop",),
         )

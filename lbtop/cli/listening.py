@@ -30,7 +30,7 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Source:
-    """This host's own traffic, for ``for_s`` seconds, with the best probe that can be had or the one asked for. Raises LbtopError."""
+    """This host's own traffic, for ``for_s`` seconds, with the best probe there is or the one asked for. Raises LbtopError."""
     from lbtop.catalog.recognition import recognition
     from lbtop.probes.live import open_probe
 
