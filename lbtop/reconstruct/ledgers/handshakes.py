@@ -87,7 +87,8 @@ class HandshakeLedger:
             kinds, count = _alike(rows)
             self.back.fold(kinds, count)
             self._stacks(kinds, count)
-            self._sessions(rows)
+            if len(rows):
+                self._sessions(rows)
         self.front.fold(*_alike(window.front["handshakes"]))
 
     def _stacks(self, rows: Rows, count: Numbers) -> None:
@@ -102,13 +103,12 @@ class HandshakeLedger:
 
     def _sessions(self, rows: Rows) -> None:
         """Who offers a session, as sums: all offers of one session came from one address exactly when n·Σc² = (Σc)²."""
-        offered = rows[rows["session"] != 0]
-        if len(offered) == 0:
-            return
-        if self.sessions.total >= _SESSIONS_OF_ONE and (offered["client"] == offered["client"][0]).all():
+        session, client = np.ascontiguousarray(rows["session"]), np.ascontiguousarray(rows["client"])
+        if self.sessions.total >= _SESSIONS_OF_ONE and (client == client[0]).all():
             return  # a balancer's address, most likely: the first few thousand tell how many sessions it holds
-        client = (offered["client"] & np.uint32(_CLIENT_MASK)).astype(np.int64)
-        self.sessions.add(offered["session"], client, client * client)
+        there = session != 0
+        number = (client[there] & np.uint32(_CLIENT_MASK)).astype(np.int64)
+        self.sessions.add(session[there], number, number * number)
 
     def shared_sessions(self) -> tuple[int, int]:
         """(sessions that several addresses offered, hellos that offered one of them)."""
