@@ -6,16 +6,19 @@ nothing above info on healthy captures; what must be found is found and nothing 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.corpus import Capture, committed
+from lbtop.cli import main
+from tests.corpus import CAPTURES, Capture, committed
+from tests.lab import table
 from tests.lab import truth as lab_truth
 
 COUNTS = ("connections", "requests", "health_checks", "probes", "refused")
@@ -70,12 +73,13 @@ def board() -> Iterator[Board]:
 
 
 @pytest.mark.parametrize("capture", committed(), ids=str)
-def test_agrees_with_truth(capture: Capture, lbtop: list[str], board: Board) -> None:
+def test_agrees_with_truth(capture: Capture, board: Board) -> None:
     """Verdicts, counts and findings of one capture, all of what differs at once."""
-    said = diagnosis(lbtop, capture)
+    said = diagnosis(capture)
     board.captures += 1
     problems = [*verdicts(said, capture, board), *counts(said, capture), *findings(said, capture, board)]
-    assert not problems, "\n".join([f"{capture.name}: {capture.truth['shows']}", *problems])
+    if problems:
+        pytest.fail("\n".join([f"{capture.name}: {capture.truth['shows']}", *problems]), pytrace=False)
 
 
 @pytest.mark.parametrize("capture", committed(), ids=str)
@@ -92,11 +96,19 @@ def test_truth_recounts(capture: Capture, tshark: str) -> None:
         assert {key: seen[key] for key in COUNTS if key in row} == {key: row[key] for key in COUNTS if key in row}, name
 
 
-def diagnosis(lbtop: list[str], capture: Capture) -> dict[str, Any]:
-    """What ``lbtop diagnose --json`` says about it."""
-    done = subprocess.run([*lbtop, "diagnose", "--json", str(capture.path)], capture_output=True, text=True, timeout=60)
-    assert done.returncode in (0, 1), done.stderr
-    return dict(json.loads(done.stdout))
+def test_the_table_is_of_these_captures() -> None:
+    """captures/README.md lists what the truth files say."""
+    assert table.table(CAPTURES) in (CAPTURES / "README.md").read_text(), "run python -m tests.lab --table"
+
+
+def diagnosis(capture: Capture) -> dict[str, Any]:
+    """What ``lbtop diagnose --json`` says about it; in this process, because a hundred starts of Python take their time."""
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        status = main(["diagnose", "--json", str(capture.path)])
+    if status not in (0, 1):
+        pytest.fail(f"exit status {status}: {errors.getvalue().strip()[-600:]}", pytrace=False)
+    return dict(json.loads(out.getvalue()))
 
 
 def verdicts(said: dict[str, Any], capture: Capture, board: Board) -> Iterator[str]:
@@ -126,7 +138,8 @@ def judged(
     if answer in right:
         score.right += 1
         return
-    row = f"{capture.name}: {question} {answer} ({', '.join(f'{k} {v:.2f}' for k, v in candidates.items())}), truth {' or '.join(right)}"
+    readings = ", ".join(f"{name} {probability:.2f}" for name, probability in candidates.items())
+    row = f"{capture.name}: {question} {answer} ({readings}), truth {' or '.join(right)}"
     (score.abstained if answer == "unknown" else score.wrong).append(row)
     yield row
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.lab import scenario
+from tests.lab import scenario, table
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 
@@ -24,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep configurations, logs and raw recordings")
     parser.add_argument("--bench", type=Path, metavar="DIR", help="record the two benchmark captures into DIR")
     parser.add_argument("--requests", type=int, default=69000, help="requests in each benchmark capture")
+    parser.add_argument("--table", action="store_true", help="write the table of captures/README.md again")
     options = parser.parse_args(arguments)
+    if options.table:
+        table.rewrite(CAPTURES / "README.md")
+        return 0
     if options.bench:
         from tests.lab import bench
 
@@ -49,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
             failed.append(name)
             print(f"  failed: {type(problem).__name__}: {problem}", file=sys.stderr)
         print(f"  {time.monotonic() - started:.1f} s", flush=True)
+    if options.out == CAPTURES:
+        table.rewrite(CAPTURES / "README.md")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

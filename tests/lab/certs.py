@@ -16,11 +16,14 @@ def expired(directory: Path, name: str, ago: datetime.timedelta) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     end = datetime.datetime.now(datetime.UTC) - ago
-    made = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(),
-                                   end - datetime.timedelta(days=365), end).sign(key, hashes.SHA256())
+    made = x509.CertificateBuilder(
+        subject, subject, key.public_key(), x509.random_serial_number(), end - datetime.timedelta(days=365), end
+    ).sign(key, hashes.SHA256())
     path = directory / f"{name}.pem"
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-                     + made.public_bytes(serialization.Encoding.PEM))
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
     return path
 
 

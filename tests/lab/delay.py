@@ -6,6 +6,7 @@ server's FIN only on a wire that takes time.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import heapq
@@ -66,9 +67,7 @@ class Wire:
                 heapq.heappush(held, (time.monotonic() + self.delay, order, 1 - sockets.index(sock), frame))
             while held and held[0][0] <= time.monotonic():
                 _, _, side, frame = heapq.heappop(held)
-                try:
+                with contextlib.suppress(OSError):  # the other end is gone or the frame too long: the wire loses it
                     sockets[side].send(frame)
-                except OSError:
-                    pass  # the other end is gone or the frame too long: the wire loses it
         for sock in sockets:
             sock.close()

@@ -188,8 +188,11 @@ class Net:
 
     def _delay(self) -> None:
         """Put the wires that take time in place."""
-        slow = [(f"cl{i}", client.ns, self._client_delay[i % len(self._client_delay)])
-                for i, client in enumerate(self.clients) if self._client_delay]
+        slow = [
+            (f"cl{i}", client.ns, self._client_delay[i % len(self._client_delay)])
+            for i, client in enumerate(self.clients)
+            if self._client_delay
+        ]
         slow += [(f"tl{i}", self.target_ns[i], delay) for i, delay in self._target_delay.items()]
         for name, ns, delay in slow:
             finish_checksums(ns, "eth0")

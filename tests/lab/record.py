@@ -16,39 +16,34 @@ class Recorder:
     """tcpdump on one interface of one namespace, running from construction until :meth:`finish`."""
 
     def __init__(
-        self, ns: Namespace, interface: str, path: Path, *, snap: int = 0, expression: str = "tcp or udp", buffer_kib: int = 8192
+        self,
+        ns: Namespace,
+        interface: str,
+        path: Path,
+        *,
+        snap: int = 0,
+        expression: str = "tcp or udp",
+        buffer_kib: int = 8192,
+        immediate: bool = True,
     ) -> None:
         self.path = path
         log = path.with_suffix(".log")
-        # Immediate mode: a ring block that has not been handed over when tcpdump ends would be lost.
-        self._process = ns.start(
-            "tcpdump",
-            "-i",
-            interface,
-            "-U",
-            "-Z",
-            "root",
-            "--immediate-mode",
-            "-n",
-            "-B",
-            str(buffer_kib),
-            "-s",
-            str(snap),
-            "-w",
-            str(path),
-            expression,
-            log=log,
-        )
+        log.unlink(missing_ok=True)
+        # A ring block that has not been handed over when tcpdump ends is lost: hand over at once, or wait at the end.
+        handing = ("-U", "--immediate-mode") if immediate else ()
+        options = ("-n", "-Z", "root", "-B", str(buffer_kib), "-s", str(snap), *handing, "-w", str(path))
+        self._process = ns.start("tcpdump", "-i", interface, *options, expression, log=log)
         deadline = time.monotonic() + 10
         while "listening on" not in log.read_text(errors="replace"):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"tcpdump did not start: {log.read_text(errors='replace')}")
             time.sleep(0.02)
         self._log = log
+        self._settle = 0.2 if immediate else 2.0
 
     def finish(self) -> Path:
         """Stop and return the recording; raises when the kernel dropped packets."""
-        time.sleep(0.2)
+        time.sleep(self._settle)
         stop(self._process, signal.SIGINT)
         said = self._log.read_text(errors="replace")
         dropped = [line for line in said.splitlines() if "dropped by kernel" in line]

@@ -34,8 +34,15 @@ def read(path: Path) -> Iterator[Packet]:
         at += kept
 
 
-def write(path: Path, packets: Iterable[Packet], *, link: int = ETHERNET, big: bool = False, nanoseconds: bool = False,
-          snap: int = 262144) -> None:
+def write(
+    path: Path,
+    packets: Iterable[Packet],
+    *,
+    link: int = ETHERNET,
+    big: bool = False,
+    nanoseconds: bool = False,
+    snap: int = 262144,
+) -> None:
     """Write records as pcap in the byte order and resolution asked for."""
     order, scale = (">" if big else "<"), (1000 if nanoseconds else 1)
     with open(path, "wb") as out:
@@ -69,6 +76,7 @@ def cut_packets(source: Path, output: Path) -> None:
 
 def twice(source: Path, output: Path) -> None:
     """Every packet a second time a little later, as forwarded: one less to live."""
+
     def both() -> Iterator[Packet]:
         for packet in read(source):
             yield packet
@@ -77,6 +85,7 @@ def twice(source: Path, output: Path) -> None:
                 data[22] -= 1
                 data[24:26] = struct.pack(">H", _folded(struct.unpack(">H", data[24:26])[0] + 0x0100))
             yield Packet(packet.time + 3, bytes(data), packet.length)
+
     write(output, sorted(both(), key=lambda packet: packet.time))
 
 
@@ -93,8 +102,10 @@ def mirrored_in_vxlan(source: Path, output: Path) -> None:
 
 def in_vlan(source: Path, output: Path) -> None:
     """802.1Q tags, big-endian file, nanoseconds."""
+
     def tagged(packet: Packet) -> Packet:
         return Packet(packet.time, packet.data[:12] + b"\x81\x00\x00\x2a" + packet.data[12:], packet.length + 4)
+
     write(output, map(tagged, read(source)), big=True, nanoseconds=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -17,10 +18,26 @@ from tests.lab import truth
 from tests.lab.balancer import Balancer, Nlb
 from tests.lab.certs import certificate
 from tests.lab.net import Net
+from tests.lab.net_base import stop
 from tests.lab.record import Recorder, merge, write_as
 from tests.lab.target import Application, Target
+from tests.lab.webserver import nginx_target
 
-MODULES = ("encryption", "pinning", "changes", "products", "time", "load", "defects")
+MODULES = (
+    "layer7",
+    "forwarded",
+    "layer4",
+    "pinning",
+    "proxies",
+    "products",
+    "people",
+    "changes",
+    "troubles",
+    "idle",
+    "load",
+    "secrets",
+    "defects",
+)
 ORIGIN = "recorded with tcpdump in network namespaces of this repository's lab (tests/lab)"
 
 
@@ -53,14 +70,14 @@ class Output:
     kinds: Sequence[str] = ()
     seen: str = "plain"  # plain: requests can be read at this vantage; tls: they cannot
     target: int = 0  # which target, for one_target
-    servers_agree: bool = True          # False where a request reaches the host but not the application
-    seen_as: Sequence[str] = ()         # the servers as this vantage sees them, if not the targets
+    servers_agree: bool = True  # False where a request reaches the host but not the application
+    seen_as: Sequence[str] = ()  # the servers as this vantage sees them, if not the targets
     pools: Sequence[Sequence[int]] = ()  # targets by service, where there are several services
     count: Sequence[str] = truth.COUNTS  # what can be counted exactly in this capture
     extra: dict[str, object] = field(default_factory=dict)
     rewrite: Callable[[Path, Path], None] | None = None
-    recount: bool = True                # count again after the rewrite; else the original's counts stay true
-    defect: str | None = None           # what is wrong with the recording
+    recount: bool = True  # count again after the rewrite; else the original's counts stay true
+    defect: str | None = None  # what is wrong with the recording
     committed: bool = True
 
     @property
@@ -122,6 +139,7 @@ class Run:
         self._recorders: dict[str, Recorder] = {}
         self._balancers: list[Balancer | Nlb] = []
         self._certificate: Path | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.parts: dict[str, Path] = {}
 
     @property
@@ -152,7 +170,29 @@ class Run:
         for index, ns in enumerate(self.net.target_ns):
             if tls and not (shared_tickets and context):
                 context = server_context(**{"certificate": self.certificate, **settings})
-            self.targets.append(Target(ns, index, addresses[index], port, self.app, tls=context, proxy=proxy, sniff=sniff).start())
+            self.targets.append(
+                Target(ns, index, addresses[index], port, self.app, tls=context, proxy=proxy, sniff=sniff).start()
+            )
+        return self.targets
+
+    def serve_nginx(self, *, port: int, tls: bool = False, body: int = 900, listen: str = "", http: str = "") -> list[Target]:
+        """Stock nginx on every target, and the recorders; what arrived is counted on the wire alone."""
+        self.app = Application()
+        self.record()
+        for index, (ns, address) in enumerate(zip(self.net.target_ns, self.net.target_addresses, strict=True)):
+            self._processes.append(
+                nginx_target(
+                    ns,
+                    address,
+                    port,
+                    self.directory / f"nginx{index}",
+                    body=body,
+                    listen=listen,
+                    pem=self.certificate if tls else None,
+                    http=http,
+                )
+            )
+            self.targets.append(Target(ns, index, address, port, self.app))
         return self.targets
 
     def record(self) -> None:
@@ -182,6 +222,8 @@ class Run:
         time.sleep(0.3)
         for target in self.targets:
             target.stop()
+        for process in self._processes:
+            stop(process)
         for name, recorder in self._recorders.items():
             self.parts[name] = recorder.finish()
         for target in self.targets:
@@ -193,6 +235,8 @@ class Run:
             balancer.finish()
         for target in self.targets:
             target.stop()
+        for process in self._processes:
+            stop(process)
         for recorder in self._recorders.values():
             recorder.finish()
 
@@ -243,19 +287,30 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
             counted = truth.recount(recorded, names, plain, current.app.health_path)
     final = write_as(recorded, destination / output.file)
     keys = [key for key in output.count if output.seen == "plain" or key not in ("requests", "health_checks")]
+    if output.rewrite:
+        names = [name for name in names if name in counted and counted[name].connections]  # it may leave nothing of a target
     rows = [{"target": name, **{key: getattr(counted.get(name, truth.Counts()), key) for key in keys}} for name in names]
     pools = [[rows[index] for index in pool] for pool in output.pools] or [rows]
     source = {"connections": sum(c.connections for c in counted.values())} if "connections" in output.count else {}
     readable = output.seen == "plain"
     sections: dict[str, object] = {
-        "name": output.name, "file": output.file, "origin": ORIGIN, "scenario": current.spec.title,
-        "vantage": output.vantage, "defect": output.defect, "shows": output.shows, "healthy": output.healthy,
-        "source": source, "service": [_service(output, pool) for pool in pools],
+        "name": output.name,
+        "file": output.file,
+        "origin": ORIGIN,
+        "scenario": current.spec.title,
+        "vantage": output.vantage,
+        "defect": output.defect,
+        "shows": output.shows,
+        "healthy": output.healthy,
+        "source": source,
+        "service": [_service(output, pool) for pool in pools],
         "findings": {"must": list(output.must), "may": list(output.may)},
         "sessions": {"lost": sum(target.seen.lost for target in targets)} if readable and not output.rewrite else {},
         "exposure": {"kinds": list(output.kinds)},
         "secrets": {"values": sorted(current.app.secrets | current.secrets) if readable else []},
-        **output.extra, **current.facts}
+        **output.extra,
+        **current.facts,
+    }
     truth.write(destination / f"{output.name}.toml", sections)
     total = sum(row.get("connections", 0) for row in rows), sum(row.get("requests", 0) for row in rows)
     say(f"  {output.file}: {final.stat().st_size / 1024:.0f} KiB, connections {total[0]}, requests {total[1]}")
@@ -263,27 +318,49 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
 
 def assemble(current: Run, output: Output) -> Path:
     """The recording that this vantage has: one file, or several merged by time."""
-    wanted = {"all_targets": [name for name in current.parts if name[0] == "t"], "one_target": [f"t{output.target}"],
-              "load_balancer": ["front", "back"], "load_balancer_any": ["any"], "client": ["client"]}[output.vantage]
+    wanted = {
+        "all_targets": [name for name in current.parts if name[0] == "t"],
+        "one_target": [f"t{output.target}"],
+        "load_balancer": ["front", "back"],
+        "load_balancer_any": ["any"],
+        "client": ["client"],
+    }[output.vantage]
     paths = [current.parts[name] for name in wanted]
     return merge(paths, current.directory / f"merged-{output.file.removesuffix('.gz')}") if len(paths) > 1 else paths[0]
 
 
 def _service(output: Output, rows: list[dict[str, object]]) -> dict[str, object]:
-    listed = {key: list(value) if value else None for key, value in (
-        ("mode_accept", output.mode_accept), ("mode_candidates", output.mode_candidates),
-        ("mechanism_accept", output.mechanism_accept), ("mechanism_candidates", output.mechanism_candidates))}
-    return {"mode": output.mode, "mode_because": output.mode_because, "mechanism": output.mechanism,
-            "mechanism_because": output.mechanism_because, **listed, "really": output.really, "cookie": output.cookie,
-            "product": list(output.product), "requests_readable": output.seen == "plain", "target": rows}
+    listed = {
+        key: list(value) if value else None
+        for key, value in (
+            ("mode_accept", output.mode_accept),
+            ("mode_candidates", output.mode_candidates),
+            ("mechanism_accept", output.mechanism_accept),
+            ("mechanism_candidates", output.mechanism_candidates),
+        )
+    }
+    return {
+        "mode": output.mode,
+        "mode_because": output.mode_because,
+        "mechanism": output.mechanism,
+        "mechanism_because": output.mechanism_because,
+        **listed,
+        "really": output.really,
+        "cookie": output.cookie,
+        "product": list(output.product),
+        "requests_readable": output.seen == "plain",
+        "target": rows,
+    }
 
 
 def _agree(output: Output, target: Target, counts: truth.Counts) -> None:
     """The target's own count and tshark's must be the same: truth has two witnesses."""
     pairs = [("connections", target.seen.connections, counts.connections)]
     if output.seen == "plain":
-        pairs += [("requests", target.seen.requests, counts.requests),
-                  ("health checks", target.seen.health_checks, counts.health_checks)]
+        pairs += [
+            ("requests", target.seen.requests, counts.requests),
+            ("health checks", target.seen.health_checks, counts.health_checks),
+        ]
     for what, own, wire in pairs:
         if own != wire:
             raise RuntimeError(f"{output.file}: {target.name} saw {own} {what}, tshark counts {wire}")

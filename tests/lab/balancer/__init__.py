@@ -6,5 +6,19 @@ from tests.lab.balancer.kernel import Nlb
 from tests.lab.balancer.others import apache, caddy, envoy, hitch, nginx, stunnel, varnish
 from tests.lab.balancer.process import Balancer
 
-__all__ = ["Balancer", "Nlb", "Timeouts", "alb", "alb_groups", "apache", "caddy", "envoy", "haproxy_http", "haproxy_tcp", "hitch",
-           "nginx", "stunnel", "varnish"]
+__all__ = [
+    "Balancer",
+    "Nlb",
+    "Timeouts",
+    "alb",
+    "alb_groups",
+    "apache",
+    "caddy",
+    "envoy",
+    "haproxy_http",
+    "haproxy_tcp",
+    "hitch",
+    "nginx",
+    "stunnel",
+    "varnish",
+]

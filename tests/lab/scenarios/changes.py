@@ -1,82 +1,173 @@
-"""Targets that leave, come, are replaced or falter while clients are pinned to them."""
+"""Targets that leave, come, or are replaced while clients are pinned to them."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from tests.lab import balancer
-from tests.lab.client import BROWSERS, PAGES, browse, users
+from tests.lab.client import PAGES, browse, users
 from tests.lab.scenario import Output, Run, during, scenario
+from tests.lab.scenarios.common import ALB, HTTPS, MIXED, NLB, OFFLOAD, PLAIN
 from tests.lab.target import Application
 
-MIXED = (*BROWSERS[:5], "requests", "okhttp", "go")
-OFFLOAD = ("plaintext-backend-hop",)
-PLAIN = ("plaintext-end-to-end", "session-cookie-in-plaintext")
-HTTPS = {"scheme": "https", "port": 443}
-NLB = ("nlb", "none", "unknown")
-ALB = {"product": ("alb",), "cookie": "AWSALB", "kinds": ("session_cookie",)}
 
-
-@scenario("alb-target-removed", "HAProxy as an ALB with AWSALB; one of three targets stops half-way, sessions shared", [
-    Output("offload-target-removed-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "target-gone"),
-           may=("health-check-failing", "refused", "resets", "affinity-remap"), **ALB,
-           extra={"breaks": {"causes": ["target_gone"]}},
-           shows="a target's answers end, its sessions continue at the other two and stay there"),
-    Output("offload-target-removed-one.pcap.gz", "one_target", "offload", "lb_cookie", must=OFFLOAD, target=1, **ALB,
-           may=("affinity-remap", "session-lost"), mechanism_accept=("unknown",),
-           shows="from a target that stays: sessions arrive that were issued elsewhere, all at once"),
-], networks=5, per_network=6)
+@scenario(
+    "alb-target-removed",
+    "HAProxy as an ALB with AWSALB; one of three targets stops half-way, sessions shared",
+    [
+        Output(
+            "offload-target-removed-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "target-gone"),
+            may=("health-check-failing", "refused", "resets", "affinity-remap"),
+            **ALB,
+            extra={"breaks": {"causes": ["target_gone"]}},
+            shows="a target's answers end, its sessions continue at the other two and stay there",
+        ),
+        Output(
+            "offload-target-removed-one.pcap.gz",
+            "one_target",
+            "offload",
+            "lb_cookie",
+            must=OFFLOAD,
+            target=1,
+            **ALB,
+            may=("affinity-remap", "session-lost"),
+            mechanism_accept=("unknown",),
+            shows="from a target that stays: sessions arrive that were issued elsewhere, all at once",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+)
 def alb_target_removed(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, interval="500ms",
-                             server_options=" on-marked-down shutdown-sessions"))
+    run.balance(
+        balancer.alb(
+            run.net,
+            run.directory,
+            targets,
+            certificate=run.certificate,
+            interval="500ms",
+            server_options=" on-marked-down shutdown-sessions",
+        )
+    )
     people = users(run.net, 32, kinds=MIXED, addresses=20)
     during(lambda: browse(people, repeat=4, think=0.25, **HTTPS), (4.0, targets[0].stop))
 
 
-@scenario("alb-target-removed-lost", "HAProxy as an ALB with AWSALB; one of three targets stops half-way and its sessions are lost", [
-    Output("offload-target-removed-lost-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "target-gone", "session-lost"),
-           may=("health-check-failing", "refused", "resets", "affinity-remap"), **ALB, extra={"breaks": {"causes": ["target_gone"]}},
-           shows="sessions of the target that stopped are answered as new by the others"),
-], networks=5, per_network=6)
+@scenario(
+    "alb-target-removed-lost",
+    "HAProxy as an ALB with AWSALB; one of three targets stops half-way and its sessions are lost",
+    [
+        Output(
+            "offload-target-removed-lost-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "target-gone", "session-lost"),
+            may=("health-check-failing", "refused", "resets", "affinity-remap"),
+            **ALB,
+            extra={"breaks": {"causes": ["target_gone"]}},
+            shows="sessions of the target that stopped are answered as new by the others",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+)
 def alb_target_removed_lost(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, interval="500ms",
-                             server_options=" on-marked-down shutdown-sessions"))
+    run.balance(
+        balancer.alb(
+            run.net,
+            run.directory,
+            targets,
+            certificate=run.certificate,
+            interval="500ms",
+            server_options=" on-marked-down shutdown-sessions",
+        )
+    )
     people = users(run.net, 32, kinds=MIXED, addresses=20)
     during(lambda: browse(people, repeat=4, think=0.25, **HTTPS), (4.0, targets[0].stop))
 
 
-@scenario("alb-draining", "HAProxy as an ALB with AWSALB; one target is drained half-way: returning sessions stay, new ones go elsewhere", [
-    Output("offload-draining-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "draining-target"),
-           may=("hot-target",), **ALB, shows="a target gets returning sessions and no new ones"),
-], networks=5, per_network=10)
+@scenario(
+    "alb-draining",
+    "HAProxy as an ALB with AWSALB; one target is drained half-way: returning sessions stay, new ones go elsewhere",
+    [
+        Output(
+            "offload-draining-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "draining-target"),
+            may=("hot-target",),
+            **ALB,
+            shows="a target gets returning sessions and no new ones",
+        ),
+    ],
+    networks=5,
+    per_network=10,
+)
 def alb_draining(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
     early, late = users(run.net, 24, kinds=MIXED), users(run.net, 36, kinds=MIXED, seed=23)
-    during(lambda: browse(early, repeat=4, think=0.35, **HTTPS),
-           (3.0, partial(alb.admin, "set server node0/t2 state drain")),
-           (3.1, lambda: browse(late, PAGES[:4], think=0.2, start_within=4, **HTTPS)))
+    during(
+        lambda: browse(early, repeat=4, think=0.35, **HTTPS),
+        (3.0, partial(alb.admin, "set server node0/t2 state drain")),
+        (3.1, lambda: browse(late, PAGES[:4], think=0.2, start_within=4, **HTTPS)),
+    )
 
 
-@scenario("nlb-target-added", "kernel NAT as an NLB with source-address hashing; a third target is added half-way", [
-    Output("plain-nlb-target-added-targets.pcap.gz", "all_targets", "none", "source_ip", product=NLB, kinds=("session_cookie",),
-           must=(*PLAIN, "affinity-remap"), extra={"breaks": {"causes": ["target_added", "remap"]}},
-           shows="at one moment two thirds of the addresses change target, all sessions are known everywhere"),
-], networks=6, per_network=6)
+@scenario(
+    "nlb-target-added",
+    "kernel NAT as an NLB with source-address hashing; a third target is added half-way",
+    [
+        Output(
+            "plain-nlb-target-added-targets.pcap.gz",
+            "all_targets",
+            "none",
+            "source_ip",
+            product=NLB,
+            kinds=("session_cookie",),
+            must=(*PLAIN, "affinity-remap"),
+            extra={"breaks": {"causes": ["target_added", "remap"]}},
+            shows="at one moment two thirds of the addresses change target, all sessions are known everywhere",
+        ),
+    ],
+    networks=6,
+    per_network=6,
+)
 def nlb_target_added(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", sessions="shared", attributes="Path=/; HttpOnly"))
     nlb = run.balance(balancer.Nlb(run.net, targets[:2], by="source_ip", port=80))
-    people = users(run.net, 36, kinds=("requests", "plain-chrome", "plain-firefox"))
+    people = users(run.net, 30, kinds=("requests", "plain-chrome", "plain-firefox"))
     during(lambda: browse(people, repeat=3, think=0.4, fresh=True), (4.0, partial(nlb.use, targets)))
 
 
-@scenario("nlb-target-added-tls", "kernel NAT as an NLB with source-address hashing, TLS untouched; a third target is added half-way", [
-    Output("passthrough-target-added-targets.pcap.gz", "all_targets", "passthrough", "source_ip", product=NLB, seen="tls",
-           must=("affinity-remap",), extra={"breaks": {"causes": ["target_added", "remap"]}}, committed=False,
-           shows="at one moment two thirds of the addresses change target; their tickets are refused"),
-], networks=6, per_network=4)
+@scenario(
+    "nlb-target-added-tls",
+    "kernel NAT as an NLB with source-address hashing, TLS untouched; a third target is added half-way",
+    [
+        Output(
+            "passthrough-target-added-targets.pcap.gz",
+            "all_targets",
+            "passthrough",
+            "source_ip",
+            product=NLB,
+            seen="tls",
+            must=("affinity-remap",),
+            extra={"breaks": {"causes": ["target_added", "remap"]}},
+            committed=False,
+            shows="at one moment two thirds of the addresses change target; their tickets are refused",
+        ),
+    ],
+    networks=6,
+    per_network=4,
+)
 def nlb_target_added_tls(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     nlb = run.balance(balancer.Nlb(run.net, targets[:2], by="source_ip", port=443))
@@ -84,26 +175,59 @@ def nlb_target_added_tls(run: Run) -> None:
     during(lambda: browse(people, repeat=3, think=0.4, fresh=True, **HTTPS), (4.0, partial(nlb.use, targets)))
 
 
-@scenario("nlb-targets-replaced", "kernel NAT as an NLB with source-address hashing; a deploy replaces three targets by three others", [
-    Output("plain-nlb-targets-replaced-targets.pcap.gz", "all_targets", "none", "source_ip", product=NLB, kinds=("session_cookie",),
-           must=PLAIN, may=("affinity-remap", "target-gone"), extra={"breaks": {"causes": ["targets_replaced"]}},
-           shows="three targets receive nothing more, three others take over at the same moment"),
-], networks=6, per_network=6, targets=6)
+@scenario(
+    "nlb-targets-replaced",
+    "kernel NAT as an NLB with source-address hashing; a deploy replaces three targets by three others",
+    [
+        Output(
+            "plain-nlb-targets-replaced-targets.pcap.gz",
+            "all_targets",
+            "none",
+            "source_ip",
+            product=NLB,
+            kinds=("session_cookie",),
+            must=PLAIN,
+            may=("affinity-remap", "target-gone"),
+            extra={"breaks": {"causes": ["targets_replaced"]}},
+            shows="three targets receive nothing more, three others take over at the same moment",
+        ),
+    ],
+    networks=6,
+    per_network=6,
+    targets=6,
+)
 def nlb_targets_replaced(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", sessions="shared", attributes="Path=/; HttpOnly"))
     nlb = run.balance(balancer.Nlb(run.net, targets[:3], by="source_ip", port=80))
-    people = users(run.net, 36, kinds=("requests", "plain-chrome", "plain-firefox"))
+    people = users(run.net, 30, kinds=("requests", "plain-chrome", "plain-firefox"))
     during(lambda: browse(people, repeat=3, think=0.4, fresh=True), (4.0, partial(nlb.use, targets[3:])))
 
 
-@scenario("alb-deploy-random", "HAProxy as an ALB without stickiness; a deploy replaces three targets by three others", [
-    Output("offload-deploy-none-targets.pcap.gz", "all_targets", "offload", "none", product=("alb",), kinds=("session_cookie",),
-           must=OFFLOAD, may=("target-gone", "affinity-remap"), shows="chance before and after, over different targets"),
-], networks=5, per_network=6, targets=6)
+@scenario(
+    "alb-deploy-random",
+    "HAProxy as an ALB without stickiness; a deploy replaces three targets by three others",
+    [
+        Output(
+            "offload-deploy-none-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "none",
+            product=("alb",),
+            kinds=("session_cookie",),
+            must=OFFLOAD,
+            may=("target-gone", "affinity-remap"),
+            shows="chance before and after, over different targets",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+    targets=6,
+)
 def alb_deploy_random(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False,
-                                   algorithm="random"))
+    alb = run.balance(
+        balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False, algorithm="random")
+    )
     for index in (3, 4, 5):
         alb.admin(f"set server node0/t{index} state maint")
 
@@ -117,11 +241,26 @@ def alb_deploy_random(run: Run) -> None:
     during(lambda: browse(people, repeat=3, think=0.3, **HTTPS), (3.5, deploy))
 
 
-@scenario("alb-deploy-logged-out", "HAProxy as an ALB with AWSALB; a deploy replaces the targets one by one and logs everybody out", [
-    Output("offload-deploy-lost-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "session-lost"),
-           may=("target-gone", "affinity-remap", "resets"), **ALB, extra={"breaks": {"causes": ["targets_replaced", "target_gone"]}},
-           shows="three targets are replaced in turn; each time their sessions are answered as new"),
-], networks=5, per_network=6, targets=6)
+@scenario(
+    "alb-deploy-logged-out",
+    "HAProxy as an ALB with AWSALB; a deploy replaces the targets one by one and logs everybody out",
+    [
+        Output(
+            "offload-deploy-lost-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "session-lost"),
+            may=("target-gone", "affinity-remap", "resets"),
+            **ALB,
+            extra={"breaks": {"causes": ["targets_replaced", "target_gone"]}},
+            shows="three targets are replaced in turn; each time their sessions are answered as new",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+    targets=6,
+)
 def alb_deploy_logged_out(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", unknown="redirect"))
     alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, checks=False))
@@ -132,80 +271,36 @@ def alb_deploy_logged_out(run: Run) -> None:
         alb.admin(f"set server node0/t{index + 3} state ready")
         alb.admin(f"set server node0/t{index} state maint")
 
-    people = users(run.net, 36, kinds=MIXED)
+    people = users(run.net, 28, kinds=MIXED)
     during(lambda: browse(people, repeat=4, think=0.3, **HTTPS), *((3.0 + 1.5 * i, partial(replace, i)) for i in range(3)))
 
 
-@scenario("alb-flapping", "HAProxy as an ALB with AWSALB; one target's health check fails and recovers again and again", [
-    Output("offload-flapping-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "target-flapping"),
-           may=("health-check-failing", "target-gone", "affinity-remap", "resets"), **ALB, extra={"breaks": {"causes": ["target_gone"]}},
-           shows="a target answers health checks with 503 for two seconds, three times, and gets nothing meanwhile"),
-], networks=5, per_network=6)
+@scenario(
+    "alb-flapping",
+    "HAProxy as an ALB with AWSALB; one target's health check fails and recovers again and again",
+    [
+        Output(
+            "offload-flapping-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "target-flapping"),
+            may=("health-check-failing", "target-gone", "affinity-remap", "resets"),
+            **ALB,
+            extra={"breaks": {"causes": ["target_gone"]}},
+            shows="a target answers health checks with 503 for two seconds, three times, and gets nothing meanwhile",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+)
 def alb_flapping(run: Run) -> None:
     sick: set[int] = set()
     app = Application(cookie="JSESSIONID", sessions="shared", health_status=lambda index: 503 if index in sick else 200)
     targets = run.serve(app)
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, interval="300ms"))
     people = users(run.net, 24, kinds=("requests", "okhttp", "chrome124", "go"))
-    during(lambda: browse(people, repeat=7, think=0.35, **HTTPS),
-           *((2.0 * i, partial(sick.add if i % 2 else sick.discard, 1)) for i in range(1, 7)))
-
-
-@scenario("alb-health-failing", "HAProxy as an ALB; one target answers every health check with 503 and gets no traffic", [
-    Output("offload-health-failing-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "health-check-failing"),
-           may=("target-gone",), **ALB, shows="health checks to one target are answered with 503, and no request goes there"),
-], networks=5, per_network=6)
-def alb_health_failing(run: Run) -> None:
-    targets = run.serve(Application(cookie="JSESSIONID", health_status=lambda index: 503 if index == 2 else 200))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, interval="500ms"), settle=1.5)
-    browse(users(run.net, 30, kinds=MIXED), **HTTPS)
-
-
-@scenario("alb-slow-target", "HAProxy as an ALB without stickiness; one target answers ten times slower than the others", [
-    Output("offload-slow-target-targets.pcap.gz", "all_targets", "offload", "none", must=(*OFFLOAD, "slow-target"), product=("alb",),
-           kinds=("session_cookie",), shows="response times of one target stand apart from its peers'"),
-], networks=5, per_network=6)
-def alb_slow_target(run: Run) -> None:
-    app = Application(cookie="JSESSIONID", sessions="shared", delay=lambda index, path: 0.08 if index == 1 else 0.008)
-    targets = run.serve(app)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None))
-    browse(users(run.net, 30, kinds=MIXED), **HTTPS)
-
-
-@scenario("alb-target-errors", "HAProxy as an ALB; one target resets a tenth of its connections", [
-    Output("offload-resets-targets.pcap.gz", "all_targets", "offload", "none", must=(*OFFLOAD, "resets"), product=("alb",),
-           kinds=("session_cookie",), shows="one target answers some requests with RST"),
-], networks=5, per_network=6)
-def alb_target_errors(run: Run) -> None:
-    app = Application(cookie="JSESSIONID", sessions="shared")
-    app.reset = lambda index, path: index == 1 and app.random.random() < 0.3
-    targets = run.serve(app)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None))
-    browse(users(run.net, 30, kinds=MIXED), repeat=2, think=0.1, **HTTPS)
-
-
-@scenario("nlb-refused", "kernel NAT as an NLB; nothing listens on one of three targets", [
-    Output("plain-nlb-refused-targets.pcap.gz", "all_targets", "none", "none", must=(*PLAIN, "refused"), product=NLB,
-           kinds=("session_cookie",), shows="one target answers every SYN with RST"),
-], networks=6, per_network=6)
-def nlb_refused(run: Run) -> None:
-    targets = run.serve(Application(cookie="sid", sessions="shared", attributes="Path=/; HttpOnly"))
-    run.balance(balancer.Nlb(run.net, targets, by="five_tuple", port=80))
-    people = users(run.net, 36, kinds=("requests", "plain-chrome"))
-    browse(people, PAGES[:3], fresh=True)
-    targets[2].stop()
-    browse(people, PAGES[:4], fresh=True)
-
-
-@scenario("lossy-target", "HAProxy as an ALB; the link to one target loses packets", [
-    Output("offload-retransmits-targets.pcap.gz", "all_targets", "offload", "none", must=(*OFFLOAD, "retransmits"), product=("alb",),
-           may=("slow-target",), kinds=("session_cookie",), shows="retransmits at one target only"),
-], networks=5, per_network=6)
-def lossy_target(run: Run) -> None:
-    targets = run.serve(Application(cookie="JSESSIONID", sessions="shared", body=6000))
-    lossy = run.net.target_ns[0]
-    lossy.run("nft", "add table ip loss")
-    lossy.run("nft", "add chain ip loss input { type filter hook input priority 0 ; }")
-    lossy.run("nft", "add rule ip loss input tcp dport 8080 numgen random mod 100 < 8 drop")
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False))
-    browse(users(run.net, 30, kinds=MIXED), **HTTPS)
+    during(
+        lambda: browse(people, repeat=7, think=0.35, **HTTPS),
+        *((2.0 * i, partial(sick.add if i % 2 else sick.discard, 1)) for i in range(1, 7)),
+    )

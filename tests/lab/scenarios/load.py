@@ -5,22 +5,30 @@ from __future__ import annotations
 import time
 
 from tests.lab import balancer
-from tests.lab.client import BROWSERS, PAGES, Browsing, Upgraded, User, browse, together, users
+from tests.lab.client import PAGES, Browsing, Upgraded, User, browse, together, users
 from tests.lab.scenario import Output, Run, scenario
+from tests.lab.scenarios.common import ALB, HTTPS, MIXED, OFFLOAD
 from tests.lab.target import Application
 
-MIXED = (*BROWSERS[:5], "requests", "okhttp", "go")
-OFFLOAD = ("plaintext-backend-hop",)
-PLAIN = ("plaintext-end-to-end", "session-cookie-in-plaintext")
-HTTPS = {"scheme": "https", "port": 443}
-NLB = ("nlb", "none", "unknown")
-ALB = {"product": ("alb",), "cookie": "AWSALB", "kinds": ("session_cookie",)}
 
-
-@scenario("heavy-client", "HAProxy as an ALB with AWSALB; one client makes as many requests as all others together", [
-    Output("offload-heavy-client-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "heavy-client"), **ALB,
-           extra={"skew": {"cause": "heavy_client"}}, shows="one session at one target makes the skew; without it the load is even"),
-], networks=5, per_network=6)
+@scenario(
+    "heavy-client",
+    "HAProxy as an ALB with AWSALB; one client makes as many requests as all others together",
+    [
+        Output(
+            "offload-heavy-client-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "heavy-client"),
+            **ALB,
+            extra={"skew": {"cause": "heavy_client"}},
+            shows="one session at one target makes the skew; without it the load is even",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+)
 def heavy_client(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
@@ -29,34 +37,29 @@ def heavy_client(run: Run) -> None:
     together([*rush, (others[0].ns, lambda: browse(others, **HTTPS))])
 
 
-@scenario("nat-with-cookie", "HAProxy as an ALB with AWSALB; 60 users behind one address: the cookie spreads them", [
-    Output("offload-nat-cookie-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=OFFLOAD, **ALB,
-           shows="one forwarded address with many sessions, spread evenly"),
-], networks=5, per_network=6)
-def nat_with_cookie(run: Run) -> None:
-    targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
-    browse(users(run.net, 60, kinds=MIXED, addresses=1) + users(run.net, 20, kinds=MIXED, seed=5), PAGES[:4], **HTTPS)
-
-
-@scenario("few-sessions", "HAProxy as an ALB with AWSALB and few users: uneven by chance alone", [
-    Output("offload-few-sessions-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=OFFLOAD, **ALB,
-           shows="eight sessions of uneven length on three targets: no more uneven than chance"),
-], networks=4, per_network=2)
-def few_sessions(run: Run) -> None:
-    targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, algorithm="random"))
-    people = users(run.net, 8, kinds=("requests", "okhttp", "chrome124"))
-    together([(user.ns, lambda user=user, i=i: browse([user], repeat=2 + i % 4, think=0.1, **HTTPS)) for i, user in enumerate(people)])
-
-
-@scenario("long-sessions", "HAProxy as an ALB: WebSockets; new ones are spread evenly, every third lives long and talks much", [
-    Output("offload-long-sessions-targets.pcap.gz", "all_targets", "offload", "unknown", must=(*OFFLOAD, "long-session-skew"),
-           product=("alb",), kinds=("session_cookie",), mechanism_accept=("none",), really="none",
-           mechanism_because="each user opens one WebSocket: nothing ever returns", extra={"skew": {"cause": "long_sessions"}},
-           may=("insecure-session-cookie",),
-           shows="upgrades are even over the targets, the live ones and their bytes are all at one"),
-], networks=5, per_network=12)
+@scenario(
+    "long-sessions",
+    "HAProxy as an ALB: WebSockets; new ones are spread evenly, every third lives long and talks much",
+    [
+        Output(
+            "offload-long-sessions-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "unknown",
+            must=(*OFFLOAD, "long-session-skew"),
+            product=("alb",),
+            kinds=("session_cookie",),
+            mechanism_accept=("none",),
+            really="none",
+            mechanism_because="each user opens one WebSocket: nothing ever returns",
+            extra={"skew": {"cause": "long_sessions"}},
+            may=("insecure-session-cookie",),
+            shows="upgrades are even over the targets, the live ones and their bytes are all at one",
+        ),
+    ],
+    networks=5,
+    per_network=12,
+)
 def long_sessions(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False))
@@ -73,21 +76,59 @@ def long_sessions(run: Run) -> None:
     together([(user.ns, lambda i=i, user=user: talk(i, user)) for i, user in enumerate(people)])
 
 
-@scenario("zone-imbalance", "two balancer nodes with an even share of clients each: one feeds one target, the other feeds three", [
-    Output("offload-zones-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "zone-imbalance"), **ALB,
-           extra={"skew": {"cause": "zone"}}, shows="each node is even over its own targets, the nodes are not"),
-], networks=5, per_network=6, targets=4)
+@scenario(
+    "zone-imbalance",
+    "two balancer nodes with an even share of clients each: one feeds one target, the other feeds three",
+    [
+        Output(
+            "offload-zones-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "zone-imbalance"),
+            **ALB,
+            extra={"skew": {"cause": "zone"}},
+            shows="each node is even over its own targets, the nodes are not",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+    targets=4,
+)
 def zone_imbalance(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, nodes=2, zones=(targets[:1], targets[1:]), check_all=True))
+    run.balance(
+        balancer.alb(
+            run.net,
+            run.directory,
+            targets,
+            certificate=run.certificate,
+            nodes=2,
+            zones=(targets[:1], targets[1:]),
+            check_all=True,
+        )
+    )
     browse(users(run.net, 64, kinds=MIXED), **HTTPS)
 
 
-@scenario("first-request-split", "HAProxy as an ALB with AWSALB; browsers open a page with four requests at once before they have a cookie", [
-    Output("offload-first-split-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "first-request-split"), **ALB,
-           extra={"breaks": {"causes": ["first_request_split"]}},
-           shows="a client's first, parallel requests land on several targets, later ones on one"),
-], networks=5, per_network=6)
+@scenario(
+    "first-request-split",
+    "HAProxy as an ALB with AWSALB; browsers open a page with four requests at once before they have a cookie",
+    [
+        Output(
+            "offload-first-split-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "first-request-split"),
+            **ALB,
+            extra={"breaks": {"causes": ["first_request_split"]}},
+            shows="a client's first, parallel requests land on several targets, later ones on one",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+)
 def first_request_split(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
@@ -105,10 +146,25 @@ def first_request_split(run: Run) -> None:
     together([(user.ns, lambda user=user: page(user)) for user in people])
 
 
-@scenario("least-connections", "HAProxy as an ALB with least outstanding requests; one target is slower and so gets fewer", [
-    Output("offload-leastconn-targets.pcap.gz", "all_targets", "offload", "none", must=OFFLOAD, product=("alb",),
-           may=("slow-target", "hot-target"), kinds=("session_cookie",), shows="a slower target gets fewer requests"),
-], networks=5, per_network=6)
+@scenario(
+    "least-connections",
+    "HAProxy as an ALB with least outstanding requests; one target is slower and so gets fewer",
+    [
+        Output(
+            "offload-leastconn-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "none",
+            must=OFFLOAD,
+            product=("alb",),
+            may=("slow-target", "hot-target"),
+            kinds=("session_cookie",),
+            shows="a slower target gets fewer requests",
+        ),
+    ],
+    networks=5,
+    per_network=6,
+)
 def least_connections(run: Run) -> None:
     app = Application(cookie="JSESSIONID", sessions="shared", delay=lambda index, path: 0.09 if index == 2 else 0.03)
     targets = run.serve(app)
@@ -116,21 +172,24 @@ def least_connections(run: Run) -> None:
     browse(users(run.net, 30, kinds=MIXED), repeat=2, think=0.05, **HTTPS)
 
 
-@scenario("url-hash", "HAProxy as itself: `balance uri`; the path decides, not the client", [
-    Output("offload-url-hash-targets.pcap.gz", "all_targets", "offload", "none", must=OFFLOAD, product=("haproxy",),
-           may=("hot-target",), kinds=("session_cookie",), shows="a session's target changes with the path, the same for everybody"),
-], networks=5, per_network=6)
-def url_hash(run: Run) -> None:
-    targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="uri"))
-    steps = [("GET", f"/goods/{number}", None) for number in range(12)]
-    browse(users(run.net, 30, kinds=BROWSERS), steps, **HTTPS)
-
-
-@scenario("hot-target", "HAProxy as an ALB with AWSALB; half-way somebody gives two targets a tenth of their weight", [
-    Output("offload-hot-target-targets.pcap.gz", "all_targets", "offload", "lb_cookie", must=(*OFFLOAD, "hot-target"), may=("affinity-remap",), **ALB,
-           shows="for the second half of the run most new sessions go to one target"),
-], networks=5, per_network=14)
+@scenario(
+    "hot-target",
+    "HAProxy as an ALB with AWSALB; half-way somebody gives two targets a tenth of their weight",
+    [
+        Output(
+            "offload-hot-target-targets.pcap.gz",
+            "all_targets",
+            "offload",
+            "lb_cookie",
+            must=(*OFFLOAD, "hot-target"),
+            may=("affinity-remap",),
+            **ALB,
+            shows="for the second half of the run most new sessions go to one target",
+        ),
+    ],
+    networks=5,
+    per_network=14,
+)
 def hot_target(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
