@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.comparison import differences
 from tests.corpus import SHARED_CAPTURES, committed, orphans
 from tests.readers import by_decoder, by_reference
+from tests.reference.files import Record
 from tests.tools import rewrite, writing
 
 CAPTURES = {capture.name: capture.path for capture in committed()}
@@ -31,6 +33,41 @@ def test_decoder_and_reference_see_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", FOREIGN)
 def test_decoder_and_reference_see_the_same_in_foreign_captures(name: str) -> None:
     (reference, told), (decoder, counted) = by_reference(FOREIGN[name]), by_decoder(FOREIGN[name])
+    assert not differences(reference, decoder)[:20]
+    assert (counted.packets, counted.duplicate_packets) == (told.packets, told.duplicate_packets)
+
+
+CHANGES: dict[str, Callable[[list[Record]], list[Record]]] = {
+    "10 % dropped": rewrite.dropped,
+    "40 % dropped": lambda records: rewrite.dropped(records, 0.4, 7),
+    "without its start": rewrite.without_start,
+    "towards the servers only": lambda records: rewrite.one_direction(records, True),
+    "from the servers only": lambda records: rewrite.one_direction(records, False),
+    "96 bytes of each packet": rewrite.snapped,
+    "300 bytes of each packet": lambda records: rewrite.snapped(records, 300),
+    "segments of 100 bytes": lambda records: rewrite.split(records, 100),
+    "segments of 7 bytes": lambda records: rewrite.split(records, 7),
+    "neighbours exchanged": rewrite.reordered,
+    "every packet twice": rewrite.doubled,
+    "other numbers": rewrite.renumbered,
+    "mirrored in VXLAN": rewrite.in_vxlan,
+    "cooked": rewrite.cooked,
+    "cooked, version 2": rewrite.cooked2,
+    "in a VLAN": rewrite.in_vlan,
+    "raw IP": rewrite.raw_ip,
+}
+SAMPLE = [name for name, path in CAPTURES.items() if path.stat().st_size < 60_000][::5]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", SAMPLE)
+def test_decoder_and_reference_see_the_same_in_damaged_captures(name: str, change: str, tmp_path: Path) -> None:
+    """Loss, cuts, copies, disorder and other links: what is left is read alike."""
+    records = writing.read(CAPTURES[name])
+    if any(record.linktype != 1 for record in records):
+        pytest.skip("recorded on another link than Ethernet")
+    path = writing.write(tmp_path / "changed.pcapng", CHANGES[change](records))
+    (reference, told), (decoder, counted) = by_reference(path), by_decoder(path)
     assert not differences(reference, decoder)[:20]
     assert (counted.packets, counted.duplicate_packets) == (told.packets, told.duplicate_packets)
 

@@ -205,6 +205,9 @@ class SecretKind(IntEnum):
 # packet carried.
 #   retransmits_* segments with payload, SYN or FIN that lie wholly below the next expected sequence number, keep-alive
 #                 probes and duplicates left out; one that fills a hole is late, not a retransmit.
+#   hole          given up once its receiver acknowledged what lies behind it (a bare acknowledgement may overtake what it
+#                 acknowledges: then 10 ms later), after 2 s where nobody acknowledges at all, at the bound of what waits
+#                 (256 KB), and at the end. What comes after all is counted in bytes_* and read by nobody.
 #   keep-alive probe  a segment of 0 or 1 byte without SYN, FIN, RST whose sequence number is the next expected one minus 1.
 #   silence       time between two consecutive packets of the connection, whoever sent them. It is survived once a packet
 #                 other than an RST came from the end that did not break it. idle_before_end_ns: an RST that answers a segment:
@@ -233,6 +236,9 @@ class SecretKind(IntEnum):
 #   cookie names  as sent; pairs split at ";", blanks stripped, a pair without "=" is left out; surrounding quotes belong to the
 # value.
 #   Only the first 64 KB of a head, 256 header lines and 128 cookies of it are looked at.
+#   In a direction whose beginning was not seen, and after a hole, the next segment that starts with a head is one.
+#   After a hole of the server the requests before the newest one are taken for answered; none is called unanswered.
+#   Of a head that was cut the lines before the cut count, of a cut Cookie line its complete pairs; the cut pair is CUT.
 # Handshakes
 #   random, session, ja4, family, size: of the first hello. session: pre_shared_key's first identity, else the ticket, else the
 # session id

@@ -13,6 +13,8 @@ SECOND = 10**9
 DUPLICATE_NS = SECOND // 100
 LINGER_NS = 60 * SECOND  # a closed connection still owns its five-tuple's late packets
 EXPIRY_NS = {TCP: 7200 * SECOND, UDP: 120 * SECOND}
+REORDERING_NS = 10 * 10**6  # a bare acknowledgement may overtake what it acknowledges by so much
+UNACKNOWLEDGED_NS = 2 * SECOND  # nobody acknowledges in a capture of one direction
 HELD_BYTES = 256 << 10  # out of order and waiting for a hole to be filled
 
 NO_FLAGS = ConnFlag(0)
@@ -38,6 +40,7 @@ class Half:
     last_resent: bool = False
     isn_repeated: bool = False
     clock: int = 0  # of the last byte delivered
+    holes: list[tuple[int, int]] = field(default_factory=list)  # given up
     waiting: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)  # seq -> wire length, bytes, time
 
     def unwrap(self, seq: int) -> int:
@@ -86,6 +89,7 @@ class Connection:
         return self.client if side is Side.CLIENT else self.server
 
     def swap(self, why: Orientation) -> None:
+        self.conversation.swap()
         self.client, self.server = self.server, self.client
         self.orientation = why
         mirror = {Side.NONE: Side.NONE, Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
@@ -268,6 +272,7 @@ class Table:
         if packet.flags & ACK:
             acked = other.unwrap(packet.ack)
             other.acked = acked if other.acked is None else max(other.acked, acked)
+            self._acknowledged(connection, other, packet)
         if packet.flags & SYN:
             self._syn(connection, half, packet, side)
         elif connection.synack_ns and not connection.ack_ns and side is Side.CLIENT and packet.flags & ACK:
@@ -280,10 +285,11 @@ class Table:
         if not packet.flags & (SYN | FIN) and packet.length <= 1 and half.anchored and start == half.expected - 1:
             connection.probes += 1
             return
-        fin = bool(packet.flags & FIN) and half.fin_at is None          # a FIN takes a sequence number, once
+        fin = bool(packet.flags & FIN) and half.fin_at is None  # a FIN takes a sequence number, once
         old = start + packet.length + fin <= half.expected
+        late = self._late(half, start, start + packet.length) if packet.length else 0
         if packet.length or packet.flags & (SYN | FIN):
-            repeated = half.isn_repeated if packet.flags & SYN else old or start in half.waiting
+            repeated = half.isn_repeated if packet.flags & SYN else (old and not late) or start in half.waiting
             half.retransmits += repeated
             half.last_resent = repeated and not packet.flags & SYN
         if packet.length:
@@ -345,8 +351,10 @@ class Table:
             if known is None or known[0] < length:
                 half.waiting[start] = (length, payload, packet.ts_ns)
         self._drain(connection, half, give_up=sum(one[0] for one in half.waiting.values()) > HELD_BYTES)
+        if half.waiting and half.acked is None and packet.ts_ns - half.waiting[min(half.waiting)][2] > UNACKNOWLEDGED_NS:
+            self._drain(connection, half, give_up=True, once=True)
 
-    def _drain(self, connection: Connection, half: Half, give_up: bool) -> None:
+    def _drain(self, connection: Connection, half: Half, give_up: bool, once: bool = False) -> None:
         """Delivers what has become in order; when giving up, holes are skipped and counted."""
         while half.waiting:
             start = min(half.waiting)
@@ -354,6 +362,8 @@ class Table:
             if start > half.expected:
                 if not give_up:
                     return
+                give_up = not once
+                half.holes.append((half.expected, start))
                 hole = start - half.expected
                 half.missing += hole
                 half.expected = start
@@ -363,6 +373,27 @@ class Table:
                 cut = half.expected - start
                 half.expected = start + length
                 self._payload(connection, half, payload[cut:], length - cut, ts_ns)
+
+    def _acknowledged(self, connection: Connection, half: Half, packet: Packet) -> None:
+        """Its receiver has what this capture lacks: a hole that was acknowledged will not be filled any more."""
+        while half.waiting and half.acked is not None and half.acked >= min(half.waiting):
+            since = half.waiting[min(half.waiting)][2]
+            if not packet.length and packet.ts_ns - since < REORDERING_NS:
+                return
+            self._drain(connection, half, give_up=True, once=True)
+
+    @staticmethod
+    def _late(half: Half, start: int, end: int) -> int:
+        """Bytes of a hole that was given up and is filled after all: they count, but nobody reads them any more."""
+        found = 0
+        for at, (begin, stop) in enumerate(half.holes):
+            low, high = max(start, begin), min(end, stop)
+            if low < high:
+                found += high - low
+                half.holes[at : at + 1] = [(begin, low), (high, stop)]
+        half.carried += found
+        half.missing -= found
+        return found
 
     @staticmethod
     def _side(connection: Connection, half: Half) -> Side:
@@ -401,6 +432,7 @@ class Table:
 
     def _first_payload(self, connection: Connection, half: Half, payload: bytes, ts_ns: int) -> None:
         connection.first_data_ns = ts_ns
+        connection.conversation.midstream = not connection.flags & (ConnFlag.SYN | ConnFlag.SYNACK)
         if connection.orientation < Orientation.PAYLOAD:
             self._orient(connection, half, payload)
         self._bind(connection)

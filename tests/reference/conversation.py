@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-import re
+import struct
 from typing import Any
 
 from lbtop.model.observation import ConnFlag, Protocol7, ProxyFlag, Side
-from tests.reference import proxyproto
-from tests.reference.http import METHOD, HttpConversation
+from tests.reference import proxyproto, sniff
+from tests.reference.http import HttpConversation
 from tests.reference.packets import UDP
 from tests.reference.rows import Recorder
+from tests.reference.sniff import Signs
 from tests.reference.tls import TlsHandshake
 
-PREFACE = b"PRI * HTTP/2.0\r\n"
-STATUS = re.compile(rb"HTTP/1\.[01] \d\d\d")
-NEVER_PAST = 32  # first bytes beyond which a protocol must have shown itself
-OTHER = {Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
-
-
-def is_tls(data: bytes) -> bool:
-    """A handshake record that starts with a hello."""
-    return data[:2] == b"\x16\x03" and len(data) >= 6 and data[2] <= 4 and data[5] in (1, 2)
-
-
-def is_sslv2(data: bytes) -> bool:
-    return (
-        len(data) > 11
-        and data[0] & 0x80 != 0
-        and data[2] == 1
-        and data[3] == 3
-        and data[4] <= 4
-        and ((data[0] & 0x7F) << 8 | data[1]) + 2 == len(data)
-    )
+UNDECIDED = ("", "text")
+SWITCHES = ("mail", "mysql", "postgres ssl", "socks4", "socks5")  # TLS, or a tunnel's own protocol, may follow
+MIRROR = {Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
 
 
 def prove(data: bytes, proto: int) -> Side:
     """Who must have sent these first bytes."""
-    if proto == UDP:
-        return Side.NONE
-    if data.startswith((proxyproto.V1, proxyproto.V2, PREFACE)) or METHOD.match(data) or is_sslv2(data):
-        return Side.CLIENT
-    if is_tls(data):
-        return Side.CLIENT if data[5] == 1 else Side.SERVER
-    if STATUS.match(data) or data.startswith((b"SSH-", b"220 ", b"220-")):
-        return Side.SERVER if not data.startswith(b"SSH-") else Side.NONE
-    return Side.NONE
+    signs = sniff.of_datagram(data) if proto == UDP else sniff.of_stream(data)
+    return signs.sender if signs.sender or proto != UDP else sniff.of_stream(data).sender
 
 
 class Conversation:
-    """Follows both directions; ``ends`` holds the address columns of its rows and may change until the ends are proven."""
+    """Follows both directions; ``ends`` holds the address columns of its rows and may change until the ends are proven.
+
+    ``midstream``: the beginning was not seen. Then, as after a loss, every segment may be the one that shows the protocol.
+    """
 
     def __init__(self, rows: Recorder, recognition: Any, number: int, proto: int) -> None:
         self.ends: dict[str, int] = {}
+        self.midstream = False
         self.protocol = Protocol7.UNKNOWN
         self.flags = ConnFlag(0)
         self._rows, self._recognition, self._number, self._proto = rows, recognition, number, proto
-        self._start = bytearray()  # the client's first bytes while they may still be a PROXY header
+        self._start = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
+        self._decided = {Side.CLIENT: False, Side.SERVER: False}
         self._proxies = 0
         self._proxy_source = 0
-        self._server_start = b""
+        self._switch = ""
         self._http: HttpConversation | None = None
         self._tls: TlsHandshake | None = None
 
@@ -70,57 +52,96 @@ class Conversation:
     def responses(self) -> int:
         return self._http.responses if self._http else 0
 
+    def swap(self) -> None:
+        """Client and server were the other way round."""
+        self._start = {MIRROR[side]: start for side, start in self._start.items()}
+        self._decided = {MIRROR[side]: decided for side, decided in self._decided.items()}
+
     def deliver(self, side: Side, data: bytes, ts_ns: int) -> None:
-        if not data:
-            return
-        if self._http is not None:
+        if self._proto == UDP:
+            if not self._decided[Side.CLIENT]:  # the first datagram decides
+                self._decided[Side.CLIENT] = True
+                self.protocol = sniff.of_datagram(data).protocol
+        elif self._tls is not None:
+            self._tls.feed(side, data, ts_ns)
+        elif self._http is not None:
             self._http.feed(side, data, ts_ns)
             if self._http.tunnel:
                 self._tunnel(side, ts_ns)
-            return
-        if self._tls is not None:
-            self._tls.feed(side, data, ts_ns)
-            return
-        if self._proto == UDP or self.protocol not in (Protocol7.UNKNOWN, Protocol7.OTHER_CLEAR):
-            self._datagram(side, data)
-            return
-        if side is Side.CLIENT:
-            self._start += data
-            data = self._proxy_headers(ts_ns)
-        if data:
-            self._detect(side, data, ts_ns)
+        elif data and (not self._decided[side] or self._switch or self.midstream):
+            self._undecided(side, data, ts_ns)
 
     def skip(self, side: Side, count: int, ts_ns: int) -> None:
-        self._start.clear()
         if self._http is not None:
             self._http.skip(side, count, ts_ns)
         elif self._tls is not None:
             self._tls.lost(side)
+        self._start[side].clear()
+        self.midstream = True
 
     def close(self, ts_ns: int) -> None:
+        for side, start in self._start.items():
+            if start and self._http is None and self._tls is None:
+                self._begin(side, bytes(start), ts_ns)
         if self._http is not None:
             self._http.close(ts_ns)
         if self._tls is not None:
             self._tls.close()
 
-    def _proxy_headers(self, ts_ns: int) -> bytes:
-        """What follows the PROXY headers; empty while one is incomplete."""
-        while self._start and self._proxies < 2:
-            header = proxyproto.parse(bytes(self._start))
+    def _undecided(self, side: Side, data: bytes, ts_ns: int) -> None:
+        start = self._start[side]
+        if self._decided[side] or self._switch:
+            start.clear()
+        start += data
+        if side is Side.CLIENT and not self._proxy_headers(start, ts_ns):
+            return
+        signs = sniff.of_stream(bytes(start))
+        if signs.kind in UNDECIDED and sniff.may_become(bytes(start)) and not self._decided[side]:
+            return
+        begun = bytes(start)
+        start.clear()
+        self._begin(side, begun, ts_ns)
+
+    def _begin(self, side: Side, data: bytes, ts_ns: int) -> None:
+        """The first bytes of a direction, as many as there are or are needed."""
+        signs = sniff.of_stream(data)
+        first = not self._decided[side]
+        self._decided[side] = True
+        if signs.kind == "http":
+            self._become(signs)
+            self._http = HttpConversation(self._rows, self._recognition, self._number, self.ends, self._proxy_source)
+            self._http.feed(side, data, ts_ns)
+        elif signs.kind in ("tls", "sslv2"):
+            if self._switch:
+                self.flags |= ConnFlag.UPGRADED | (ConnFlag(0) if self._switch.startswith("socks") else ConnFlag.STARTTLS)
+            self._become(signs)
+            self._tls = TlsHandshake(self._rows, self._number, self.ends)
+            if signs.kind == "sslv2":
+                size = 2 + (struct.unpack_from(">H", data)[0] & 0x7FFF)
+                self._tls.sslv2(data[:size], ts_ns)
+            else:
+                self._tls.feed(side, data, ts_ns)
+        elif first and not self._switch:
+            if signs.kind in SWITCHES:
+                self._switch = signs.kind
+            if self.protocol is Protocol7.UNKNOWN:
+                self._become(signs)
+
+    def _become(self, signs: Signs) -> None:
+        self.protocol = signs.protocol
+
+    def _proxy_headers(self, start: bytearray, ts_ns: int) -> bool:
+        """Takes PROXY headers off; False while one is incomplete or nothing follows yet."""
+        while start and self._proxies < 2 and not self._decided[Side.CLIENT]:
+            header = proxyproto.parse(bytes(start))
             if header is None:
-                return b""
+                return False
             if isinstance(header, bool):
                 break
             self._proxies += 1
-            del self._start[: header.size]
+            del start[: header.size]
             self._proxy(header, ts_ns)
-        rest = bytes(self._start)
-        if len(rest) < 8 and any(
-            token.startswith(rest) for token in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"PRI * H", b"OPTIONS ")
-        ):
-            return b""
-        self._start.clear()
-        return rest
+        return bool(start)
 
     def _proxy(self, header: proxyproto.ProxyHeader, ts_ns: int) -> None:
         rows, flags = self._rows, header.flags
@@ -146,53 +167,16 @@ class Conversation:
             destination_port=header.destination_port,
         )
 
-    def _detect(self, side: Side, data: bytes, ts_ns: int) -> None:
-        if METHOD.match(data) or STATUS.match(data):
-            self._become_http()
-            assert self._http is not None
-            self._http.feed(side, data, ts_ns)
-        elif is_tls(data) or data[:2] == b"\x16\x03":
-            self._become_tls()
-            assert self._tls is not None
-            self._tls.feed(side, data, ts_ns)
-        elif is_sslv2(data):
-            self._become_tls()
-            assert self._tls is not None
-            self._tls.sslv2(data, ts_ns)
-        elif data.startswith(PREFACE):
-            self.protocol = Protocol7.HTTP2
-        elif data[:2] == b"\x17\x03" and self.protocol is Protocol7.UNKNOWN:
-            self.protocol = Protocol7.TLS
-        elif data.startswith(b"SSH-"):
-            self.protocol = Protocol7.SSH
-        elif self.protocol is Protocol7.UNKNOWN and data[:16].isascii() and data[:16].decode("ascii").strip().isprintable():
-            self.protocol = Protocol7.OTHER_CLEAR
-
-    def _become_http(self) -> None:
-        self.protocol = Protocol7.HTTP1
-        self._http = HttpConversation(self._rows, self._recognition, self._number, self.ends, self._proxy_source)
-
-    def _become_tls(self) -> None:
-        self.protocol = Protocol7.TLS
-        self._tls = TlsHandshake(self._rows, self._number, self.ends)
-
     def _tunnel(self, side: Side, ts_ns: int) -> None:
         """An upgrade or CONNECT succeeded: what follows is another protocol."""
         assert self._http is not None
         self.flags |= ConnFlag.UPGRADED
+        rest = self._http.take_rest(side)
         if self._http.tunnel == "websocket":
             self.protocol = Protocol7.WEBSOCKET
         elif self._http.tunnel == "h2c":
             self.protocol = Protocol7.HTTP2
-        elif self._tls is None:
-            rest = self._http.take_rest(side)
-            if is_tls(rest):
-                self._tls = TlsHandshake(self._rows, self._number, self.ends)
-            if self._tls is not None:
-                self._tls.feed(side, rest, ts_ns)
-        else:
-            self._tls.feed(side, self._http.take_rest(side), ts_ns)
-
-    def _datagram(self, side: Side, data: bytes) -> None:
-        if self.protocol is Protocol7.UNKNOWN and 53 in (self.ends["client_port"], self.ends["server_port"]) and len(data) >= 12:
-            self.protocol = Protocol7.DNS
+        elif rest and sniff.of_stream(rest).kind == "tls":
+            self.protocol = Protocol7.TLS
+            self._tls = TlsHandshake(self._rows, self._number, self.ends)
+            self._tls.feed(side, rest, ts_ns)

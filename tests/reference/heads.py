@@ -16,6 +16,7 @@ SECOND = 10**9
 NO_FLAGS = CookieFlag(0)
 TRACE = re.compile(rb"(?:^|;)\s*(?:Root|Self)=1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24}(?:;|$)")
 BROWSER = re.compile(rb"^Mozilla/5\.0 \(.*(?:Chrome/|Firefox/|Safari/|Edg/)", re.DOTALL)
+HOP_BY_HOP = (b"host", b"connection", b"upgrade", b"forwarded", b"via", b"transfer-encoding", b"content-length", b"keep-alive")
 REAL_IP = (b"x-real-ip", b"cf-connecting-ip", b"true-client-ip", b"fastly-client-ip")
 
 
@@ -55,9 +56,14 @@ class Head:
         found = re.search(rb"HTTP/1\.([01])", self.start)
         return 10 + int(found[1]) if found else 0
 
+    @property
+    def target(self) -> bytes:
+        """Everything between the method and the version, blanks that should not be there included."""
+        rest = self.start.partition(b" ")[2]
+        return re.sub(rb" HTTP/1\.[01]$", b"", rest)
+
     def path(self) -> bytes:
-        words = self.start.split(b" ")
-        target = words[1] if len(words) > 1 else b""
+        target = self.target
         if self.method == b"CONNECT":
             return target
         absolute = re.match(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", target)
@@ -66,8 +72,7 @@ class Head:
         return re.split(rb"[?#]", target)[0]
 
     def query(self) -> bytes:
-        words = self.start.split(b" ")
-        return words[1].partition(b"?")[2] if len(words) > 1 else b""
+        return self.target.partition(b"#")[0].partition(b"?")[2]
 
     @property
     def is_chunked(self) -> bool:
@@ -114,8 +119,9 @@ class Head:
         """Name, value and whether the value was cut."""
         found = [(*pair, False) for value in self.all(b"cookie") for pair in _pairs(value)]
         if self.cut_line is not None and self.cut_line[0].lower() == b"cookie":
-            pairs = _pairs(self.cut_line[1])
-            found += [(*pair, at == len(pairs) - 1) for at, pair in enumerate(pairs)]
+            *whole, last = self.cut_line[1].split(b";")
+            found += [(*pair, False) for part in whole for pair in _pairs(part)]
+            found += [(*pair, True) for pair in _pairs(last)]
         return found[:COOKIES]
 
     def set_cookies(self, now_ns: int) -> list[SetCookie]:
@@ -216,12 +222,7 @@ def request_flags(head: Head, names: Any) -> ReqFlag:
     own = [value.lower() for value in (head.first(b"origin"), head.first(b"referer"))]
     encodings = {part.split(b";")[0].strip().lower() for value in head.all(b"accept-encoding") for part in value.split(b",")}
     forwarded = [name for name, _ in head.lines if name.lower().startswith(b"x-forwarded-")]
-    end_to_end = [
-        name
-        for name, _ in head.lines
-        if name.lower()
-        in (b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cookie", b"content-type", b"referer", b"origin")
-    ]
+    travels = [name for name, _ in head.lines if name.lower() not in HOP_BY_HOP and not name.lower().startswith(b"x-")]
     known = {
         ReqFlag.KEEPALIVE: head.keeps_alive(),
         ReqFlag.WEBSOCKET: upgrade == b"websocket",
@@ -238,10 +239,9 @@ def request_flags(head: Head, names: Any) -> ReqFlag:
         ReqFlag.BROWSER_UA: bool(BROWSER.match(head.first(b"user-agent"))),
         ReqFlag.UPGRADE_INSECURE: head.first(b"upgrade-insecure-requests") == b"1",
         ReqFlag.GRPC: head.first(b"content-type").lower().startswith(b"application/grpc"),
-        ReqFlag.MIXED_CASE_FORWARDED: bool(forwarded)
-        and all(name.startswith(b"X-Forwarded-") for name in forwarded)
-        and bool(end_to_end)
-        and all(name == name.lower() for name in end_to_end),
+        ReqFlag.MIXED_CASE_FORWARDED: bool(forwarded and travels)
+        and all(name[:1].isupper() for name in forwarded)
+        and not any(name[:1].isupper() for name in travels),
         ReqFlag.TLS_HEADER: any(
             name.lower() in names.tls_headers and names.tls_headers[name.lower()] in value.lower() for name, value in head.lines
         ),

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lbtop.model.observation import CookieFlag, ReqFlag, RespFlag, SecretKind, Side
-from tests.reference import heads, secrets
+from tests.reference import heads, secrets, sniff
 from tests.reference.heads import Head
 from tests.reference.rows import Recorder
 
-METHOD = re.compile(
-    rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|CONNECT|TRACE"
-    rb"|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|PURGE) "
-)
-START = {Side.CLIENT: METHOD, Side.SERVER: re.compile(rb"HTTP/1\.[01] \d\d\d")}
-RESUME = {Side.CLIENT: re.compile(METHOD.pattern + rb"[^\r\n]* HTTP/1\.[01]\r?\n"), Side.SERVER: START[Side.SERVER]}
+START = {Side.CLIENT: sniff.METHOD, Side.SERVER: re.compile(rb"HTTP/1\.[01] \d\d\d")}
+BEGINNING = {
+    Side.CLIENT: re.compile(rb"[A-Za-z_-]{1,24}(?: |$)"),
+    Side.SERVER: re.compile(rb"HTTP/1\.|H(?:T(?:T(?:P(?:/1?)?)?)?)?$"),
+}
+"""What the first 24 bytes must look like to be a head at all."""
 LONGEST_HEAD = 64 << 10
 BODY_LOOKED_AT = 2048
+MOST_OUTSTANDING = 64
 
 
 @dataclass(slots=True)
@@ -32,7 +33,6 @@ class Outstanding:
     cookies: dict[bytes, bytes]
     session_name: bytes = b""
     session: bytes = b""
-    upgrade: str = ""
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Direction:
     state: str = "head"  # head, length, chunk-size, chunk-data, chunk-end, trailer, close, lost, done
     buffer: bytearray = field(default_factory=bytearray)
     left: int = 0
+    lossy: bool = False  # bytes of it were lost, or did not make sense
     body: bytearray | None = None  # prefix of a body worth a look
     content_type: bytes = b""
 
@@ -57,9 +58,12 @@ class HttpConversation:
     def feed(self, side: Side, data: bytes, ts_ns: int) -> None:
         direction = self._sides[side]
         if direction.state == "lost":
-            if not RESUME[side].match(data):
+            if not START[side].match(data):
                 return
             direction.state = "head"
+            if side is Side.SERVER:  # what was lost answered the older requests
+                while len(self._outstanding) > 1:
+                    self._outstanding.popleft()
         direction.buffer += data
         while direction.buffer and not self.tunnel and self._step(side, direction, ts_ns):
             pass
@@ -67,7 +71,7 @@ class HttpConversation:
     def skip(self, side: Side, count: int, ts_ns: int) -> None:
         direction = self._sides[side]
         self._look_at_body(direction, ts_ns, force=True)
-        if direction.state == "head" and direction.buffer:
+        if direction.state == "head" and START[side].match(bytes(direction.buffer)):
             self._head(side, direction, bytes(direction.buffer), ts_ns, cut=True)
         elif direction.state in ("length", "chunk-data") and count <= direction.left:
             direction.left -= count
@@ -77,13 +81,20 @@ class HttpConversation:
         elif direction.state in ("close", "done"):
             return
         direction.buffer.clear()
+        self._lose(direction)
+
+    @staticmethod
+    def _lose(direction: Direction) -> None:
         direction.state = "lost"
+        direction.lossy = True
 
     def close(self, ts_ns: int) -> None:
         for side, direction in self._sides.items():
             self._look_at_body(direction, ts_ns, force=True)
             if direction.state == "head" and direction.buffer and START[side].match(bytes(direction.buffer)):
                 self._head(side, direction, bytes(direction.buffer), ts_ns, cut=True)
+        if self._sides[Side.SERVER].lossy:  # nobody knows whether they were answered
+            self._outstanding.clear()
         while self._outstanding and not self.tunnel:
             request = self._outstanding.popleft()
             flags = RespFlag.UNANSWERED | (RespFlag.SESSION_PRESENTED if request.session else RespFlag(0))
@@ -110,12 +121,12 @@ class HttpConversation:
         if state == "head":
             while buffer[:1].strip() == b"" and buffer:
                 del buffer[:1]
+            if buffer and not BEGINNING[side].match(bytes(buffer[:24])):
+                buffer.clear()
+                self._lose(direction)
+                return False
             end = re.search(rb"\n\r?\n", buffer)
             if end is None and len(buffer) < LONGEST_HEAD:
-                return False
-            if buffer and not START[side].match(bytes(buffer)):
-                buffer.clear()
-                direction.state = "lost"
                 return False
             whole = bytes(buffer[: end.end() if end else LONGEST_HEAD])
             del buffer[: len(whole)]
@@ -145,7 +156,7 @@ class HttpConversation:
         if direction.state == "chunk-size":
             size = line.split(b";")[0].strip()
             if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", size):
-                direction.state = "lost"
+                self._lose(direction)
                 return False
             direction.left = int(size, 16)
             direction.state = "chunk-data" if direction.left else "trailer"
@@ -185,7 +196,7 @@ class HttpConversation:
         else:
             self._response(head, direction, ts_ns, cut)
         if cut:
-            direction.state = "lost"
+            self._lose(direction)
 
     def _body_of_request(self, head: Head, direction: Direction) -> None:
         direction.content_type = head.first(b"content-type").split(b";")[0].strip().lower()
@@ -200,16 +211,18 @@ class HttpConversation:
 
     def _request(self, head: Head, ts_ns: int, cut: bool) -> None:
         rows, names = self._rows, self._names
+        if self._sides[Side.SERVER].state == "lost":  # the answers were in what was lost
+            self._outstanding.clear()
         number = rows.requests = rows.requests + 1
         cookies = head.cookies()
-        presented = next(
-            ((name, value) for name, value, cut_value in cookies if not cut_value and secrets.is_session(name, value, names)),
-            (b"", b""),
-        )
+        sessions = [
+            (name, value) for name, value, cut_value in cookies if not cut_value and secrets.is_session(name, value, names)
+        ]
+        presented = next(iter(sessions), (b"", b""))
         flags = heads.request_flags(head, names)
         if cut:
             flags |= ReqFlag.TRUNCATED
-        if presented[0]:
+        if sessions:
             flags |= ReqFlag.SESSION
         forwarded = head.forwarded()
         hops = {f"forwarded{at}": rows.addresses.number(address) for at, address in enumerate(forwarded[::-1][:4])}
@@ -248,17 +261,25 @@ class HttpConversation:
                 **self._ends,
                 forwarded0=hops.get("forwarded0", 0),
                 name=rows.text(name, 64),
-                flags=CookieFlag.CUT if cut_value else kind,
+                **self._cookie(name, value, kind, cut_value),
             )
         for secret_kind, name, value in secrets.in_request(head, cookies, names):
             self._secret(secret_kind, name, value, Side.CLIENT, ts_ns)
-        if len(self._outstanding) < 64:
-            upgrade = "websocket" if flags & ReqFlag.WEBSOCKET else "h2c" if flags & ReqFlag.H2C_UPGRADE else ""
-            self._outstanding.append(
-                Outstanding(
-                    number, head.method, ts_ns, {name: value for name, value, _ in reversed(cookies)}, *presented, upgrade=upgrade
-                )
-            )
+        shown = {name: value for name, value, cut_value in reversed(cookies) if not cut_value}
+        self._outstanding.append(Outstanding(number, head.method, ts_ns, shown, *presented))
+        if len(self._outstanding) > MOST_OUTSTANDING:
+            self._outstanding.popleft()
+
+    def _cookie(self, name: bytes, value: bytes, flags: CookieFlag, cut: bool) -> dict[str, int]:
+        """Flags of a cookie, and the target that its value names, if the catalogue can read it."""
+        if cut:
+            return {"flags": flags & ~CookieFlag.SESSION | CookieFlag.CUT}
+        decoded = self._names.decode(name, value) if self._names.decode else None
+        if decoded is None:
+            return {"flags": flags}
+        packed, port, decoder = decoded
+        flags |= CookieFlag.DISCLOSES | CookieFlag.BALANCER
+        return {"flags": flags, "names": self._rows.addresses.number(packed), "names_port": port, "decoder": decoder}
 
     def _response(self, head: Head, direction: Direction, ts_ns: int, cut: bool) -> None:
         status = head.status
@@ -267,8 +288,9 @@ class HttpConversation:
             return
         request = self._outstanding.popleft() if self._outstanding else Outstanding(0, b"", 0, {})
         self._answer(head, request, ts_ns, cut)
-        if status == 101 or (request.method == b"CONNECT" and 200 <= status < 300):
-            self.tunnel = "connect" if request.method == b"CONNECT" else request.upgrade or "other"
+        if (status == 101 and not cut) or (request.method == b"CONNECT" and 200 <= status < 300):
+            upgrade = head.first(b"upgrade").lower().decode("latin-1")
+            self.tunnel = "connect" if request.method == b"CONNECT" else upgrade or "other"
         elif request.method == b"HEAD" or status in (204, 304):
             direction.state = "head"
         elif head.is_chunked:
@@ -324,7 +346,7 @@ class HttpConversation:
                 lifetime_ns=cookie.lifetime_ns,
                 **self._ends,
                 name=rows.text(cookie.name, 64),
-                flags=cookie.flags | CookieFlag.SET | (CookieFlag.CUT if cookie.cut else kind),
+                **self._cookie(cookie.name, cookie.value, cookie.flags | CookieFlag.SET | kind, cookie.cut),
             )
             if kind & CookieFlag.SESSION and not cookie.flags & CookieFlag.DELETE and not cookie.cut:
                 self._secret(SecretKind.SET_COOKIE_SESSION, cookie.name, cookie.value, Side.SERVER, ts_ns)

@@ -11,6 +11,7 @@ from tests.reference.files import Record
 
 V4 = b"\x00" * 10 + b"\xff\xff"
 TCP, UDP = 6, 17
+VXLAN, VXLAN_GPE, GENEVE = 4789, 4790, 6081
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 ETHERNET, NULL, PPP, RAW_OLD, RAW_BSD, RAW, LOOP, SLL, SLL2 = 1, 0, 9, 12, 14, 101, 108, 113, 276
 VLAN_TYPES = {0x8100, 0x88A8, 0x9100, 0x9200}
@@ -169,8 +170,9 @@ def _transport(record: Record, ip: Carried, depth: int) -> Packet | None:
     if ip.proto == UDP and len(ip.body) >= 8:
         sport, dport, declared = struct.unpack_from(">HHH", ip.body)
         length = max(0, (min(declared, ip.on_wire) if declared >= 8 else ip.on_wire) - 8)
-        inner = _in_udp(record, ip, dport, depth)
-        return inner or Packet(
+        if dport in (VXLAN, VXLAN_GPE, GENEVE) and len(ip.body) > 16:
+            return _in_udp(record, ip, dport, depth)
+        return Packet(
             record.ts_ns,
             record.interface,
             truncated,
@@ -198,11 +200,11 @@ def _within(record: Record, linktype: int, ip: Carried, at: int) -> Record:
 def _in_udp(record: Record, ip: Carried, port: int, depth: int) -> Packet | None:
     """VXLAN (RFC 7348), its extension with a next protocol (VXLAN-GPE) and GENEVE (RFC 8926), by port and header."""
     body = ip.body
-    if port == 4789 and len(body) > 16 and body[8] & 0x08:
+    if port == VXLAN and body[8] & 0x08:
         return decode(_within(record, ETHERNET, ip, 16), depth + 1)
-    if port == 4790 and len(body) > 16 and body[8] & 0x0C == 0x0C:
+    if port == VXLAN_GPE and body[8] & 0x0C == 0x0C:
         return _by_type(record, ip, {1: IPV4, 2: IPV6, 3: 0x6558}.get(body[11], 0), 16, depth)
-    if port == 6081 and len(body) > 16 and body[8] >> 6 == 0:
+    if port == GENEVE and body[8] >> 6 == 0:
         at = 16 + (body[8] & 0x3F) * 4
         return _by_type(record, ip, int.from_bytes(body[10:12], "big"), at, depth)
     return None

@@ -149,6 +149,7 @@ class TlsHandshake:
         self._settled = False
         self._records = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
         self._messages = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
+        self._taken = {Side.CLIENT: 0, Side.SERVER: 0}  # bytes of an incomplete record that are among the messages
         self._over = {Side.CLIENT: False, Side.SERVER: False}
         self._client: Hello | None = None
         self._server: Hello | None = None
@@ -166,16 +167,22 @@ class TlsHandshake:
         buffer += data
         while len(buffer) >= 5 and not self._over[side]:
             kind, major, length = buffer[0], buffer[1], struct.unpack_from(">H", buffer, 3)[0]
-            if major != 3 or kind not in (CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION) or length > 1 << 14 | 2048:
+            if major != 3 or kind not in (CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION) or length > (1 << 14) + 2048:
                 self._over[side] = True
                 return
-            if len(buffer) < 5 + length:
-                return
             body = bytes(buffer[5 : 5 + length])
-            del buffer[: 5 + length]
-            self._record(side, kind, body, ts_ns)
+            if kind == HANDSHAKE:  # its messages count as they come, also before the record ends
+                self._messages[side] += body[self._taken[side] :]
+                self._taken[side] = len(body)
+                self._handshakes(side, ts_ns)
+            elif len(body) == length:
+                self._record(side, kind, body)
             if self._settled:
                 self.close()
+            if len(body) < length:
+                return
+            self._taken[side] = 0
+            del buffer[: 5 + length]
 
     def sslv2(self, data: bytes, ts_ns: int) -> None:
         """A version 2 client hello that offers SSL 3.0 or TLS (RFC 5246 appendix E.2)."""
@@ -190,18 +197,15 @@ class TlsHandshake:
     def lost(self, side: Side) -> None:
         self._over[side] = True
 
-    def _record(self, side: Side, kind: int, body: bytes, ts_ns: int) -> None:
-        if kind == HANDSHAKE:
-            self._messages[side] += body
-            self._handshakes(side, ts_ns)
-        elif kind == CHANGE_CIPHER:
-            if side is Side.SERVER and self._server is not None and not self._is13():
-                self._resumed = self._resumed or not self._leaf
-                self._settled = True
-            if self._server is None or not self._is13():
-                self._over[side] = side is Side.SERVER or self._server is not None
+    def _record(self, side: Side, kind: int, body: bytes) -> None:
+        if kind == CHANGE_CIPHER:
+            if self._server is not None and not self._is13():
+                if side is Side.SERVER:
+                    self._resumed = self._resumed or not self._leaf
+                    self._settled = True
+                self._over[side] = True
         elif kind == ALERT:
-            if len(body) == 2 and body[0] == 2 and not (self.written and self._over[Side.SERVER]):
+            if len(body) == 2 and body[0] == 2:
                 self._flags |= HelloFlag.ALERT
         else:
             self._over[side] = True
