@@ -47,7 +47,7 @@ def diagnose(source: Source, options: Options | None = None, progress: Progress 
             if progress is not None:
                 progress(source.stats())
     except KeyboardInterrupt:
-        pass
+        engine.end()
     return engine.snapshot()
 
 
@@ -166,6 +166,14 @@ class Engine:
             self._apply(batch)
         self._reconstructor.ingest(batch)
         self.finished = batch.final
+
+    def end(self) -> None:
+        """Takes what the source has observed and not handed over yet, and no more than that."""
+        stop = getattr(self.source, "stop", None)  # a recording has nothing in hand
+        if stop is not None:
+            stop()
+            while not self.finished and self.step(0.0):
+                pass
 
     def snapshot(self, now_ns: int | None = None) -> Snapshot:
         """Everything known. ``now_ns``: the time it is, where that is later than the last observation."""

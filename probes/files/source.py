@@ -75,6 +75,7 @@ class CaptureSource:
         self._dropped: int | None = None
         self._read_before = 0
         self._final = False
+        self._stopping = False
         self.secrets: list[bytes] = []
         """Key logs that the captures carry (pcapng decryption secrets), for whoever decrypts."""
         sizes = [size_of(path) for path in self._paths]
@@ -85,6 +86,8 @@ class CaptureSource:
     def poll(self, timeout_s: float = 0.0) -> Batch | None:
         if self._final:
             return None
+        if self._stopping:
+            return self._finish()
         reads = 0
         deadline = time.monotonic() + timeout_s if self._follow else 0.0
         while True:
@@ -113,6 +116,10 @@ class CaptureSource:
                 self._activate()
             else:
                 return self._finish()
+
+    def stop(self) -> None:
+        """The next :meth:`poll` reads no further and gives the last batch."""
+        self._stopping = True
 
     def live(self) -> Rows:
         rows: Rows = self._decoder.live()

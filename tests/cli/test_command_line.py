@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,32 @@ def test_observe_writes_a_file_and_leaves_one_alone_that_it_cannot_fill(capture:
     assert lines[0].startswith("kind,seq,at,connection,client,server") and len(lines) > 100
     assert run("observe", __file__, "-o", str(out)).returncode == 2
     assert out.read_text().splitlines() == lines
+
+
+def test_ctrl_c_gives_the_verdict_on_what_was_read_so_far(capture: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "lbtop", "diagnose", "--json", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(capture.read_bytes())
+        process.stdin.flush()
+        wait_until_it_reads(process.pid)
+        process.send_signal(signal.SIGINT)
+        found = json.loads(process.stdout.read())
+        assert process.wait(30) == 1
+    assert found["source"]["packets"] > 500
+    assert found["services"][0]["termination"]["mode"] == "offload"
+
+
+def wait_until_it_reads(pid: int) -> None:
+    """The pipe is empty and the process sleeps: it waits for more."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        waiting = Path(f"/proc/{pid}/wchan").read_text() if os.access(f"/proc/{pid}/wchan", os.R_OK) else ""
+        if "pipe" in waiting:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came to wait for more")
