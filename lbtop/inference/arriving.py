@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,18 +110,25 @@ def arrivals(facts: ServiceFacts) -> Arrivals:
     tcp = np.maximum(data - udp, 0)
     clear = [int(p) for p in CLEAR]
     encrypted = [int(p) for p in ENCRYPTED]
-    return Arrivals(
+    seen = Arrivals(
         tls=int(tcp[encrypted].sum() - tcp[Protocol7.SSH]),
         ssh=int(tcp[Protocol7.SSH]),
-        starttls=int(tcp[[Protocol7.POSTGRES, Protocol7.MYSQL, Protocol7.SMTP]].sum()),
-        checks=int(exposure.checks.sum()),
         plain=int(tcp[clear].sum()),
         datagrams_tls=int(udp[encrypted].sum()),
         datagrams_plain=int(udp[clear].sum()),
         opaque=int(tcp[Protocol7.UNKNOWN]),
         datagrams_opaque=int(udp[Protocol7.UNKNOWN]),
         http=int(tcp[[Protocol7.HTTP1, Protocol7.HTTP2, Protocol7.WEBSOCKET]].sum()),
+        starttls=int(tcp[[Protocol7.POSTGRES, Protocol7.MYSQL, Protocol7.SMTP]].sum()),
+        checks=int(exposure.checks.sum()),
     )
+    return seen if seen.total else _by_heads(facts, seen)
+
+
+def _by_heads(facts: ServiceFacts, seen: Arrivals) -> Arrivals:
+    """In the middle of things no connection may have ended yet: then heads and hellos say what arrives."""
+    http = len(facts.ledgers.heads.connections)
+    return replace(seen, tls=facts.ledgers.handshakes.back.hellos, plain=http, http=http)
 
 
 def tls_signals(facts: ServiceFacts, question: Question) -> None:
@@ -160,7 +167,7 @@ def tls_signals(facts: ServiceFacts, question: Question) -> None:
 
 
 def _stacks(count: int, hellos: int) -> str:
-    return f"{count} TLS stack{'s' * (count != 1)} in {hellos} client hellos (resumption and padding left out)"
+    return f"{count} TLS stack{'s' * (count != 1)} in {hellos:,} client hellos (resumption and padding left out)"
 
 
 def _names(facts: ServiceFacts, question: Question, hellos: int) -> None:
@@ -188,7 +195,7 @@ def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: 
         without = hellos - offered
         if hellos >= 2 * addresses and without <= addresses / 4:
             detail = (
-                f"only {without} of {hellos} hellos from {addresses} addresses offer no session: newcomers have none to offer"
+                f"only {without} of {hellos:,} hellos from {addresses} addresses offer no session: newcomers have none to offer"
             )
             question.signal("resumes-at-first-contact", 1, detail)
     own, holders = shakes.repeated_sessions()
@@ -197,11 +204,11 @@ def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: 
         question.signal("own-sessions", min(1.0, holders / 10), detail)
     if families <= 2 and addresses <= FEW_ADDRESSES and hellos >= 10:
         share = offered / hellos
-        detail = f"{offered} of {hellos} hellos from {addresses} address{'es' * (addresses != 1)} offer a session"
+        detail = f"{offered:,} of {hellos:,} hellos from {addresses} address{'es' * (addresses != 1)} offer a session"
         question.signal("resumes-steadily", share if share >= 0.5 else 0, detail)
         again = [numbers[0] for _, numbers in shakes.sessions.items() if numbers[0] > 1]
         holders = 2 * len(facts.targets) * addresses  # a balancer keeps one session per target, thread and node
-        detail = f"{plural(len(again), 'TLS session')} offered again and again, {sum(again)} times in all"
+        detail = f"{plural(len(again), 'TLS session')} offered again and again, {sum(again):,} times in all"
         if sum(again) >= 8 and len(again) <= holders:
             question.signal("session-reused", min(1.0, (sum(again) / len(again) - 1) / 4), f"{detail}: few hold them")
         elif len(again) > max(8, holders):
@@ -276,7 +283,7 @@ def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Questio
         return
     https, http = heads.forwarded_proto[HTTPS] / heads.requests, heads.forwarded_proto[HTTP] / heads.requests
     company = bool(forwarded_everywhere(facts) or marks.headers_everywhere or marks.shapes_everywhere)
-    said = f"X-Forwarded-Proto: https on {percent(https)} of {heads.requests} requests"
+    said = f"X-Forwarded-Proto: https on {percent(https)} of {heads.requests:,} requests"
     if https >= 0.5 and https + http >= EVERYWHERE:
         if company:
             question.signal("https-always", https, said + ", with the same proxy's other headers")
@@ -285,7 +292,7 @@ def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Questio
     elif https > http and https > 0:
         question.signal("https-partly", https, said + ": a proxy would put it on every one")
     if http > https and https + http >= EVERYWHERE:
-        question.signal("http-always", http, f"X-Forwarded-Proto: http on {percent(http)} of {heads.requests} requests")
+        question.signal("http-always", http, f"X-Forwarded-Proto: http on {percent(http)} of {heads.requests:,} requests")
     ports = dict(heads.forwarded_ports.top(64))
     for port, signal in ((443, "forwarded-port-443"), (80, "forwarded-port-80")):
         share = ports.get(port, 0) / heads.requests
@@ -343,16 +350,16 @@ def layer_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
         listed = ", ".join(marks.headers_everywhere[:3])
         question.signal("product-headers", 1, f"{listed} on (nearly) every request")
     if forwarded >= EVERYWHERE:
-        detail = f"forwarded client addresses on {percent(forwarded)} of {heads.requests} requests"
+        detail = f"forwarded client addresses on {percent(forwarded)} of {heads.requests:,} requests"
         question.signal("forwarded-always", forwarded, detail)
     elif forwarded > 0:
-        detail = f"forwarded client addresses on only {percent(forwarded)} of {heads.requests} requests"
+        detail = f"forwarded client addresses on only {percent(forwarded)} of {heads.requests:,} requests"
         question.signal("forwarded-partly", forwarded, detail)
     if marks.shapes_everywhere:
         question.signal("product-shape", 1, f"requests are written as {catalog_names(marks.shapes_everywhere)} writes them")
     bare = 1 - max(forwarded, heads.forwarded_proto[[HTTP, HTTPS]].sum() / heads.requests)
     if not named and bare >= 0.5:
-        detail = f"{percent(bare)} of {heads.requests} requests carry nothing a proxy adds, and are not written as one writes"
+        detail = f"{percent(bare)} of {heads.requests:,} requests carry nothing a proxy adds, and are not written as one writes"
         question.signal("nothing-added", bare * min(1.0, heads.requests / 20), detail)
     clients, agents, several = heads.shared_connections()
     if clients:

@@ -101,7 +101,7 @@ def _headers(facts: ServiceFacts, marks: ProductMarks) -> None:
         share = min(1.0, seen / looked_at)
         if share >= 0.5:
             title = f"Via names {header.header}" if header.match == "via" else header.header
-            detail = f"{title} on {percent(share)} of {heads.requests} requests"
+            detail = f"{title} on {percent(share)} of {heads.requests:,} requests"
             marks.add(header.product, "http-headers", "header-" + header.header.lower(), float(header.weight) * share, detail)
             if share >= EVERYWHERE:
                 marks.headers_everywhere.append(header.header)
