@@ -16,6 +16,7 @@ help:
 	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench captures scoreboard fuzz docs screenshots clean"
 
 $(VENV)/.made:
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "lbtop compiles its decoder: it needs a C compiler (Debian: apt-get install gcc)" >&2; exit 1; }
 	@python=$$(scripts/find-python) && echo "virtual environment with $$python" && "$$python" -m venv --clear $(VENV)
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@touch $@
