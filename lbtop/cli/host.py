@@ -7,7 +7,6 @@ import platform
 import shlex
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from lbtop.model.text import safe_text
 
@@ -23,7 +22,6 @@ CAPABILITIES = {
 }
 """Bits of /proc/PID/status (linux/capability.h)."""
 
-DIST_PACKAGES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages", "/usr/lib64/python3.*/site-packages")
 _OLDEST_RING = (3, 2)  # TPACKET_V3
 _OLDEST_EBPF = (5, 8)  # ring buffer maps and CAP_BPF
 _USUAL_PORTS = (80, 443, 8000, 8080, 8443, 3000, 5000, 9000)
@@ -48,7 +46,7 @@ class Listener:
 def checks() -> list[Check]:
     """Every check, in the order in which they build on each other. None of them changes anything or raises."""
     found = []
-    for check in (_python, _readers, _kernel, _btf, _privileges, _ring, _tracefs, _bcc, _listeners):
+    for check in (_python, _readers, _kernel, _btf, _privileges, _ring, _bcc, _filter, _listeners):
         try:
             found.append(check())
         except OSError as error:
@@ -65,33 +63,19 @@ def _python() -> Check:
 def _readers() -> Check:
     import importlib.util
 
-    extras = {
-        "zstandard": ("zstd", ".zst captures"),
-        "hpack": ("http2", "HTTP/2 heads"),
-        "cryptography": ("quic", "QUIC hellos"),
-        "pyarrow": ("parquet", "parquet output"),
-    }
-    missing = {extra: what for module, (extra, what) in extras.items() if importlib.util.find_spec(module) is None}
+    modules = {"zstandard": ".zst captures", "hpack": "HTTP/2 heads", "cryptography": "QUIC hellos", "pyarrow": "parquet output"}
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
     try:
         from lbtop.probes.wire import decoder  # noqa: F401
     except (ImportError, ValueError) as error:  # ValueError: modules of two builds beside each other
-        return Check(
-            "decoder",
-            MISSING,
-            f"not compiled, or not in one piece: {safe_text(str(error))}",
-            "reading captures",
-            ("pip install --force-reinstall lbtop",),
-        )
+        detail = f"not compiled, or not in one piece: {safe_text(str(error))}"
+        return Check("decoder", MISSING, detail, "reading captures", ("pip install --force-reinstall lbtop",))
+    there = ", ".join(what for module, what in modules.items() if module not in missing)
+    detail = f"compiled; pcap and pcapng, plain and gzip{'; also ' + there if there else ''}"
     if not missing:
-        return Check("decoder", WORKS, "compiled; pcap and pcapng, plain, gzip and zstd; HTTP/2 and QUIC")
-    what = ", ".join(missing.values())
-    return Check(
-        "decoder",
-        PARTLY,
-        f"compiled; pcap and pcapng, plain and gzip; not: {what}",
-        what,
-        (f"pip install 'lbtop[{','.join(missing)}]'",),
-    )
+        return Check("decoder", WORKS, detail)
+    what = ", ".join(modules[module] for module in missing)
+    return Check("decoder", PARTLY, f"{detail}; not {what}", what, (f"{sys.executable} -m pip install {' '.join(missing)}",))
 
 
 def kernel_version(release: str) -> tuple[int, int]:
@@ -115,7 +99,7 @@ def _kernel() -> Check:
             "kernel",
             PARTLY,
             f"Linux {release}: packet ring yes, eBPF probe needs {_OLDEST_EBPF[0]}.{_OLDEST_EBPF[1]}",
-            "the eBPF probe",
+            "the eBPF filter",
         )
     return Check("kernel", WORKS, f"Linux {release}{_lockdown()}")
 
@@ -129,7 +113,7 @@ def _lockdown() -> str:
 def _btf() -> Check:
     if os.path.exists("/sys/kernel/btf/vmlinux"):
         return Check("btf", WORKS, "/sys/kernel/btf/vmlinux")
-    return Check("btf", PARTLY, "no /sys/kernel/btf/vmlinux; the probe does without it (it uses stable interfaces only)")
+    return Check("btf", WORKS, "none, and none is needed: the probe uses stable interfaces only")
 
 
 def capabilities(status: str) -> frozenset[str]:
@@ -150,7 +134,7 @@ def _privileges() -> Check:
             "privileges",
             PARTLY,
             f"{user}: may open the packet ring, may not load eBPF programs",
-            "the eBPF probe",
+            "the eBPF filter",
             (f"sudo {_me()}",),
         )
     return Check(
@@ -178,67 +162,30 @@ def _ring() -> Check:
     return Check("packet ring", WORKS, "AF_PACKET with TPACKET_V3")
 
 
-def _tracefs() -> Check:
-    for root in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"):
-        if os.path.isdir(f"{root}/events/sock/inet_sock_set_state"):
-            return Check("tracepoints", WORKS, f"sock:inet_sock_set_state under {root}")
-    if os.path.isdir("/sys/kernel/tracing") and not os.access("/sys/kernel/tracing", os.X_OK | os.R_OK):
-        return Check(
-            "tracepoints",
-            PARTLY,
-            "/sys/kernel/tracing is closed to this user",
-            "TCP state changes live",
-            (f"sudo {_me()} doctor",),
-        )
-    if not os.path.isdir("/sys/kernel/tracing/events"):
-        return Check(
-            "tracepoints",
-            PARTLY,
-            "tracefs is not mounted",
-            "TCP state changes live",
-            ("sudo mount -t tracefs tracefs /sys/kernel/tracing",),
-        )
-    return Check("tracepoints", PARTLY, "the kernel has no sock:inet_sock_set_state; packets tell the same", "")
-
-
-def find_bcc(search: list[str] | None = None) -> tuple[Path | None, Path | None]:
-    """Where the BPF Compiler Collection's bindings are, and where an unrelated package called ``bcc`` is.
-
-    The bindings come from the distribution and lie outside a virtual environment. PyPI's ``bcc`` is a package of lattice
-    geometry. They are told apart by their files: importing an unknown package as root would run it.
-    """
-    import glob
-
-    folders = (
-        list(search)
-        if search is not None
-        else [path for path in sys.path if path] + [p for pattern in DIST_PACKAGES for p in sorted(glob.glob(pattern))]
-    )
-    real = unrelated = None
-    for folder in folders:
-        package = Path(folder, "bcc")
-        if not package.is_dir():
-            continue
-        if (package / "libbcc.py").is_file():
-            real = real or package
-        else:
-            unrelated = unrelated or package
-    return real, unrelated
-
-
 def _bcc() -> Check:
-    real, unrelated = find_bcc()
-    note = f"; {unrelated} is an unrelated package of the same name (lattice geometry), it is not used" if unrelated else ""
-    mend = ((f"{sys.executable} -m pip uninstall bcc",) if unrelated else ()) + install_bcc(_read("/etc/os-release"))
-    if real is None:
-        return Check(
-            "bcc", MISSING, f"the BPF Compiler Collection's Python bindings are not installed{note}", "the eBPF probe", mend
-        )
-    import ctypes.util
+    from lbtop.probes.ebpf import toolchain
 
-    if ctypes.util.find_library("bcc") is None:
-        return Check("bcc", MISSING, f"{real} is there, its library libbcc.so is not{note}", "the eBPF probe", mend)
-    return Check("bcc", WORKS, f"{real}{note}")
+    try:
+        folder = toolchain.find_bcc()
+    except toolchain.Unavailable as why:
+        return Check("bcc", MISSING, str(why), "the eBPF filter", install_bcc(_read("/etc/os-release")))
+    return Check("bcc", WORKS, f"{folder / 'bcc'}")
+
+
+def _filter() -> Check:
+    """The only way to know whether a program may be loaded here is to load it. It is freed at once."""
+    import time
+
+    from lbtop.probes.ebpf.program import Program
+    from lbtop.probes.ebpf.toolchain import Unavailable
+
+    started = time.monotonic()
+    try:
+        Program().close()
+    except Unavailable as why:
+        mend = () if os.geteuid() == 0 else (f"sudo {_me()} doctor",)
+        return Check("eBPF filter", PARTLY, f"{why}; live goes on with the plain packet ring", "the eBPF filter", mend)
+    return Check("eBPF filter", WORKS, f"compiled and loaded in {time.monotonic() - started:.1f} s")
 
 
 def install_bcc(os_release: str) -> tuple[str, ...]:
@@ -290,7 +237,7 @@ def _listeners() -> Check:
         return Check("listeners", PARTLY, "nothing listens here beyond loopback (in this network namespace)")
     told = ", ".join(f"{listener.port}{f' ({listener.process})' if listener.process else ''}" for listener in found[:8])
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-    if complete:
+    if complete or os.geteuid() == 0:  # in another namespace they stay hidden from root as well
         return Check("listeners", WORKS, told + more)
     return Check(
         "listeners",

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from lbtop.probes.ebpf import toolchain
 
 from lbtop.cli import host, main
 
@@ -27,15 +28,18 @@ def test_text_shows_every_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert "$ sudo tcpdump" in shown
 
 
-def test_the_unrelated_package_called_bcc_is_recognised(tmp_path: Path) -> None:
+def test_the_unrelated_package_called_bcc_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lattice, bindings = tmp_path / "site", tmp_path / "dist"
     (lattice / "bcc").mkdir(parents=True)
     (lattice / "bcc" / "__init__.py").write_text("raise SystemExit('never import what you do not know')")
+    monkeypatch.setattr(toolchain, "_folders", lambda: iter([lattice]))
+    check = host._bcc()
+    assert check.state == host.MISSING and "unrelated" in check.detail and check.mend
     (bindings / "bcc").mkdir(parents=True)
+    (bindings / "bcc" / "__init__.py").touch()
     (bindings / "bcc" / "libbcc.py").touch()
-    assert host.find_bcc([str(lattice)]) == (None, lattice / "bcc")
-    assert host.find_bcc([str(lattice), str(bindings)]) == (bindings / "bcc", lattice / "bcc")
-    assert host.find_bcc([]) == (None, None)
+    monkeypatch.setattr(toolchain, "_folders", lambda: iter([lattice, bindings]))
+    assert host._bcc().state == host.WORKS
 
 
 @pytest.mark.parametrize(
