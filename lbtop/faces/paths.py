@@ -92,7 +92,9 @@ def _label(hop: Hop, index: int, mode: Mode | None) -> str:
         return "plain"
     if hop.encryption != "tls":
         return "?"
-    versions = " TLS " + "/".join(hop.tls_versions[:3]) if hop.tls_versions else " TLS"
+    versions = " TLS"
+    if hop.tls_versions:
+        versions += " " + "/".join(version.removeprefix("TLS ") for version in hop.tls_versions[:3])
     if index and mode is Mode.PASSTHROUGH:
         return "the same TLS"
     return ("new" if index and mode is Mode.BRIDGING else "") + (versions if index and mode is Mode.BRIDGING else versions[1:])

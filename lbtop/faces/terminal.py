@@ -10,6 +10,7 @@ _CODES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
     "critical": "1;31", "warning": "33", "info": "36", "good": "32", "head": "1",
 }  # fmt: skip
+_SPACE = re.compile(r"\s+(?!%)")  # a figure stays with its percent sign
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -35,7 +36,7 @@ class Terminal:
         """``text`` wrapped to the width. Long words (addresses, names) are broken only where they would not fit a line."""
         room = max(self.width - len(indent), 10)
         lines, line, used = [], indent if first is None else first, 0
-        for word in text.split():
+        for word in _SPACE.split(text.strip()):
             wide = visible(word)
             if used and used + 1 + wide > room:
                 lines.append(line)
