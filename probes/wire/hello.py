@@ -175,7 +175,7 @@ class Hellos:
                     row.version_offered = value
         if session_size:
             hello.session_id = self.context.sip.of(self.buffer, offset + 39, session_size)
-            if row.version_offered < 0x0304:
+            if row.version_offered != 0x0304 and row.version_offered != 0xFEFC:
                 row.flags |= HL_SESSION_ID_OFFERED
         row.session = self._session(cython.address(found))
         if row.session == 0 and row.flags & HL_SESSION_ID_OFFERED:

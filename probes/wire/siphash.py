@@ -46,12 +46,12 @@ class SipHash:
                     word |= buffer.u64[at] & ((cython.cast(cython.ulonglong, 1) << (8 * rest)) - 1)
             v3 ^= word
             v0 += v1
-            v2 += v3  # noqa: E702
+            v2 += v3
             v1 = ((v1 << 13) | (v1 >> 51)) ^ v0
             v3 = ((v3 << 16) | (v3 >> 48)) ^ v2
             v0 = (v0 << 32) | (v0 >> 32)
             v2 += v1
-            v0 += v3  # noqa: E702
+            v0 += v3
             v1 = ((v1 << 17) | (v1 >> 47)) ^ v2
             v3 = ((v3 << 21) | (v3 >> 43)) ^ v0
             v2 = (v2 << 32) | (v2 >> 32)
@@ -60,12 +60,12 @@ class SipHash:
         v2 ^= 0xFF
         for step in range(3):
             v0 += v1
-            v2 += v3  # noqa: E702
+            v2 += v3
             v1 = ((v1 << 13) | (v1 >> 51)) ^ v0
             v3 = ((v3 << 16) | (v3 >> 48)) ^ v2
             v0 = (v0 << 32) | (v0 >> 32)
             v2 += v1
-            v0 += v3  # noqa: E702
+            v0 += v3
             v1 = ((v1 << 17) | (v1 >> 47)) ^ v2
             v3 = ((v3 << 21) | (v3 >> 43)) ^ v0
             v2 = (v2 << 32) | (v2 >> 32)

@@ -1,11 +1,13 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.dtls cimport Dtls
 from lbtop.probes.wire.hello cimport Hellos
 from lbtop.probes.wire.http1 cimport Http1
 from lbtop.probes.wire.http2 cimport Http2
 from lbtop.probes.wire.prelude cimport Preludes
 from lbtop.probes.wire.proxyproto cimport ProxyHeaders
+from lbtop.probes.wire.quic cimport Quic
 from lbtop.probes.wire.secrets cimport Secrets
 from lbtop.probes.wire.sniff cimport SENDER_CLIENT, SENDER_SERVER, SENDER_UNKNOWN
 from lbtop.probes.wire.state cimport Conn, Context, Half
@@ -36,6 +38,8 @@ cdef class Streams:
     cdef Tls tls
     cdef Preludes preludes
     cdef Http2 http2
+    cdef Quic quic
+    cdef Dtls dtls
     cdef ProxyHeaders proxies
     cdef Secrets secret_finder
     cdef uint8_t[::1] memory      # of Conn, by slot
@@ -77,6 +81,7 @@ cdef class Streams:
     cdef Py_ssize_t _detect(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _datagram(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef bint _anything_known(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _first_datagram(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _both(self, Conn *conn, int protocol, int mode) except -1 nogil
     cdef Py_ssize_t _head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _after_head(self, Conn *conn, Half *half, int framing) except -1 nogil

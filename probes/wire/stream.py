@@ -35,11 +35,13 @@ from cython.cimports.libc.string import memset
 
 from lbtop.probes.wire.addresses import AddressText
 from lbtop.probes.wire.cookies import Cookies
+from lbtop.probes.wire.dtls import Dtls
 from lbtop.probes.wire.hello import Hellos
 from lbtop.probes.wire.http1 import Http1
 from lbtop.probes.wire.http2 import Http2
 from lbtop.probes.wire.prelude import Preludes
 from lbtop.probes.wire.proxyproto import ProxyHeaders
+from lbtop.probes.wire.quic import Quic
 from lbtop.probes.wire.secrets import Secrets
 from lbtop.probes.wire.siphash import SipHash
 from lbtop.probes.wire.state import Context
@@ -66,6 +68,8 @@ class Streams:
         self.tls = Tls(self.context, self.hellos)
         self.preludes = Preludes(self.context)
         self.http2 = Http2(self.context, self.http1)
+        self.quic = Quic(self.context, self.hellos)
+        self.dtls = Dtls(self.context, self.hellos)
         self.proxies = ProxyHeaders(self.context, addresses)
         # Zeroed lazily by the kernel: memory is used as slots are. Bytes, because a view cannot have structs in its structs.
         self.memory = np.zeros(slots * cython.sizeof(Conn), np.uint8)
@@ -199,6 +203,8 @@ class Streams:
         if conn.hello:
             self.tls.finish(conn)
         self.http2.end(conn)
+        if conn.protocol7 == P7_QUIC:
+            self.quic.end(conn)
         # Without a byte from the server, or with some lost, nobody knows whether it answered.
         if conn.half[1].mode == M_RESYNC or conn.half[1].lost or conn.flags & CN_NOT_DECODABLE:
             while conn.first:
@@ -500,26 +506,44 @@ class Streams:
         return what == N_CLIENT_HELLO or what == N_SERVER_HELLO or what == N_TLS
 
     def _datagram(self, conn, ts_ns, offset, end):
-        what: cython.int
+        """One datagram. Only QUIC and DTLS are looked at for longer than the first of them."""
+        over: cython.bint = True
         if conn.protocol7 == P7_UNKNOWN:
-            what = sniff_datagram(self.buffer, offset, end)
-            if what == N_DNS:
-                conn.protocol7 = P7_DNS
-                if not conn.proven:
-                    if (self.buffer.u8[offset + 2] & 0x80 != 0) != (self.direction == 1):
-                        self._swap(conn)
-                    conn.proven = 1
-                    self.answer |= PROVEN
-            elif what == N_QUIC:
-                conn.protocol7 = P7_QUIC
-            elif what == N_DTLS:
-                conn.protocol7 = P7_DTLS
-            elif what == N_SYSLOG:
-                conn.protocol7 = P7_SYSLOG
-            elif what == N_TEXT:
-                conn.protocol7 = P7_OTHER_CLEAR
-        conn.half[0].mode = M_OPAQUE
-        conn.half[1].mode = M_OPAQUE
+            self._first_datagram(conn, offset, end)
+        if conn.protocol7 == P7_QUIC:
+            with cython.gil:
+                over = self.quic.datagram(conn, self.direction, ts_ns, offset, end)
+        elif conn.protocol7 == P7_DTLS:
+            over = self.dtls.datagram(conn, self.direction, ts_ns, offset, end)
+        if over:
+            self.tls.finish(conn)
+        return 0
+
+    def _first_datagram(self, conn, offset, end):
+        """What a flow is, and where the bytes prove it, who began it."""
+        what: cython.int = sniff_datagram(self.buffer, offset, end)
+        who: cython.int = SENDER_UNKNOWN
+        if what == N_DNS:
+            conn.protocol7 = P7_DNS
+            who = SENDER_SERVER if self.buffer.u8[offset + 2] & 0x80 else SENDER_CLIENT
+        elif what == N_QUIC:
+            conn.protocol7 = P7_QUIC
+            with cython.gil:
+                if self.quic.from_client(conn, offset, end):
+                    who = SENDER_CLIENT
+        elif what == N_DTLS:
+            conn.protocol7 = P7_DTLS
+            if self.buffer.u8[offset] == 22 and end - offset > 13 and self.buffer.u8[offset + 13] <= 2:
+                who = self.buffer.u8[offset + 13]
+        elif what == N_SYSLOG:
+            conn.protocol7 = P7_SYSLOG
+        elif what == N_TEXT:
+            conn.protocol7 = P7_OTHER_CLEAR
+        if who and not conn.proven:
+            if who - 1 != self.direction:
+                self._swap(conn)
+            conn.proven = 1
+            self.answer |= PROVEN
         return 0
 
     def _head(self, conn, half, ts_ns, offset, end):
