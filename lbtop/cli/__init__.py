@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from lbtop import __version__
 from lbtop.model.errors import LbtopError
 
-COMMANDS = ("live", "replay", "diagnose", "observe", "report", "record", "serve", "explain", "doctor", "completion")
+COMMANDS = ("live", "replay", "diagnose", "observe", "report", "whatif", "record", "serve", "explain", "doctor", "completion")
 OK, FINDINGS, UNUSABLE = 0, 1, 2
 BUG, INTERRUPTED = 70, 130
 
