@@ -160,7 +160,9 @@ class Links:
         # Forwarding takes one off the time to live: off the client's packets behind it, off the server's before it.
         seen = (one["ttl_s"] > 0) & (other["ttl_s"] > 0) & (one["ttl_s"] != other["ttl_s"])
         asked = (one["ttl_c"] > 0) & (other["ttl_c"] > 0) & (one["ttl_c"] != other["ttl_c"])
-        swap = np.where(seen, one["ttl_s"] > other["ttl_s"], asked & (one["ttl_c"] < other["ttl_c"]))
+        # A capture inside the host that rewrites may show a SYN only as rewritten: who has it alone is behind.
+        alone = (one["syn_ns"] > 0) & (other["syn_ns"] == 0)
+        swap = np.where(seen, one["ttl_s"] > other["ttl_s"], np.where(asked, one["ttl_c"] < other["ttl_c"], alone))
         front, back = np.where(swap, other, one), np.where(swap, one, other)
         self._add(mark, front, back)
         # Where the capture shows the client's packets only as rewritten, what is left at the front is half a connection.

@@ -36,9 +36,11 @@ INFRASTRUCTURE_PORTS = frozenset({53, 67, 68, 123, 137, 138, 161, 514, 546, 547,
 
 MAX_CANDIDATES = 64
 SHIFTS = 16
+ENOUGH_BYTES = 5_000
 STRANGERS = -2.0
 IMPOSSIBLE = -100.0
 MAX_NODES = 4
+CONCENTRATES = 5
 NEARLY_ALL = 0.95
 
 
@@ -157,9 +159,8 @@ def _shared(front: EndpointTally, back: EndpointTally) -> float:
         score += 3.0 if front.protocol == back.protocol else -8.0
     else:
         score += {("tls", "http"): 1.0, ("http", "tls"): -2.0}.get(kinds, 0.0)
-    settled = front.ended >= 0.5 * front.connections and back.ended >= 0.5 * back.connections
-    if settled and min(front.bytes_s, back.bytes_s) > 10_000:
-        volume = _ratio(back.payload_s, front.payload_s)
+    volume = _volume(front, back)
+    if volume:
         score += 2.0 if 0.8 < volume < 1.25 else 0.5 if 0.5 < volume < 2 else -2.0
     if front.requests >= 5 and back.requests >= 5:
         score -= 5.0  # a proxy's requests would have been recognised as the same
@@ -170,6 +171,16 @@ def _shared(front: EndpointTally, back: EndpointTally) -> float:
     if front.names and back.names:
         score += 3.0 if front.usual_name == back.usual_name else -1.0
     return score
+
+
+def _volume(front: EndpointTally, back: EndpointTally) -> float:
+    """How much the back carried of what the front did; 0 where there is too little to compare. Answers tell the most."""
+    if front.ended < 0.5 * front.connections or back.ended < 0.5 * back.connections:
+        return 0.0
+    for at_front, at_back in ((front.payload[1], back.payload[1]), (front.payload[0], back.payload[0])):
+        if at_front > ENOUGH_BYTES and at_back > ENOUGH_BYTES:
+            return at_back / at_front
+    return 0.0
 
 
 def _same_host(front: Group, back: Group, tally: EndpointTally, total: EndpointTally) -> float:
@@ -197,8 +208,8 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for tally in serving.values())
     score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
-    if front[1] == back.port or len(serving[front].clients) <= len(back.callers):
-        score -= 0.0 if in_time > 0 else 6.0
+    if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time <= 0:
+        score -= 6.0  # two servers of one kind, each with its own few callers, look just like this
     return score
 
 

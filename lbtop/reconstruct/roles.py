@@ -111,9 +111,12 @@ def _legs(serving: dict[Endpoint, EndpointTally], chains: Chains, overrides: Ove
 
 def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> list[list[Endpoint]]:
     """Targets of one port fed by the same addresses; where clients keep their addresses, all targets of the port."""
-    by_port: dict[int, list[Endpoint]] = {}
-    for endpoint in targets:
-        by_port.setdefault(endpoint[1], []).append(endpoint)
+    fed = {endpoint for endpoint, tally in targets.items() if _is_fed(tally, relays)}
+    feeding = {(endpoint[1], client) for endpoint in fed for client in targets[endpoint].clients}
+    by_port: dict[tuple[int, bool], list[Endpoint]] = {}
+    for endpoint, tally in targets.items():
+        only_checked = not tally.requests and any((endpoint[1], client) in feeding for client in tally.clients)
+        by_port.setdefault((endpoint[1], endpoint in fed or only_checked), []).append(endpoint)
     groups: list[list[Endpoint]] = []
     for endpoints in by_port.values():
         if len(endpoints) == 1 or feeders([targets[endpoint] for endpoint in endpoints], relays).preserved:
@@ -128,6 +131,12 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
         order = {endpoint: index for index, endpoint in enumerate(endpoints)}
         groups.extend(sorted((sorted(part[1], key=order.__getitem__) for part in parts), key=lambda g: order[g[0]]))
     return groups
+
+
+def _is_fed(tally: EndpointTally, relays: frozenset[int]) -> bool:
+    """Whether it is certain that a few proxies open the endpoint's connections: it is never one with those that clients reach."""
+    users = [client for client, part in tally.clients.items() if part.connections and not part.only_checks]
+    return not tally.unnamed and bool(users) and (forwards(tally) or all(client in relays for client in users))
 
 
 def _zones(targets: dict[Endpoint, EndpointTally], part: list[Endpoint], endpoint: Endpoint) -> bool:
