@@ -118,7 +118,8 @@ def _without_checks(requests: Rows, batch: Batch) -> Rows:
     checks = known[which] if len(requests) else np.zeros(0, bool)
     if forwarded.mean() > 0.5 if len(requests) else False:
         checks = checks | ~forwarded
-    return requests[~checks]
+    kept: Rows = requests[~checks]
+    return kept
 
 
 def _arrivals(
