@@ -9,11 +9,11 @@ DEMO := captures/offload-target-removed-lost-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: help demo setup test lint bench captures fuzz docs screenshots scoreboard packages clean
+.PHONY: help demo setup test lint bench captures docs scoreboard packages clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench captures scoreboard fuzz docs screenshots clean"
+	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench captures scoreboard docs clean"
 
 $(VENV)/.made:
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "lbtop compiles its decoder: it needs a C compiler (Debian: apt-get install gcc)" >&2; exit 1; }
@@ -63,7 +63,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 captures: packages setup
 	$(BIN)/python -m tests.lab $(ARGS)
@@ -71,16 +71,10 @@ captures: packages setup
 scoreboard: setup
 	$(BIN)/python -m pytest -q -s tests/test_scoreboard.py
 
-fuzz: setup
-	$(BIN)/python -m tests.fuzz $(ARGS)
-
 docs: setup
 	$(BIN)/python -m scripts.findings_page > docs/findings.md
 	$(BIN)/python -m scripts.man_page > docs/lbtop.1
 	$(BIN)/python -m scripts.readme_sample
-
-screenshots: setup
-	$(BIN)/python -m tests.screenshots $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

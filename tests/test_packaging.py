@@ -75,10 +75,19 @@ def test_continuous_integration_runs_what_a_person_runs() -> None:
 
 def test_make_names_every_target_it_promises() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("setup", "demo", "test", "bench", "captures", "lint", "fuzz", "screenshots", "scoreboard"):
+    for target in ("setup", "demo", "test", "bench", "captures", "lint", "docs", "scoreboard"):
         assert re.search(rf"^{target}:", makefile, re.M), target
     demo = re.search(r"^DEMO := (.*)$", makefile, re.M)
     assert demo and (ROOT / demo[1]).is_file()
+
+
+def test_what_make_runs_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for module in re.findall(r"-m ((?:tests|scripts)[\w.]*)", makefile):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+    for path in re.findall(r"(?:scripts|tests)/[\w./-]+", makefile):
+        assert (ROOT / path).exists(), path
 
 
 def test_scripts_can_be_run() -> None:
