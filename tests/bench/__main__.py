@@ -101,10 +101,12 @@ def main() -> None:
             lines.append(line)
             print(line, flush=True)
     if options.write:
+        host = (
+            f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}"
+        )
         head = (
-            "# Benchmarks\n\nMade by `make bench ARGS=--write`: whole processes, interpreter start included, "
-            f"files in the page cache,\npaired alternating runs, medians. {os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, "
-            f"Python {platform.python_version()}.\n\n"
+            "# Benchmarks\n\nMade by `make bench ARGS=--write`: whole processes, interpreter start included, files in the page\n"
+            f"cache, paired alternating runs, medians. {host}.\n\n"
         )
         PAGE.write_text(head + "\n".join(lines) + "\n", "utf-8")
 
