@@ -10,19 +10,13 @@ from typing import Any
 from lbtop.engine import diagnose
 from lbtop.faces.json import render
 from lbtop.model.observation import Source
+from tests.readers import open_decoded
 
 Diagnosis = dict[str, Any]
 Opener = Callable[[Path], Source]
 
 
-def open_decoder(path: Path) -> Source:
-    from lbtop.probes.files import open_capture
-
-    source: Source = open_capture([str(path)])
-    return source
-
-
-def diagnosis_of(path: Path, opener: Opener = open_decoder) -> Diagnosis:
+def diagnosis_of(path: Path, opener: Opener = open_decoded) -> Diagnosis:
     """What ``lbtop diagnose --json`` prints for a capture, without the names of its inputs."""
     source = opener(path)
     try:

@@ -21,7 +21,7 @@ from lbtop.cli import main
 from lbtop.engine import diagnose
 from lbtop.faces.metrics import metrics
 from lbtop.recording.format import read_frames
-from tests.diagnosing import open_decoder
+from tests.readers import open_decoded
 
 Output = Callable[[Path, Path], bytes]
 
@@ -57,7 +57,7 @@ def written(name: str, *arguments: str) -> Output:
 
 def whole_snapshot(capture: Path, folder: Path) -> bytes:
     """Every text in the frame that all faces, the dashboard among them, draw from; and what the metrics make of it."""
-    source = open_decoder(capture)
+    source = open_decoded(capture)
     try:
         snapshot = diagnose(source)
     finally:

@@ -34,17 +34,18 @@ def by_reference(path: Path) -> tuple[Batch, SourceStats]:
     return read_all(reference.open_capture(path))
 
 
-def by_decoder(path: Path) -> tuple[Batch, SourceStats]:
+def open_decoded(path: Path) -> Source:
+    """A capture through the product's decoder, opened as the command line does."""
     from lbtop.probes.files import open_capture
 
-    return read_all(open_capture([str(path)]))
+    from lbtop.catalog.recognition import recognition
+
+    source: Source = open_capture([str(path)], recognition=recognition())
+    return source
+
+
+def by_decoder(path: Path) -> tuple[Batch, SourceStats]:
+    return read_all(open_decoded(path))
 
 
 READERS = {"reference": by_reference, "decoder": by_decoder}
-
-
-def open_decoded(path: Path) -> Source:
-    """A capture through the product's decoder."""
-    from lbtop.probes.files import open_capture
-
-    return open_capture([str(path)])

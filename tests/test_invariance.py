@@ -13,8 +13,8 @@ from lbtop.engine import diagnose
 from lbtop.faces.json import render
 from lbtop.model.observation import TABLES, Batch, Rows, Source, SourceStats
 from tests.corpus import committed
-from tests.diagnosing import diagnosis_of, open_decoder, parted
-from tests.readers import read_all
+from tests.diagnosing import diagnosis_of, parted
+from tests.readers import open_decoded, read_all
 from tests.reference.files import Record
 from tests.tools import writing
 
@@ -58,9 +58,9 @@ class Rebatched:
 @pytest.mark.parametrize("name", CAPTURES)
 def test_rows_one_by_one_are_rows_at_once(name: str) -> None:
     """Windows are cut by what was observed, never by how it was handed over."""
-    at_once = render(diagnose(Rebatched(open_decoder(CAPTURES[name]), 10**9)))
+    at_once = render(diagnose(Rebatched(open_decoded(CAPTURES[name]), 10**9)))
     for size in (1, 37):
-        assert render(diagnose(Rebatched(open_decoder(CAPTURES[name]), size))) == at_once
+        assert render(diagnose(Rebatched(open_decoded(CAPTURES[name]), size))) == at_once
 
 
 @pytest.mark.parametrize("name", list(CAPTURES)[::8])

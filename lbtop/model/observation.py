@@ -217,8 +217,8 @@ class SecretKind(IntEnum):
 #   end           RST: an RST before both FINs were seen. FIN: both, or one where only one direction is in view. first_closer:
 #                 who sent the first FIN or RST, NONE without either. End of a refused attempt: RST.
 #   GAPS          missing_bytes > 0. TRUNCATED: a packet was shorter in the capture than on the wire.
-#   KEEPALIVE_RACE  server FIN seen, a client segment with payload whose acknowledgement does not cover it, and an RST from
-#                 the server after both. ZERO_WINDOW: window 0 on a segment that is not SYN or RST.
+#   KEEPALIVE_RACE  server FIN seen, the client's last segment with payload neither acknowledges it nor is acknowledged, and an
+#                 RST from the server after both, whichever of the two the capture shows first. ZERO_WINDOW: window 0 on a segment that is not SYN or RST.
 #   RST_AFTER_IDLE  the silence before the segment that the RST answers is the connection's longest, and a second or more.
 #   SILENT_END    the last segment with payload or FIN of either end was sent again, and no acknowledgement covers it.
 #   duplicates    the same packet seen again (same addresses, ports, IP id, sequence and acknowledgement numbers, flags,

@@ -37,6 +37,7 @@ class Half:
     anchored: bool = False  # the start is certain: SYN or payload seen
     fin_at: int | None = None  # sequence number of the FIN
     acked: int | None = None  # highest acknowledgement of it by the other end
+    last_data: tuple[int, int] = (0, 0)  # end of its last segment with payload, and what that segment acknowledged
     last_resent: bool = False
     isn_repeated: bool = False
     clock: int = 0  # of the last byte delivered
@@ -83,7 +84,6 @@ class Connection:
     survived: int = 0
     longest_silence: int = 0
     idle_before_end: int | None = None
-    raced: bool = False
 
     def half(self, side: Side) -> Half:
         return self.client if side is Side.CLIENT else self.server
@@ -116,8 +116,13 @@ class Connection:
         return not (self.client.packets and self.server.packets)
 
 
-def server_fin_unacknowledged(server: Half, packet: Packet) -> bool:
-    return server.fin_at is not None and server.unwrap(packet.ack) <= server.fin_at
+def crossed(connection: Connection) -> bool:
+    """The client's last segment with payload neither knew of the server's FIN nor was ever acknowledged."""
+    client, server = connection.client, connection.server
+    end, knew = client.last_data
+    if server.fin_at is None or client.acked is None or not end:
+        return False
+    return knew <= server.fin_at and client.acked < end
 
 
 class Table:
@@ -265,7 +270,7 @@ class Table:
             connection.flags |= ConnFlag.RST_BARE
         if side is Side.SERVER and connection.syn_ns and not connection.synack_ns:
             connection.flags |= ConnFlag.REFUSED
-        if side is Side.SERVER and connection.raced:
+        if side is Side.SERVER and crossed(connection):
             connection.flags |= ConnFlag.KEEPALIVE_RACE
 
     def _segment(self, connection: Connection, half: Half, other: Half, packet: Packet, side: Side) -> None:
@@ -275,6 +280,8 @@ class Table:
             self._acknowledged(connection, other, packet)
         if packet.flags & SYN:
             self._syn(connection, half, packet, side)
+            if packet.flags & ACK:
+                self._listeners.add((TCP, half.endpoint))
         elif connection.synack_ns and not connection.ack_ns and side is Side.CLIENT and packet.flags & ACK:
             connection.ack_ns = packet.ts_ns - connection.synack_ns
         if not packet.window and not packet.flags & SYN:
@@ -293,12 +300,7 @@ class Table:
             half.retransmits += repeated
             half.last_resent = repeated and not packet.flags & SYN
         if packet.length:
-            if (
-                side is Side.CLIENT
-                and connection.server.fin_at is not None
-                and server_fin_unacknowledged(connection.server, packet)
-            ):
-                connection.raced = True
+            half.last_data = (start + packet.length, other.unwrap(packet.ack))
             half.anchored = True
             self._arrived(connection, half, start, packet)
         if packet.flags & FIN and half.fin_at is None:
@@ -427,7 +429,7 @@ class Table:
         connection.conversation.ends.update(
             client=number(client[0]), server=number(server[0]), client_port=client[1], server_port=server[1]
         )
-        if connection.orientation >= Orientation.PAYLOAD:
+        if connection.orientation is Orientation.PAYLOAD or connection.synack_ns:
             self._listeners.add((connection.proto, server))
 
     def _first_payload(self, connection: Connection, half: Half, payload: bytes, ts_ns: int) -> None:

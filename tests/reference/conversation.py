@@ -8,6 +8,7 @@ from typing import Any
 from lbtop.model.observation import ConnFlag, Protocol7, ProxyFlag, Side
 from tests.reference import proxyproto, sniff
 from tests.reference.http import HttpConversation
+from tests.reference.http2 import Http2Conversation
 from tests.reference.packets import UDP
 from tests.reference.rows import Recorder
 from tests.reference.sniff import Signs
@@ -42,15 +43,20 @@ class Conversation:
         self._proxy_source = 0
         self._switch = ""
         self._http: HttpConversation | None = None
+        self._http2: Http2Conversation | None = None
         self._tls: TlsHandshake | None = None
 
     @property
     def requests(self) -> int:
-        return self._http.requests if self._http else 0
+        return sum(heads.requests for heads in self._heads)
 
     @property
     def responses(self) -> int:
-        return self._http.responses if self._http else 0
+        return sum(heads.responses for heads in self._heads)
+
+    @property
+    def _heads(self) -> list[HttpConversation]:
+        return [heads for heads in (self._http, self._http2.heads if self._http2 else None) if heads is not None]
 
     def swap(self) -> None:
         """Client and server were the other way round."""
@@ -64,6 +70,8 @@ class Conversation:
                 self.protocol = sniff.of_datagram(data).protocol
         elif self._tls is not None:
             self._tls.feed(side, data, ts_ns)
+        elif self._http2 is not None:
+            self._http2.feed(side, data, ts_ns)
         elif self._http is not None:
             self._http.feed(side, data, ts_ns)
             if self._http.tunnel:
@@ -76,17 +84,23 @@ class Conversation:
             self._http.skip(side, count, ts_ns)
         elif self._tls is not None:
             self._tls.lost(side)
+        elif self._http2 is not None:
+            self._http2.skip(side, count, ts_ns)
         self._start[side].clear()
         self.midstream = True
 
     def close(self, ts_ns: int) -> None:
         for side, start in self._start.items():
-            if start and self._http is None and self._tls is None:
+            if start and self._http is None and self._tls is None and self._http2 is None:
                 self._begin(side, bytes(start), ts_ns)
         if self._http is not None:
             self._http.close(ts_ns)
         if self._tls is not None:
             self._tls.close()
+        if self._http2 is not None:
+            self._http2.close(ts_ns)
+            if not self._http2.decodable:
+                self.flags |= ConnFlag.NOT_DECODABLE
 
     def _undecided(self, side: Side, data: bytes, ts_ns: int) -> None:
         start = self._start[side]
@@ -111,6 +125,14 @@ class Conversation:
             self._become(signs)
             self._http = HttpConversation(self._rows, self._recognition, self._number, self.ends, self._proxy_source)
             self._http.feed(side, data, ts_ns)
+        elif signs.kind == "http2":
+            self._become(signs)
+            self._http2 = Http2Conversation(self._rows, self._recognition, self._number, self.ends, self._proxy_source)
+            for other, start in self._start.items():
+                if start:
+                    self._http2.feed(other, bytes(start), ts_ns)
+                    start.clear()
+            self._http2.feed(side, data, ts_ns)
         elif signs.kind in ("tls", "sslv2"):
             if self._switch:
                 self.flags |= ConnFlag.UPGRADED | (ConnFlag(0) if self._switch.startswith("socks") else ConnFlag.STARTTLS)

@@ -53,14 +53,14 @@ class Head:
 
     @property
     def version(self) -> int:
-        found = re.search(rb"HTTP/1\.([01])", self.start)
-        return 10 + int(found[1]) if found else 0
+        found = re.search(rb"HTTP/([12])\.([01])", self.start)
+        return 10 * int(found[1]) + int(found[2]) if found else 0
 
     @property
     def target(self) -> bytes:
         """Everything between the method and the version, blanks that should not be there included."""
         rest = self.start.partition(b" ")[2]
-        return re.sub(rb" HTTP/1\.[01]$", b"", rest)
+        return re.sub(rb" HTTP/[12]\.[01]$", b"", rest)
 
     def path(self) -> bytes:
         target = self.target
@@ -86,6 +86,10 @@ class Head:
     def keeps_alive(self) -> bool:
         tokens = [token.strip().lower() for value in self.all(b"connection") for token in value.split(b",")]
         return b"keep-alive" in tokens if self.version == 10 else b"close" not in tokens
+
+    @property
+    def host(self) -> bytes:
+        return self.first(b"host") or self.first(b":authority")
 
     def shape(self) -> bytes:
         return b",".join(name for name, _ in self.lines[:SHAPE])
@@ -217,7 +221,7 @@ def is_login(location: bytes, starts: tuple[bytes, ...]) -> bool:
 
 
 def request_flags(head: Head, names: Any) -> ReqFlag:
-    host = head.first(b"host").lower()
+    host = head.host.lower()
     upgrade = head.first(b"upgrade").lower()
     own = [value.lower() for value in (head.first(b"origin"), head.first(b"referer"))]
     encodings = {part.split(b";")[0].strip().lower() for value in head.all(b"accept-encoding") for part in value.split(b",")}

@@ -95,8 +95,12 @@ class HttpConversation:
                 self._head(side, direction, bytes(direction.buffer), ts_ns, cut=True)
         if self._sides[Side.SERVER].lossy:  # nobody knows whether they were answered
             self._outstanding.clear()
-        while self._outstanding and not self.tunnel:
-            request = self._outstanding.popleft()
+        if not self.tunnel:
+            self.unanswered(list(self._outstanding), ts_ns)
+
+    def unanswered(self, requests: list[Outstanding], ts_ns: int) -> None:
+        """The connection is over, and these never got an answer."""
+        for request in requests:
             flags = RespFlag.UNANSWERED | (RespFlag.SESSION_PRESENTED if request.session else RespFlag(0))
             self._rows.add(
                 "responses",
@@ -191,7 +195,7 @@ class HttpConversation:
         direction.body = None
         head = heads.parse(raw, cut)
         if side is Side.CLIENT:
-            self._request(head, ts_ns, cut)
+            self._take_request(head, ts_ns, cut)
             self._body_of_request(head, direction)
         else:
             self._response(head, direction, ts_ns, cut)
@@ -209,10 +213,16 @@ class HttpConversation:
         else:
             direction.state = "head"
 
-    def _request(self, head: Head, ts_ns: int, cut: bool) -> None:
-        rows, names = self._rows, self._names
+    def _take_request(self, head: Head, ts_ns: int, cut: bool) -> None:
         if self._sides[Side.SERVER].state == "lost":  # the answers were in what was lost
             self._outstanding.clear()
+        self._outstanding.append(self.request(head, ts_ns, cut))
+        if len(self._outstanding) > MOST_OUTSTANDING:
+            self._outstanding.popleft()
+
+    def request(self, head: Head, ts_ns: int, cut: bool = False) -> Outstanding:
+        """Writes the rows of a request, and answers with what its response will be compared with."""
+        rows, names = self._rows, self._names
         number = rows.requests = rows.requests + 1
         cookies = head.cookies()
         sessions = [
@@ -237,7 +247,7 @@ class HttpConversation:
             proxy_source=self._proxy_source,
             method=rows.text(head.method, 32),
             path=rows.text(head.path()),
-            host=rows.text(head.first(b"host")),
+            host=rows.text(head.host),
             user_agent=rows.text(head.first(b"user-agent")),
             via=rows.text(head.first(b"via")),
             header_shape=rows.text(head.shape(), 1024),
@@ -266,9 +276,7 @@ class HttpConversation:
         for secret_kind, name, value in secrets.in_request(head, cookies, names):
             self._secret(secret_kind, name, value, Side.CLIENT, ts_ns)
         shown = {name: value for name, value, cut_value in reversed(cookies) if not cut_value}
-        self._outstanding.append(Outstanding(number, head.method, ts_ns, shown, *presented))
-        if len(self._outstanding) > MOST_OUTSTANDING:
-            self._outstanding.popleft()
+        return Outstanding(number, head.method, ts_ns, shown, *presented)
 
     def _cookie(self, name: bytes, value: bytes, flags: CookieFlag, cut: bool) -> dict[str, int]:
         """Flags of a cookie, and the target that its value names, if the catalogue can read it."""
@@ -287,7 +295,7 @@ class HttpConversation:
             direction.state = "head"
             return
         request = self._outstanding.popleft() if self._outstanding else Outstanding(0, b"", 0, {})
-        self._answer(head, request, ts_ns, cut)
+        self.answer(head, request, ts_ns, cut)
         if (status == 101 and not cut) or (request.method == b"CONNECT" and 200 <= status < 300):
             upgrade = head.first(b"upgrade").lower().decode("latin-1")
             self.tunnel = "connect" if request.method == b"CONNECT" else upgrade or "other"
@@ -300,7 +308,7 @@ class HttpConversation:
         else:
             direction.state = "close"
 
-    def _answer(self, head: Head, request: Outstanding, ts_ns: int, cut: bool) -> None:
+    def answer(self, head: Head, request: Outstanding, ts_ns: int, cut: bool) -> None:
         rows, names = self._rows, self._names
         flags = RespFlag.TRUNCATED if cut else RespFlag(0)
         if not head.keeps_alive():
