@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.judgement import Evidence
-from lbtop.model.observation import Rows, empty
+from lbtop.model.observation import RespFlag, Rows, empty
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.columns import groups
 from lbtop.reconstruct.facts import PairFacts
@@ -198,6 +198,7 @@ class Links:
         first, second = first[match], second[match]
         # Two servers that get the same requests by turns are no front and back: the second names the first's client,
         # or is asked and answered within the first.
+        responses = responses[(responses["flags"] & RespFlag.UNANSWERED) == 0]
         by = np.argsort(responses["request"], kind="stable")
         answered = [
             _looked_up(responses["request"][by], responses["at_ns"][by].astype(np.uint64), requests["request"][side])
@@ -245,12 +246,12 @@ class Links:
         for (front, back), link in self.links.items():
             if not link.holds(endpoints.get(front), endpoints.get(back)):
                 continue
-            mine = link.strength, len(partners[front])
+            mine = link.proofs + link.sources, link.strength, len(partners[front])
             other = self.links.get((back, front))
-            against = (other.strength, len(partners[back])) if other else (0, 0)
+            against = (other.proofs + other.sources, other.strength, len(partners[back])) if other else (0, 0, 0)
             if mine < against or (mine == against and (back, front) in held):
                 continue
-            if link.proofs or link.strength >= CLEARLY * against[0] or link.sources:
+            if link.proofs or link.strength >= CLEARLY * against[1] or link.sources:
                 held[front, back] = link
         # What a front is known to feed on a port, it feeds on that port elsewhere too, when less is seen of it there.
         ports = {(front, back[1]) for front, back in held}

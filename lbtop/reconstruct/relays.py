@@ -41,6 +41,7 @@ STRANGERS = -2.0
 IMPOSSIBLE = -100.0
 MAX_NODES = 4
 CONCENTRATES = 5
+CLOSELY = 3.0
 NEARLY_ALL = 0.95
 
 
@@ -208,7 +209,7 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for tally in serving.values())
     score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
-    if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time <= 0:
+    if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time < CLOSELY:
         score -= 6.0  # two servers of one kind, each with its own few callers, look just like this
     return score
 
@@ -238,7 +239,7 @@ def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
     ]
     closer = float(np.median(moved)) / max(float(wait), 1.0)
     if closer >= 4:
-        return 3.0
+        return CLOSELY
     if closer >= 2:
         return 1.0
     return -3.0 if closer < 1.3 and len(at_back) >= 20 else 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lbtop.model.observation import Protocol7
 
 TLS_HANDSHAKE_BYTES = 2500
+HELLO_BYTES = 500
 
 Endpoint = tuple[int, int]
 """Address number and port."""
@@ -66,9 +67,12 @@ class EndpointTally:
         return min(self.names, key=lambda name: (-self.names[name], name), default=0)
 
     @property
-    def payload_s(self) -> float:
-        """What the server sent, less what its TLS handshakes take by experience; never less than a third."""
-        return max(self.bytes_s - TLS_HANDSHAKE_BYTES * self.hellos, self.bytes_s / 3)
+    def payload(self) -> tuple[float, float]:
+        """What clients and servers sent, less what TLS handshakes take by experience; never less than a third."""
+        return (
+            max(self.bytes_c - HELLO_BYTES * self.encrypted, self.bytes_c / 3),
+            max(self.bytes_s - TLS_HANDSHAKE_BYTES * self.encrypted, self.bytes_s / 3),
+        )
 
     @property
     def encrypted(self) -> int:
