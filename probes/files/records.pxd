@@ -1,7 +1,13 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.buffer cimport Buffer, swap32
 from lbtop.probes.wire.decoder cimport Decoder
+
+# Four bytes of a file whose byte order may not be the machine's.
+cdef inline uint32_t field(Buffer buffer, Py_ssize_t offset, bint swapped) except? 0xFFFFFFFE nogil:
+    cdef uint32_t value = buffer.u32[offset]
+    return swap32(value) if swapped else value
 
 # Why walk came back.
 cdef enum:
@@ -45,6 +51,7 @@ cdef struct Interface:
     uint32_t pad
 
 
+@cython.final
 cdef class Records:
     cdef Buffer buffer
     cdef Decoder decoder
@@ -64,4 +71,3 @@ cdef class Records:
     cdef int _look_pcap(self, uint32_t i) except -1 nogil
     cdef int _look_pcapng(self, uint32_t i) except -1 nogil
     cdef int64_t _time(self, uint32_t interface, uint64_t units) noexcept nogil
-    cdef uint32_t _u32(self, uint32_t i, Py_ssize_t offset) except? 0 nogil

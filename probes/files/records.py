@@ -217,12 +217,13 @@ class Records:
         at: cython.Py_ssize_t = self.inputs[i].position
         left: cython.Py_ssize_t = self.inputs[i].end - at
         header: cython.Py_ssize_t = 16 + cython.cast(cython.Py_ssize_t, self.inputs[i].extra)
+        swapped: cython.bint = self.inputs[i].swapped
         captured: uint32_t
         wire: uint32_t
         if left < header:
             return NEED
-        captured = self._u32(i, at + 8)
-        wire = self._u32(i, at + 12)
+        captured = field(self.buffer, at + 8, swapped)
+        wire = field(self.buffer, at + 12, swapped)
         if captured > LARGEST:
             return DAMAGED
         if header + captured > self.buffer.area_size:
@@ -231,7 +232,9 @@ class Records:
             return self._look(i)
         if left < header + captured:
             return NEED
-        self.inputs[i].ts_ns = self._u32(i, at) * BILLION + self._u32(i, at + 4) * self.inputs[i].fraction_ns
+        self.inputs[i].ts_ns = (
+            field(self.buffer, at, swapped) * BILLION + field(self.buffer, at + 4, swapped) * self.inputs[i].fraction_ns
+        )
         self.inputs[i].data = at + header
         self.inputs[i].captured = captured
         self.inputs[i].wire = wire if wire > captured else captured
@@ -253,11 +256,11 @@ class Records:
             left = self.inputs[i].end - at
             if left < 12:
                 return NEED
-            kind = self._u32(i, at)
+            kind = field(self.buffer, at, self.inputs[i].swapped)
             if kind == SECTION:
                 # A section chooses its own byte order.
                 self.inputs[i].swapped = self.buffer.u32[at + 8] != cython.cast(uint32_t, 0x1A2B3C4D)
-            length = self._u32(i, at + 4)
+            length = field(self.buffer, at + 4, self.inputs[i].swapped)
             if length < 12 or length > LONGEST_BLOCK:
                 return DAMAGED
             length = (length + 3) & ~cython.cast(uint32_t, 3)
@@ -274,19 +277,21 @@ class Records:
                 if length < 32:
                     return DAMAGED
                 if kind == ENHANCED_PACKET:
-                    interface = self._u32(i, at + 8)
+                    interface = field(self.buffer, at + 8, self.inputs[i].swapped)
                 else:
                     interface = swap16(self.buffer.u16[at + 8]) if self.inputs[i].swapped else self.buffer.u16[at + 8]
-                units = (cython.cast(uint64_t, self._u32(i, at + 12)) << 32) | self._u32(i, at + 16)
-                captured = self._u32(i, at + 20)
-                wire = self._u32(i, at + 24)
+                units = (cython.cast(uint64_t, field(self.buffer, at + 12, self.inputs[i].swapped)) << 32) | field(
+                    self.buffer, at + 16, self.inputs[i].swapped
+                )
+                captured = field(self.buffer, at + 20, self.inputs[i].swapped)
+                wire = field(self.buffer, at + 24, self.inputs[i].swapped)
             elif kind == SIMPLE_PACKET:
                 header = 12
                 if length < 16:
                     return DAMAGED
                 interface = 0
                 units = 0
-                wire = self._u32(i, at + 8)
+                wire = field(self.buffer, at + 8, self.inputs[i].swapped)
                 captured = wire
                 if self.inputs[i].interfaces:
                     captured = self.interfaces[self.inputs[i].first_interface].snaplen
@@ -331,7 +336,3 @@ class Records:
             cython.cast(int64_t, seconds * cython.cast(uint64_t, BILLION) + ((rest * cython.cast(uint64_t, BILLION)) >> factor))
             + self.interfaces[interface].offset_ns
         )
-
-    def _u32(self, i, offset):
-        value: uint32_t = self.buffer.u32[offset]
-        return swap32(value) if self.inputs[i].swapped else value

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -14,29 +15,33 @@ cdef enum:
     RESENT = 64             # the last segment that took sequence space was sent again
     OPAQUE = 128            # nobody looks at these bytes
 
-# One direction of a connection. The halves of slot n are numbers 2n (sent by the lower address) and 2n + 1.
+# One direction of a connection: one cache line. The halves of slot n are numbers 2n (sent by the lower address) and 2n + 1.
 cdef struct Half:
     int64_t silence         # longest silence this end broke that the other has not answered yet
-    int64_t held_since      # when the first early range that still waits arrived
     uint64_t bytes
-    uint64_t missing
     uint32_t next           # sequence number expected next
-    uint32_t isn
-    uint32_t fin            # sequence number of the FIN
     uint32_t acked          # highest acknowledgement by the other end
     uint32_t data_end       # end of the last segment with payload, and what it acknowledged
     uint32_t data_ack
-    uint32_t hole_begin     # the last hole that was given up
-    uint32_t hole_end
+    uint32_t isn
+    uint32_t fin            # sequence number of the FIN
     uint32_t packets
     uint32_t retransmits
-    int32_t waiting         # first early range, -1 = none
+    uint32_t probes         # keep-alive probes
     uint32_t held           # bytes of early ranges
+    int32_t waiting         # first early range, -1 = none
     uint16_t resets
-    uint16_t ranges
     uint8_t ttl
     uint8_t flags
-    uint16_t pad
+
+# What is only needed where bytes are missing.
+cdef struct Hole:
+    int64_t since           # when the first early range that still waits arrived
+    uint64_t missing        # bytes given up
+    uint32_t begin          # the last hole that was given up
+    uint32_t end
+    uint32_t ranges         # early ranges that wait
+    uint32_t used           # whether anything is set here
 
 # A segment that came before its turn.
 cdef struct Range:
@@ -48,10 +53,12 @@ cdef struct Range:
     int32_t next
 
 
+@cython.final
 cdef class Assembly:
     cdef Buffer buffer
     cdef Streams streams
     cdef Half[::1] halves
+    cdef Hole[::1] holes
     cdef Range[::1] ranges
     cdef int32_t free_range
     cdef int32_t fresh_range
@@ -59,6 +66,8 @@ cdef class Assembly:
     cdef bint repeated                      # accept: nothing of the segment was new
     cdef readonly bint full                 # a segment could not be kept for lack of room
 
+    # Forgets what the halves of a slot were used for before.
+    cdef int clear(self, uint32_t slot) except -1 nogil
     # Takes payload of half h that is not wholly old. Answers what Streams learned from what could be delivered.
     cdef int accept(self, uint32_t h, uint32_t seq, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
     # Gives up the first hole of a half and delivers what follows it.

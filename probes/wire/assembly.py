@@ -9,12 +9,17 @@ import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.stream import OPAQUE_CLIENT, OPAQUE_SERVER, SWAP
 from cython.cimports.libc.stdint import int32_t, uint32_t
+from cython.cimports.libc.string import memset
+
+from lbtop.probes.wire.memory import lines
 
 HALF = np.dtype(
-    [("silence", "i8"), ("held_since", "i8"), ("bytes", "u8"), ("missing", "u8"),
-     ("next", "u4"), ("isn", "u4"), ("fin", "u4"), ("acked", "u4"), ("data_end", "u4"), ("data_ack", "u4"),
-     ("hole_begin", "u4"), ("hole_end", "u4"), ("packets", "u4"), ("retransmits", "u4"), ("waiting", "i4"), ("held", "u4"),
-     ("resets", "u2"), ("ranges", "u2"), ("ttl", "u1"), ("flags", "u1"), ("pad", "u2")], align=True)  # fmt: skip
+    [("silence", "i8"), ("bytes", "u8"), ("next", "u4"), ("acked", "u4"), ("data_end", "u4"), ("data_ack", "u4"),
+     ("isn", "u4"), ("fin", "u4"), ("packets", "u4"), ("retransmits", "u4"), ("probes", "u4"), ("held", "u4"),
+     ("waiting", "i4"), ("resets", "u2"), ("ttl", "u1"), ("flags", "u1")], align=True)  # fmt: skip
+HOLE = np.dtype(
+    [("since", "i8"), ("missing", "u8"), ("begin", "u4"), ("end", "u4"), ("ranges", "u4"), ("used", "u4")],
+    align=True)  # fmt: skip
 RANGE = np.dtype(
     [("ts_ns", "i8"), ("offset", "i8"), ("seq", "u4"), ("length", "u4"), ("captured", "u4"), ("next", "i4")],
     align=True)  # fmt: skip
@@ -32,10 +37,20 @@ class Assembly:
     def __init__(self, buffer, streams, slots):
         self.buffer = buffer
         self.streams = streams
-        self.halves = np.zeros(2 * slots, HALF)
+        self.halves = lines(2 * slots, HALF)
+        self.holes = lines(2 * slots, HOLE)
         self.ranges = np.zeros(MOST_RANGES, RANGE)
         self.free_range = -1
         self.fresh_range = 0
+
+    def clear(self, slot):
+        half: cython.size_t = cython.cast(cython.size_t, slot) * 2
+        memset(cython.address(self.halves[half]), 0, 2 * cython.sizeof(Half))
+        self.halves[half + 1].waiting = -1
+        self.halves[half].waiting = -1
+        if self.holes[half].used or self.holes[half + 1].used:
+            memset(cython.address(self.holes[half]), 0, 2 * cython.sizeof(Hole))
+        return 0
 
     def accept(self, h, seq, offset, captured, length, ts_ns):
         gap: cython.Py_ssize_t = cython.cast(int32_t, seq - self.halves[h].next)
@@ -44,7 +59,7 @@ class Assembly:
         if gap > 0:
             self.repeated = self.keep(h, seq, offset, captured, length, ts_ns) == 0
             learned = 0
-            while self.halves[h].held > HELD_BYTES or self.halves[h].ranges > HELD_RANGES:
+            while self.halves[h].held > HELD_BYTES or self.holes[h].ranges > HELD_RANGES:
                 learned |= self.give_up(h)
             return learned
         if gap < 0:
@@ -68,9 +83,9 @@ class Assembly:
         end: uint32_t = self.ranges[first].seq
         missing: uint32_t = end - begin
         learned: cython.int = 0
-        self.halves[h].missing += missing
-        self.halves[h].hole_begin = begin
-        self.halves[h].hole_end = end
+        self.holes[h].missing += missing
+        self.holes[h].begin = begin
+        self.holes[h].end = end
         self.halves[h].next = end
         self.given_up += 1
         if not self.halves[h].flags & OPAQUE:
@@ -86,8 +101,8 @@ class Assembly:
         return learned
 
     def late(self, h, seq, length):
-        begin: cython.Py_ssize_t = cython.cast(int32_t, seq - self.halves[h].hole_begin)
-        hole: cython.Py_ssize_t = self.halves[h].hole_end - self.halves[h].hole_begin
+        begin: cython.Py_ssize_t = cython.cast(int32_t, seq - self.holes[h].begin)
+        hole: cython.Py_ssize_t = self.holes[h].end - self.holes[h].begin
         end: cython.Py_ssize_t = begin + length
         if hole == 0 or begin >= hole or end <= 0:
             return 0
@@ -96,12 +111,12 @@ class Assembly:
         if end > hole:
             end = hole
         self.halves[h].bytes += end - begin
-        self.halves[h].missing -= end - begin
+        self.holes[h].missing -= end - begin
         # Of a hole that is filled in its middle the larger part stays known.
         if begin > hole - end:
-            self.halves[h].hole_end = self.halves[h].hole_begin + cython.cast(uint32_t, begin)
+            self.holes[h].end = self.holes[h].begin + cython.cast(uint32_t, begin)
         else:
-            self.halves[h].hole_begin += cython.cast(uint32_t, end)
+            self.holes[h].begin += cython.cast(uint32_t, end)
         return end - begin
 
     def keep(self, h, seq, offset, captured, length, ts_ns):
@@ -178,9 +193,10 @@ class Assembly:
                 self.ranges[before].next = fresh
             else:
                 if at < 0:
-                    self.halves[h].held_since = ts_ns
+                    self.holes[h].since = ts_ns
                 self.halves[h].waiting = fresh
-            self.halves[h].ranges += 1
+            self.holes[h].ranges += 1
+            self.holes[h].used = 1
             self.halves[h].held += cython.cast(uint32_t, gap)
             before = fresh
             seq += cython.cast(uint32_t, part)
@@ -216,13 +232,13 @@ class Assembly:
                 break
             gap = cython.cast(int32_t, self.ranges[at].seq - self.halves[h].next)
             if gap > 0:
-                self.halves[h].held_since = self.ranges[at].ts_ns
+                self.holes[h].since = self.ranges[at].ts_ns
                 break
             length = cython.cast(cython.Py_ssize_t, self.ranges[at].length) + gap
             captured = cython.cast(cython.Py_ssize_t, self.ranges[at].captured) + gap
             offset = self.ranges[at].offset
             self.halves[h].waiting = self.ranges[at].next
-            self.halves[h].ranges -= 1
+            self.holes[h].ranges -= 1
             self.halves[h].held -= self.ranges[at].captured
             self.ranges[at].next = self.free_range
             self.free_range = at

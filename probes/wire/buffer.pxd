@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
@@ -30,6 +31,7 @@ cdef inline uint64_t be64(Buffer buffer, Py_ssize_t offset) except? 0xFFFFFFFFFF
     return swap64(buffer.u64[offset])
 
 
+@cython.final
 cdef class Buffer:
     cdef readonly object array
     cdef uint8_t[::1] u8

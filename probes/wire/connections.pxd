@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.assembly cimport Half
@@ -7,6 +8,7 @@ from lbtop.probes.wire.rows cimport ConnectionRows
 from lbtop.probes.wire.slots cimport Connection
 
 
+@cython.final
 cdef class Connections(ConnectionRows):
     cdef Listeners listeners
     cdef readonly uint32_t half_open_cap

@@ -67,7 +67,6 @@ class Connections:
     def create(self, frame, client_end, orientation):
         """A slot for the frame's connection, which find did not find."""
         slot: int32_t
-        half: cython.size_t
         tcp: cython.bint = frame.proto == PROTO_TCP
         if tcp and self.queued[HALF_OPEN] >= self.half_open_cap:
             self.evict(HALF_OPEN)
@@ -83,12 +82,8 @@ class Connections:
         slot = self.reserve(self.hash)
         self.opened += 1
         memset(cython.address(self.all[slot]), 0, cython.sizeof(Connection))
-        half = cython.cast(cython.size_t, 2) * slot
-        memset(cython.address(self.assembly.halves[half]), 0, cython.sizeof(Half))
-        memset(cython.address(self.assembly.halves[half + 1]), 0, cython.sizeof(Half))
-        self.assembly.halves[half].waiting = -1
-        self.assembly.halves[half + 1].waiting = -1
-        self.assembly.halves[half + client_end].flags = CLIENT
+        self.assembly.clear(slot)
+        self.assembly.halves[2 * cython.cast(cython.size_t, slot) + client_end].flags = CLIENT
         if self.end == 0:
             self.all[slot].low_high = frame.source_high
             self.all[slot].low_low = frame.source_low

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.assembly cimport Assembly
@@ -13,6 +14,7 @@ cdef struct Seen:
     uint64_t when           # microseconds, with the lower bits of its place folded into the uppermost 16 bits
 
 
+@cython.final
 cdef class Decoder:
     cdef readonly Buffer buffer
     cdef readonly Tables tables

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 # Link types (the capture file's registry) and Ethernet types this decoder knows.
@@ -40,6 +41,7 @@ cdef enum:
     ACK = 0x10
 
 
+@cython.final
 cdef class Frame:
     # The record, as the reader found it.
     cdef int64_t ts_ns

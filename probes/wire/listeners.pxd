@@ -1,6 +1,8 @@
+cimport cython
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 
+@cython.final
 cdef class Listeners:
     cdef uint64_t[::1] known            # hashes of endpoints; 0 = free
     cdef uint64_t seed

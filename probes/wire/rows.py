@@ -87,14 +87,15 @@ class ConnectionRows:
         self.tables.connections[r].last_ns = self.all[slot].last_ns
         self.tables.connections[r].bytes_c = self.assembly.halves[c].bytes
         self.tables.connections[r].bytes_s = self.assembly.halves[s].bytes
-        self.tables.connections[r].connect_ns = self.all[slot].connect_ns
+        if self.all[slot].syn_ns and self.all[slot].synack_ns > self.all[slot].syn_ns:
+            self.tables.connections[r].connect_ns = self.all[slot].synack_ns - self.all[slot].syn_ns
         self.tables.connections[r].ack_ns = self.all[slot].ack_ns
         self.tables.connections[r].idle_survived_ns = self.all[slot].survived
         if self.all[slot].before_end >= 0:
             self.tables.connections[r].idle_before_end_ns = self.all[slot].before_end
         elif ended_ns > self.all[slot].last_ns:
             self.tables.connections[r].idle_before_end_ns = ended_ns - self.all[slot].last_ns
-        self.tables.connections[r].missing_bytes = self.assembly.halves[c].missing + self.assembly.halves[s].missing
+        self.tables.connections[r].missing_bytes = self.assembly.holes[c].missing + self.assembly.holes[s].missing
         self.tables.connections[r].client = self.all[slot].high if client else self.all[slot].low
         self.tables.connections[r].server = self.all[slot].low if client else self.all[slot].high
         self.tables.connections[r].client_port = self.all[slot].high_port if client else self.all[slot].low_port
@@ -105,7 +106,7 @@ class ConnectionRows:
         self.tables.connections[r].packets_s = self.assembly.halves[s].packets
         self.tables.connections[r].retransmits_c = self.assembly.halves[c].retransmits
         self.tables.connections[r].retransmits_s = self.assembly.halves[s].retransmits
-        self.tables.connections[r].keepalive_probes = self.all[slot].probes
+        self.tables.connections[r].keepalive_probes = self.assembly.halves[c].probes + self.assembly.halves[s].probes
         self.tables.connections[r].tsval_c = self.all[slot].tsval
         self.tables.connections[r].duplicates = self.all[slot].duplicates
         self.tables.connections[r].mss = self.all[slot].mss
@@ -129,7 +130,7 @@ class ConnectionRows:
             self.tables.connections[r].requests = self.streams.requests(slot)
             self.tables.connections[r].responses = self.streams.responses(slot)
             flags |= self.streams.flags(slot)
-        if self.assembly.halves[c].missing | self.assembly.halves[s].missing:
+        if self.assembly.holes[c].missing | self.assembly.holes[s].missing:
             flags |= FLAG_GAPS
         if self.assembly.halves[c].packets == 0 or self.assembly.halves[s].packets == 0:
             flags |= FLAG_ONE_DIRECTION

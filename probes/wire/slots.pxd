@@ -18,21 +18,28 @@ cdef enum:
     ENDING = 4              # idle_before_end is settled
     SYNACK_SEEN = 8
 
+# Three cache lines; a packet of a known connection touches the first two.
 cdef struct Connection:
     uint64_t low_high, low_low, high_high, high_low     # addresses of the two ends; the lower one comes first
-    uint64_t number
-    int64_t opened_ns, syn_ns, synack_ns, connect_ns, ack_ns, first_data_ns, last_ns
-    int64_t last_silence    # before the last packet that was not an RST
+    int64_t last_ns
     int64_t silence         # before the last packet
-    int64_t survived, longest, before_end
-    int64_t queued_ns
-    uint32_t hash
-    int32_t previous, following     # neighbours in its queue
-    uint32_t low, high      # numbers of the addresses, 0 = not interned yet
-    uint32_t stack, flags, probes, duplicates, tsval
-    uint16_t low_port, high_port, mss, window, interface, vlan
+    int64_t last_silence    # before the last packet that was not an RST
+    int64_t longest
+
+    uint16_t low_port, high_port
     uint8_t proto, queue, state, orientation
     uint8_t first_closer, first_sender, last_sender, pad    # 1 + end, 0 = none
+    uint32_t flags
+    int64_t ack_ns, first_data_ns, survived, queued_ns
+    uint32_t hash
+    int32_t previous, following     # neighbours in its queue
+    uint16_t interface, vlan
+
+    uint64_t number
+    int64_t opened_ns, syn_ns, synack_ns, before_end
+    uint32_t low, high      # numbers of the addresses, 0 = not interned yet
+    uint32_t stack, duplicates, tsval
+    uint16_t mss, window
 
 
 cdef class Slots:

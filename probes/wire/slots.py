@@ -4,16 +4,18 @@ import cython
 import numpy as np
 from cython.cimports.libc.stdint import int32_t, uint32_t, uint64_t
 
+from lbtop.probes.wire.memory import lines
+
 CONNECTION = np.dtype(
-    [("low_high", "u8"), ("low_low", "u8"), ("high_high", "u8"), ("high_low", "u8"), ("number", "u8"),
-     ("opened_ns", "i8"), ("syn_ns", "i8"), ("synack_ns", "i8"), ("connect_ns", "i8"), ("ack_ns", "i8"),
-     ("first_data_ns", "i8"), ("last_ns", "i8"), ("last_silence", "i8"), ("silence", "i8"), ("survived", "i8"), ("longest", "i8"),
-     ("before_end", "i8"), ("queued_ns", "i8"),
-     ("hash", "u4"), ("previous", "i4"), ("following", "i4"), ("low", "u4"), ("high", "u4"),
-     ("stack", "u4"), ("flags", "u4"), ("probes", "u4"), ("duplicates", "u4"), ("tsval", "u4"),
-     ("low_port", "u2"), ("high_port", "u2"), ("mss", "u2"), ("window", "u2"), ("interface", "u2"), ("vlan", "u2"),
-     ("proto", "u1"), ("queue", "u1"), ("state", "u1"), ("orientation", "u1"),
-     ("first_closer", "u1"), ("first_sender", "u1"), ("last_sender", "u1"), ("pad", "u1")], align=True)  # fmt: skip
+    [("low_high", "u8"), ("low_low", "u8"), ("high_high", "u8"), ("high_low", "u8"),
+     ("last_ns", "i8"), ("silence", "i8"), ("last_silence", "i8"), ("longest", "i8"),
+     ("low_port", "u2"), ("high_port", "u2"), ("proto", "u1"), ("queue", "u1"), ("state", "u1"), ("orientation", "u1"),
+     ("first_closer", "u1"), ("first_sender", "u1"), ("last_sender", "u1"), ("pad", "u1"), ("flags", "u4"),
+     ("ack_ns", "i8"), ("first_data_ns", "i8"), ("survived", "i8"), ("queued_ns", "i8"),
+     ("hash", "u4"), ("previous", "i4"), ("following", "i4"), ("interface", "u2"), ("vlan", "u2"),
+     ("number", "u8"), ("opened_ns", "i8"), ("syn_ns", "i8"), ("synack_ns", "i8"), ("before_end", "i8"),
+     ("low", "u4"), ("high", "u4"), ("stack", "u4"), ("duplicates", "u4"), ("tsval", "u4"), ("mss", "u2"), ("window", "u2")],
+    align=True)  # fmt: skip
 
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
 M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
@@ -25,7 +27,7 @@ class Slots:
     def __init__(self, cap, seed):
         self.cap = cap
         self.seed = seed
-        self.all = np.zeros(cap, CONNECTION)  # zeroed lazily by the kernel: pages cost memory from their first use on
+        self.all = lines(cap, CONNECTION)
         self.index = np.zeros(1 << 12, np.uint64)
         self.free = -1
         for queue in range(QUEUES):

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.interner cimport Interner
@@ -79,6 +80,7 @@ cdef struct ConnectionRow:
     uint8_t proto, protocol7, orientation, end, first_closer, ttl_c, ttl_s, data_order
 
 
+@cython.final
 cdef class Tables:
     cdef readonly Interner strings
     cdef readonly Interner addresses

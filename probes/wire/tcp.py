@@ -215,7 +215,7 @@ def give_up_if_lost(table, frame, h):
         behind = cython.cast(int32_t, table.assembly.halves[h].acked - table.assembly.ranges[first].seq)
         if not table.assembly.halves[h].flags & ACKED or behind < 0:
             break
-        if frame.length == 0 and frame.ts_ns - table.assembly.halves[h].held_since < REORDERING:
+        if frame.length == 0 and frame.ts_ns - table.assembly.holes[h].since < REORDERING:
             break
         learned |= table.assembly.give_up(h)
     return learned
@@ -269,8 +269,6 @@ def handshake(table, frame, slot):
         if not table.all[slot].state & SYNACK_SEEN:
             table.all[slot].state |= SYNACK_SEEN
             table.all[slot].synack_ns = frame.ts_ns
-            if table.all[slot].syn_ns:
-                table.all[slot].connect_ns = frame.ts_ns - table.all[slot].syn_ns
             table.prove_listener(slot)
     elif table.assembly.halves[h].flags & CLIENT:
         table.all[slot].flags |= FLAG_SYN
@@ -311,7 +309,7 @@ def payload(table, frame, slot):
         table.assembly.halves[h].flags |= STARTED
     gap = cython.cast(int32_t, seq - table.assembly.halves[h].next)
     if gap == -1 and length <= 1 and not flags & (SYN | FIN):
-        table.all[slot].probes += 1
+        table.assembly.halves[h].probes += 1
         return 0
     if length > 0:
         table.assembly.halves[h].data_end = seq + cython.cast(uint32_t, length)
@@ -329,7 +327,7 @@ def payload(table, frame, slot):
             if (
                 table.assembly.halves[h].waiting >= 0
                 and not table.assembly.halves[h].flags & ACKED
-                and frame.ts_ns - table.assembly.halves[h].held_since > UNACKNOWLEDGED
+                and frame.ts_ns - table.assembly.holes[h].since > UNACKNOWLEDGED
             ):
                 learned |= table.assembly.give_up(h)
             if table.assembly.repeated:
