@@ -32,6 +32,8 @@ def target_rows(
     for number, (address, port) in enumerate(facts.targets):
         if number >= len(ledger.connections):
             break
+        if number in facts.former:
+            continue
         text = endpoint_text(facts.addresses[address], port)
         rows.append(_row(facts, ledger, number, text, float(shares[number]), states[number], names))
     return tuple(rows)

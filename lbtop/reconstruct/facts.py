@@ -78,6 +78,7 @@ class ServiceFacts:
     pairs: PairFacts = field(default_factory=PairFacts)
     ledgers: Ledgers = field(default_factory=Ledgers)
     proxies: frozenset[int] = frozenset()
+    former: frozenset[int] = frozenset()  # numbers of targets that proved to be something else: a front taken for one early on
     checkers: list[int] = field(
         default_factory=list
     )  # addresses that only check health: a balancer's nodes, where clients are preserved

@@ -157,6 +157,7 @@ class Reconstructor:
                     pairs=roles.chains.pairs(service.targets, state.census.endpoints),
                     ledgers=state.ledgers[number],
                     proxies=state.proxies,
+                    former=frozenset(n for n, end in enumerate(service.targets) if roles.legs.get(end) is not Leg.TARGET),
                     checkers=list(service.feeders.checkers),
                     dependencies=_dependencies(state, service.targets),
                     started_ns=stats.started_ns or state.first_ns,

@@ -296,3 +296,61 @@ def strangers_in_one_mirror() -> tuple[Traffic, Expected]:
         8080: ({f"{t}:8080" for t in TARGETS}, {BALANCER}, None),
     }
     return traffic, Expected(services, "mirror")
+
+
+@scene
+def bridging_over_a_pool_on_the_same_port() -> tuple[Traffic, Expected]:
+    """Few back connections, opened early and kept, carry what many front connections bring; both sides on port 443."""
+    traffic = Traffic()
+    rng = random.Random(5)
+    pool = []
+    for number in range(6):
+        conn = traffic.connect(BALANCER, f"{TARGETS[number % 3]}:443", at=0.2 + number * 0.3)
+        pool.append(conn.hello(family="one", at=0.201 + number * 0.3))
+    at = 0.1
+    for number in range(80):
+        at += rng.expovariate(8.0)
+        front = _front(traffic, USERS[rng.randrange(30)], at)
+        pool[number % 6].data(client=600, server=9_000, at=at + 0.02)
+        front.data(client=620, server=9_100, at=at + 0.03).close(at=at + 1.0)
+    return traffic, _balancer_view(443, {BALANCER}, False)
+
+
+@scene
+def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
+    """A test from one desk: the only client of the front, the only caller of the backs."""
+    traffic = Traffic()
+    for number in range(30):
+        at = number * 0.5 + (number % 7) * 0.03
+        front = _front(traffic, USERS[0], at)
+        _http(traffic, BALANCER, f"{TARGETS[number % 3]}:8080", at + 0.01, "", f"/item/{number}").close(at=at + 0.1)
+        front.data(client=500, server=2200, at=at + 0.05).close(at=at + 0.2)
+    return traffic, _balancer_view(8080, {BALANCER}, False)
+
+
+@scene
+def target_that_calls_three_servers_over_tls() -> tuple[Traffic, Expected]:
+    """Bridging at a target that asks another service of three servers itself: they are no targets."""
+    traffic = Traffic()
+    for number in range(60):
+        at = number * 0.2
+        conn = traffic.connect(BALANCER, f"{TARGETS[0]}:8443", at=at)
+        conn.hello(family="one", at=at + 0.001).data(client=900, server=20_000, at=at + 0.08).close(at=at + 0.2)
+        if number % 2 == 0:
+            call = traffic.connect(TARGETS[0], f"10.0.5.{number % 3 + 1}:443", at=at + 0.01)
+            call.hello(sni="stock.internal", at=at + 0.012).data(client=300, server=900, at=at + 0.02).close(at=at + 0.05)
+    return traffic, Expected(
+        {8443: ({f"{TARGETS[0]}:8443"}, {BALANCER}, None)}, "target", {f"10.0.5.{number}:443" for number in (1, 2, 3)}
+    )
+
+
+@scene
+def dns_service_of_its_own() -> tuple[Traffic, Expected]:
+    """A resolver is a target when resolving is the service."""
+    traffic = Traffic()
+    for number in range(60):
+        conn = traffic.connect(
+            USERS[number % 30], f"{TARGETS[number % 2]}:53", at=number * 0.1, proto=17, protocol7=Protocol7.DNS
+        )
+        conn.data(client=40, server=120).close(end=End.EXPIRED)
+    return traffic, Expected({53: ({f"{t}:53" for t in TARGETS[:2]}, set(), True)}, "mirror")

@@ -18,13 +18,18 @@ ADDRESS_COLUMNS = (
     "destination", "names",
 )  # fmt: skip
 
-Change = Callable[[str, Rows, random.Random], Rows]
+Ends = np.ndarray
+"""When every connection ended, by its number."""
+
+Change = Callable[[str, Rows, random.Random, Ends], Rows]
 
 
 def changed(traffic: Traffic, change: Change) -> ListSource:
     rng = random.Random(5)
     batch = traffic.batch()
-    tables = {name: change(name, rows.copy(), rng) for name, rows in batch.tables.items()}
+    ends = np.zeros(len(traffic.connections) + 1, np.int64)
+    ends[batch["connections"]["conn"].astype(np.intp)] = batch["connections"]["at_ns"]
+    tables = {name: change(name, rows.copy(), rng, ends) for name, rows in batch.tables.items()}
     # A capture is numbered as it is read: sequence numbers stay dense and in order whatever is missing.
     seqs = np.unique(np.concatenate([rows["seq"] for rows in tables.values()]))
     for rows in tables.values():
@@ -56,7 +61,7 @@ def test_other_numbers_change_nothing(name: str) -> None:
     for old, new in enumerate(number):
         addresses._items[new] = traffic.addresses[old]
 
-    def renumber(table: str, rows: Rows, rng: random.Random) -> Rows:
+    def renumber(table: str, rows: Rows, rng: random.Random, ends: Ends) -> Rows:
         for column in ADDRESS_COLUMNS:
             if column in (rows.dtype.names or ()):
                 rows[column] = number[rows[column]]
@@ -67,7 +72,7 @@ def test_other_numbers_change_nothing(name: str) -> None:
     assert seen(traffic, facts_of(source)) == expected.services
 
 
-def drop_a_tenth(table: str, rows: Rows, rng: random.Random) -> Rows:
+def drop_a_tenth(table: str, rows: Rows, rng: random.Random, ends: Ends) -> Rows:
     """A tenth of the packets is missing: heads, and the handshakes of connections."""
     lost = np.array([rng.random() < 0.1 for _ in range(len(rows))], np.bool_)
     if table in ("opened", "connections"):
@@ -82,19 +87,17 @@ def drop_a_tenth(table: str, rows: Rows, rng: random.Random) -> Rows:
     return rows[~lost]
 
 
-def cut_the_start(table: str, rows: Rows, rng: random.Random) -> Rows:
+def cut_the_start(table: str, rows: Rows, rng: random.Random, ends: Ends) -> Rows:
     """The first third of the time is missing, and with it the handshakes of what was open then."""
     from_ns = START_NS + 2_500_000_000
+    rows = rows[ends[rows["conn"].astype(np.intp)] >= from_ns]
     if table == "opened":
-        # What was over by then is not there at all; connections of these scenes live for a second at most.
-        rows = rows[rows["at_ns"] >= from_ns - 500_000_000]
         before = rows["at_ns"] < from_ns
         rows["at_ns"][before] = from_ns
         rows["syn_ns"][before] = rows["isn_c"][before] = 0
         rows["orientation"][before] = Orientation.PORT
         return rows
     if table == "connections":
-        rows = rows[rows["opened_ns"] >= from_ns - 500_000_000]
         before = rows["opened_ns"] < from_ns
         rows["isn_c"][before] = rows["connect_ns"][before] = 0
         rows["orientation"][before] = Orientation.PORT
@@ -103,7 +106,7 @@ def cut_the_start(table: str, rows: Rows, rng: random.Random) -> Rows:
     return rows[rows["at_ns"] >= from_ns]
 
 
-def only_towards_servers(table: str, rows: Rows, rng: random.Random) -> Rows:
+def only_towards_servers(table: str, rows: Rows, rng: random.Random, ends: Ends) -> Rows:
     if table == "connections":
         for column in ("bytes_s", "packets_s", "connect_ns", "responses", "ttl_s"):
             rows[column] = 0
@@ -112,7 +115,7 @@ def only_towards_servers(table: str, rows: Rows, rng: random.Random) -> Rows:
     return rows[:0] if table == "responses" else rows
 
 
-def only_towards_clients(table: str, rows: Rows, rng: random.Random) -> Rows:
+def only_towards_clients(table: str, rows: Rows, rng: random.Random, ends: Ends) -> Rows:
     if table == "connections":
         for column in ("bytes_c", "packets_c", "connect_ns", "requests", "ttl_c", "isn_c"):
             rows[column] = 0

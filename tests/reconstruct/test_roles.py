@@ -21,7 +21,11 @@ def facts_of(source: ListSource) -> Facts:
 def seen(traffic: Traffic, facts: Facts) -> dict[int, tuple[set[str], set[str], bool | None]]:
     return {
         service.port: (
-            {endpoint_text(traffic.addresses[address], port) for address, port in service.targets},
+            {
+                endpoint_text(traffic.addresses[address], port)
+                for number, (address, port) in enumerate(service.targets)
+                if number not in service.former
+            },
             {ip_text(traffic.addresses[address]) for address in service.balancers},
             service.clients_preserved,
         )
