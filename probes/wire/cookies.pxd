@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -29,6 +30,7 @@ cdef struct Found:
     uint32_t name
 
 
+@cython.final
 cdef class Cookies:
     cdef Context context
     cdef Secrets secrecy

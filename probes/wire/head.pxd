@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -21,6 +22,7 @@ cdef struct Line:
     int code
 
 
+@cython.final
 cdef class Head:
     cdef Context context
     cdef Buffer buffer
@@ -42,6 +44,6 @@ cdef class Head:
     cdef Py_ssize_t measure(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int split(self) except -1 nogil
     cdef int find(self, int code) except -2 nogil
-    cdef uint32_t shown(self, Py_ssize_t offset, Py_ssize_t end) except? 0 nogil
+    cdef uint32_t shown(self, Py_ssize_t offset, Py_ssize_t end) except? 0xFFFFFFFE nogil
     cdef int framing(self, bint request) except -1 nogil
-    cdef uint32_t shape(self) except? 0 nogil
+    cdef uint32_t shape(self) except? 0xFFFFFFFE nogil

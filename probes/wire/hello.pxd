@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -30,6 +31,7 @@ cdef struct Extensions:
     Py_ssize_t start, end         # the list itself
 
 
+@cython.final
 cdef class Hellos:
     cdef Context context
     cdef Buffer buffer
@@ -40,15 +42,15 @@ cdef class Hellos:
     cdef uint32_t[::1] prints     # ja4, family
     cdef uint64_t retry[4]        # the random that makes a server hello a retry
 
-    cdef uint32_t begin(self, Conn *conn, int64_t ts_ns) except? 0 nogil
+    cdef uint32_t begin(self, Conn *conn, int64_t ts_ns) except? 0xFFFFFFFE nogil
     cdef int write(self, Conn *conn) except -1 nogil
     cdef int client_hello(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end, uint8_t transport) except -1 nogil
     cdef int server_hello(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int sslv2(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 
     cdef int _extensions(self, Py_ssize_t offset, Py_ssize_t end, Extensions *found) except -1 nogil
-    cdef uint64_t _session(self, Extensions *found) except? 0 nogil
-    cdef uint32_t _protocols(self, Extensions *found) except? 0 nogil
+    cdef uint64_t _session(self, Extensions *found) except? 0xFFFFFFFFFFFFFFFE nogil
+    cdef uint32_t _protocols(self, Extensions *found) except? 0xFFFFFFFE nogil
     cdef int _fingerprint(self, HandshakeRow *row, uint8_t transport, Py_ssize_t ciphers, int size, uint64_t sum,
                           Extensions *found) except -1 nogil
     cdef int _print(self, size_t place, uint8_t transport, int version, Py_ssize_t ciphers, int size, Extensions *found) except -1

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from lbtop.probes.wire.addresses cimport AddressText
@@ -21,6 +22,7 @@ cdef enum:
     F_BROKEN              # no HTTP message, or one whose length cannot be told
 
 
+@cython.final
 cdef class Http1:
     cdef Context context
     cdef Buffer buffer
@@ -39,6 +41,6 @@ cdef class Http1:
     cdef int _version(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
     cdef int _method(self, RequestRow *row, Pending *entry, Py_ssize_t end) except -1 nogil
     cdef int _secrets(self, Conn *conn, int64_t ts_ns, Py_ssize_t target, Py_ssize_t end) except -1 nogil
-    cdef uint32_t _path(self, Py_ssize_t offset, Py_ssize_t end, bint authority) except? 0 nogil
+    cdef uint32_t _path(self, Py_ssize_t offset, Py_ssize_t end, bint authority) except? 0xFFFFFFFE nogil
     cdef bint _login(self, Py_ssize_t offset, Py_ssize_t end) except -1
     cdef ResponseRow *_row(self, Conn *conn, int64_t ts_ns, uint32_t pending) except NULL nogil

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -10,6 +11,7 @@ cdef enum:
     LONGEST_FRAME = 61440         # of those that are read
 
 
+@cython.final
 cdef class Http2:
     cdef Context context
     cdef Buffer buffer

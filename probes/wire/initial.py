@@ -108,19 +108,15 @@ class Conversation:
         end = at + size
         if not initial or end > len(data):
             return end, False
-        for fresh in (False, True):
+        keys = self._keys
+        payload = _decrypted(keys[direction], data, at, end) if keys else None
+        if payload is None and (keys is None or direction == 0):
             # A client takes a new connection id after a retry, and the keys follow it.
-            if self._keys is None or fresh:
-                if direction and self._keys is not None:
-                    break
-                self._keys = tuple(Keys(self._module, version, connection_id, end) for end in (0, 1))  # type: ignore[assignment]
-                fresh = True
-            payload = _decrypted(self._keys[direction], data, at, end)
-            if payload is not None:
-                self._frames(direction, payload)
-                return end, True
-            if fresh:
-                break
+            self._keys = keys = Keys(self._module, version, connection_id, 0), Keys(self._module, version, connection_id, 1)
+            payload = _decrypted(keys[direction], data, at, end)
+        if payload is not None:
+            self._frames(direction, payload)
+            return end, True
         return end, False
 
     def _frames(self, direction: int, payload: bytes) -> None:
@@ -152,7 +148,7 @@ def _decrypted(keys: Keys, data: bytes, at: int, end: int) -> bytes | None:
     number = bytes(a ^ b for a, b in zip(data[at : at + size], mask[1 : 1 + size], strict=True))
     nonce = (keys.iv ^ int.from_bytes(number, "big")).to_bytes(12, "big")
     try:
-        return keys.aead.decrypt(nonce, data[at + size : end], bytes([first]) + data[1:at] + number)
+        return bytes(keys.aead.decrypt(nonce, data[at + size : end], bytes([first]) + data[1:at] + number))
     except Exception:  # InvalidTag, whose module is only imported where the ciphers are
         return None
 

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint16_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -40,6 +41,7 @@ cdef enum:
     LONGEST_NAME = 40     # bytes
 
 
+@cython.final
 cdef class Names:
     cdef Buffer buffer
     cdef uint64_t[::1] keys       # first, middle and last eight bytes and the length, four items an entry

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from lbtop.probes.wire.addresses cimport AddressText
@@ -9,6 +10,7 @@ cdef enum:
     LONGEST_V1 = 107
 
 
+@cython.final
 cdef class ProxyHeaders:
     cdef Context context
     cdef Buffer buffer
@@ -21,4 +23,4 @@ cdef class ProxyHeaders:
     cdef ProxyRow *_row(self, Conn *conn, int64_t ts_ns) except NULL nogil
     cdef int _done(self, Conn *conn, ProxyRow *row) except -1 nogil
     cdef int _tlvs(self, ProxyRow *row, Py_ssize_t start, Py_ssize_t at, Py_ssize_t end) except -1 nogil
-    cdef uint32_t _crc(self, Py_ssize_t start, Py_ssize_t field, Py_ssize_t end) except? 0 nogil
+    cdef uint32_t _crc(self, Py_ssize_t start, Py_ssize_t field, Py_ssize_t end) except? 0xFFFFFFFE nogil

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -5,6 +6,7 @@ from lbtop.probes.wire.hello cimport Hellos
 from lbtop.probes.wire.state cimport Conn, Context
 
 
+@cython.final
 cdef class Quic:
     cdef Context context
     cdef Buffer buffer

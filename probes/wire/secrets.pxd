@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -16,6 +17,7 @@ cdef enum:
 cdef bint looks_random(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 
 
+@cython.final
 cdef class Secrets:
     cdef Context context
     cdef Buffer buffer
@@ -30,4 +32,4 @@ cdef class Secrets:
                     Py_ssize_t end) except -1 nogil
     cdef Py_ssize_t _closing(self, Py_ssize_t offset, Py_ssize_t end) except -2 nogil
     cdef bint is_jwt(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef uint64_t _card(self, Py_ssize_t offset, Py_ssize_t end, bint named) except? 0 nogil
+    cdef uint64_t _card(self, Py_ssize_t offset, Py_ssize_t end, bint named) except? 0xFFFFFFFFFFFFFFFE nogil

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -65,6 +66,7 @@ cdef struct Pending:
     uint8_t head, connect         # HEAD and CONNECT change what the response's length means
 
 
+@cython.final
 cdef class Context:
     cdef Buffer buffer
     cdef Tables tables
@@ -78,7 +80,7 @@ cdef class Context:
     cdef uint32_t free_pending
     cdef uint32_t fresh_pending
 
-    cdef uint32_t enqueue(self, Conn *conn) except? 0 nogil
+    cdef uint32_t enqueue(self, Conn *conn) except? 0xFFFFFFFE nogil
     cdef int dequeue(self, Conn *conn) except -1 nogil
     cdef int forget(self, Conn *conn, uint32_t place) except -1 nogil
     cdef int secret(self, Conn *conn, int64_t ts_ns, int kind, int sender, uint32_t name, uint64_t value) except -1 nogil

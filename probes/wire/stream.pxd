@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -29,6 +30,7 @@ cdef enum:
     LONGEST_HEAD = 65536
 
 
+@cython.final
 cdef class Streams:
     cdef Buffer buffer
     cdef Tables tables
@@ -66,9 +68,9 @@ cdef class Streams:
 
     # Facts of an open slot for its CONNECTION row.
     cdef int protocol7(self, uint32_t slot) except -1 nogil
-    cdef uint32_t flags(self, uint32_t slot) except? 0 nogil        # ConnFlag bits: UPGRADED, STARTTLS, PROXIED, PROXIED_LOCAL, NOT_DECODABLE
-    cdef uint32_t requests(self, uint32_t slot) except? 0 nogil
-    cdef uint32_t responses(self, uint32_t slot) except? 0 nogil
+    cdef uint32_t flags(self, uint32_t slot) except? 0xFFFFFFFE nogil        # ConnFlag bits: UPGRADED, STARTTLS, PROXIED, PROXIED_LOCAL, NOT_DECODABLE
+    cdef uint32_t requests(self, uint32_t slot) except? 0xFFFFFFFE nogil
+    cdef uint32_t responses(self, uint32_t slot) except? 0xFFFFFFFE nogil
 
     cdef Conn *_conn(self, uint32_t slot) except NULL nogil
     cdef int _told(self, Conn *conn) except -1 nogil

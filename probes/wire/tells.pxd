@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint32_t
 
 from lbtop.probes.wire.addresses cimport AddressText
@@ -8,6 +9,7 @@ from lbtop.probes.wire.state cimport Context
 from lbtop.probes.wire.tables cimport RequestRow
 
 
+@cython.final
 cdef class Tells:
     cdef Buffer buffer
     cdef Head head

@@ -245,7 +245,11 @@ class Tells:
                         good = False
                 if good:
                     return True
-            at += 1
+            at = find_byte(self.buffer, at, end, 0x3B) + 1
+            if at == 0:
+                return False
+            while at < end and is_blank(self.buffer.u8[at]):
+                at += 1
         return False
 
     def _tls_value(self, number, at, end):

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
@@ -8,6 +9,7 @@ cdef enum:
     LONGEST_MESSAGE = 65536
 
 
+@cython.final
 cdef class Tls:
     cdef Context context
     cdef Buffer buffer

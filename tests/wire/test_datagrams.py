@@ -54,10 +54,12 @@ def datagrams(said: list[tuple[str, bytes]]) -> Any:
     return decoder.finish()
 
 
+HELLO = spoken.tls("1.2")[0][1][5:]
+
+
 def hello_in_dtls(size: int) -> list[bytes]:
     """A real TLS client hello's extensions in a DTLS hello, cut into fragments."""
-    message = spoken.tls("1.2")[0][1][5:]
-    body = bytearray(message[4:])
+    body = bytearray(HELLO[4:])
     body[0:2] = b"\xfe\xfd"
     at = 35 + body[34]
     body[at:at] = b"\0"
