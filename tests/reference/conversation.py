@@ -7,8 +7,9 @@ from typing import Any
 
 from lbtop.model.observation import ConnFlag, Protocol7, ProxyFlag, Side
 from tests.reference import proxyproto, sniff
+from tests.reference.datagrams import DtlsHandshake, QuicHandshake, dtls_sender
 from tests.reference.http import HttpConversation
-from tests.reference.http2 import Http2Conversation
+from tests.reference.http2 import Http2Conversation, looks_like_frames
 from tests.reference.packets import UDP
 from tests.reference.rows import Recorder
 from tests.reference.sniff import Signs
@@ -21,8 +22,17 @@ MIRROR = {Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
 
 def prove(data: bytes, proto: int) -> Side:
     """Who must have sent these first bytes."""
-    signs = sniff.of_datagram(data) if proto == UDP else sniff.of_stream(data)
-    return signs.sender if signs.sender or proto != UDP else sniff.of_stream(data).sender
+    if proto != UDP:
+        return sniff.of_stream(data).sender
+    signs = sniff.of_datagram(data)
+    if signs.protocol is Protocol7.DTLS:
+        return dtls_sender(data)
+    if signs.protocol is Protocol7.QUIC:
+        handshake = TlsHandshake(Recorder(), 0, {}, "q")
+        return Side.CLIENT if QuicHandshake(handshake).datagram(Side.CLIENT, data, 0) else Side.NONE
+    if signs.sender:
+        return signs.sender
+    return Side.CLIENT if sniff.METHOD.match(data) else Side.NONE
 
 
 class Conversation:
@@ -45,6 +55,7 @@ class Conversation:
         self._http: HttpConversation | None = None
         self._http2: Http2Conversation | None = None
         self._tls: TlsHandshake | None = None
+        self._datagrams: QuicHandshake | DtlsHandshake | None = None
 
     @property
     def requests(self) -> int:
@@ -68,6 +79,13 @@ class Conversation:
             if not self._decided[Side.CLIENT]:  # the first datagram decides
                 self._decided[Side.CLIENT] = True
                 self.protocol = sniff.of_datagram(data).protocol
+                if self.protocol in (Protocol7.QUIC, Protocol7.DTLS):
+                    transport = "q" if self.protocol is Protocol7.QUIC else "d"
+                    self._tls = TlsHandshake(self._rows, self._number, self.ends, transport)
+                    follow = QuicHandshake if self.protocol is Protocol7.QUIC else DtlsHandshake
+                    self._datagrams = follow(self._tls)
+            if self._datagrams is not None:
+                self._datagrams.datagram(side, data, ts_ns)
         elif self._tls is not None:
             self._tls.feed(side, data, ts_ns)
         elif self._http2 is not None:
@@ -133,6 +151,9 @@ class Conversation:
                     self._http2.feed(other, bytes(start), ts_ns)
                     start.clear()
             self._http2.feed(side, data, ts_ns)
+        elif self.midstream and signs.kind in UNDECIDED and looks_like_frames(data) and self.protocol is Protocol7.UNKNOWN:
+            self.protocol = Protocol7.HTTP2  # its header tables cannot be known any more
+            self.flags |= ConnFlag.NOT_DECODABLE
         elif signs.kind in ("tls", "sslv2"):
             if self._switch:
                 self.flags |= ConnFlag.UPGRADED | (ConnFlag(0) if self._switch.startswith("socks") else ConnFlag.STARTTLS)

@@ -97,3 +97,22 @@ class Http2Conversation:
         elif side is Side.SERVER and b":status" in own and own[b":status"][:1] != b"1":
             request = self._streams.pop(stream, None) or Outstanding(0, b"", 0, {})
             self.heads.answer(Head(b"HTTP/2.0 " + own[b":status"], lines), request, ts_ns, cut=False)
+
+
+KNOWN_FLAGS = {0: 0x09, 1: 0x2D, 3: 0, 4: 1, 6: 1, 7: 0, 8: 0}
+
+
+def looks_like_frames(data: bytes) -> bool:
+    """Two frames that follow each other, or one that ends where the bytes do, by the rules of RFC 9113 section 6."""
+    count = 0
+    while len(data) >= 9 and count < 2:
+        length, kind, flags = int.from_bytes(data[:3], "big"), data[3], data[4]
+        stream = struct.unpack_from(">I", data, 5)[0]
+        sizes = {1: length > 0, 3: length == 4, 4: length % 6 == 0, 6: length == 8, 7: length >= 8, 8: length == 4}
+        if kind not in KNOWN_FLAGS or flags & ~KNOWN_FLAGS[kind] or not sizes.get(kind, True) or length > 1 << 20:
+            return False
+        if stream > 0x7FFFFFFF or ((stream == 0) != (kind in (4, 6, 7)) and kind != 8):
+            return False
+        count += 1
+        data = data[9 + length :] if len(data) >= 9 + length else b"?"
+    return count == 2 or (count == 1 and not data)

@@ -53,6 +53,8 @@ def of_stream(data: bytes) -> Signs:
         return Signs("http", Protocol7.HTTP1, Side.SERVER)
     if data.startswith(PREFACE):
         return Signs("http2", Protocol7.HTTP2, Side.CLIENT)
+    if len(data) >= 9 and data[0] == 0 and int.from_bytes(data[:3], "big") % 6 == 0 and data[3:9] == b"\x04\0\0\0\0\0":
+        return Signs("http2", Protocol7.HTTP2)  # a server's settings: it need not wait for the preface
     if is_record(data):
         hello = {1: Side.CLIENT, 2: Side.SERVER}.get(data[5], Side.NONE) if data[0] == 22 else Side.NONE
         return Signs("tls" if hello else "inside tls", Protocol7.TLS, hello)

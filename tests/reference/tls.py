@@ -194,6 +194,17 @@ class TlsHandshake:
         self._client_hello(hello, 0, ts_ns)
         self._over[Side.CLIENT] = True
 
+    @property
+    def begun(self) -> bool:
+        return self._client is not None or self._server is not None
+
+    @property
+    def settled(self) -> bool:
+        return self._settled
+
+    def mark(self, flag: HelloFlag) -> None:
+        self._flags |= flag
+
     def lost(self, side: Side) -> None:
         self._over[side] = True
 
