@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lbtop.assemble import judge
 from lbtop.model.address import pack_ip
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Interner, Source, SourceStats
 from lbtop.model.snapshot import Snapshot
-from lbtop.reconstruct.batches import moment_of, pieces
-from lbtop.reconstruct.facts import Facts
 from lbtop.reconstruct.reconstructor import Reconstructor
 from lbtop.reconstruct.roles import Overrides
 
 VANTAGES = ("target", "load_balancer", "mirror", "client")
 FINEST_NS = 20_000_000
-FIRST_FRAME_ROWS = 20_000
 
 Progress = Callable[[SourceStats], None]
 Stop = Callable[[], bool]
@@ -52,12 +49,16 @@ def diagnose(source: Source, options: Options | None = None, progress: Progress 
 
 
 def snapshots(source: Source, every_ns: int, options: Options | None = None, stop: Stop | None = None) -> Iterator[Snapshot]:
-    """A snapshot for every ``every_ns`` of the observations' time; the last one at the end of the source."""
+    """A snapshot for every ``every_ns`` of the observations' time; the last one at the end of the source.
+
+    Snapshots are taken between batches, where the source knows the connections that are open: one that is to be cut finely
+    must hand out small batches.
+    """
     yield from _frames(source, lambda elapsed_ns, stats: every_ns, options, stop)
 
 
 def frames(source: Source, count: int, options: Options | None = None, stop: Stop | None = None) -> Iterator[Snapshot]:
-    """About ``count`` snapshots over a capture whose length in time is not known beforehand.
+    """About ``count`` snapshots over a capture whose length in time is not known beforehand; see :func:`snapshots`.
 
     It is estimated from how much of the input is read; without a known size the cadence doubles as it turns out longer.
     """
@@ -66,8 +67,7 @@ def frames(source: Source, count: int, options: Options | None = None, stop: Sto
     def cadence(elapsed_ns: int, stats: SourceStats) -> int:
         nonlocal cadence_ns
         if stats.total_bytes and stats.read_bytes:
-            span_ns = stats.ended_ns - stats.started_ns
-            return max(FINEST_NS, int(span_ns * (stats.total_bytes / stats.read_bytes) / count))
+            return max(FINEST_NS, int(elapsed_ns * (stats.total_bytes / stats.read_bytes) / count))
         while elapsed_ns > count * cadence_ns:
             cadence_ns *= 2
         return cadence_ns
@@ -79,28 +79,16 @@ def _frames(
     source: Source, cadence: Callable[[int, SourceStats], int], options: Options | None, stop: Stop | None
 ) -> Iterator[Snapshot]:
     engine = Engine(source, options)
-    due = _Due()
-    shown = False
-    fresh = 0  # rows since the last frame: a time without any has none
+    shown_ns = 0  # how far the last frame got
     while not engine.finished and not (stop and stop()):
-        batch = source.poll(1.0)
-        if batch is None:
+        if not engine.step(1.0) or engine.finished:
             continue
         stats = source.stats()
-        start_ns = stats.started_ns or moment_of(batch)
-        due.at_ns = due.at_ns or start_ns + cadence(0, stats)
-        for piece, reached_ns in pieces(batch, due, None if shown else FIRST_FRAME_ROWS):
-            engine.ingest(piece)
-            fresh += len(piece)
-            if stop and stop():
-                break
-            if reached_ns is None:
-                continue
-            if reached_ns == due.at_ns:
-                due.at_ns += cadence(due.at_ns - start_ns, stats)
-            if fresh:
-                shown, fresh = True, 0
-                yield engine.snapshot_within(reached_ns)
+        reached_ns = engine.reached_ns
+        start_ns = stats.started_ns or reached_ns
+        if not shown_ns or reached_ns - shown_ns >= cadence(reached_ns - start_ns, stats):
+            shown_ns = reached_ns
+            yield engine.snapshot()
     yield engine.snapshot()
 
 
@@ -127,17 +115,6 @@ def live_snapshots(
     yield engine.snapshot()
 
 
-class _Due:
-    """The moment of the next frame, again and again: it is moved while the iteration goes on."""
-
-    def __init__(self) -> None:
-        self.at_ns = 0
-
-    def __iter__(self) -> Iterator[int]:
-        while True:
-            yield self.at_ns
-
-
 class Engine:
     """One source, its reconstructor, and the snapshots of it. Not thread-safe: one thread steps and asks."""
 
@@ -151,6 +128,8 @@ class Engine:
         self._reconstructor = Reconstructor(Overrides(vantage=self.options.vantage), self.options.detail)
         self._numbered = 0
         self.finished = False
+        self.reached_ns = 0
+        """Time of the latest observation taken in."""
 
     def step(self, timeout_s: float) -> bool:
         """Takes the next batch; False when there was none within ``timeout_s``."""
@@ -165,6 +144,7 @@ class Engine:
         if self._targets or self._balancers:
             self._apply(batch)
         self._reconstructor.ingest(batch)
+        self.reached_ns = max(self.reached_ns, moment_of(batch))
         self.finished = batch.final
 
     def end(self) -> None:
@@ -178,14 +158,7 @@ class Engine:
     def snapshot(self, now_ns: int | None = None) -> Snapshot:
         """Everything known. ``now_ns``: the time it is, where that is later than the last observation."""
         live = None if self.finished else self.source.live()
-        return self._judge(self._reconstructor.facts(self.source.stats(), live, now_ns))
-
-    def snapshot_within(self, now_ns: int) -> Snapshot:
-        """Everything ingested, as of a moment before the end of what the source has read already."""
-        stats = self.source.stats()
-        return self._judge(self._reconstructor.facts(replace(stats, ended_ns=min(now_ns, stats.ended_ns or now_ns))))
-
-    def _judge(self, facts: Facts) -> Snapshot:
+        facts = self._reconstructor.facts(self.source.stats(), live, now_ns)
         return judge(facts, self.options.names, self.finished, self.options.detail)
 
     def _apply(self, batch: Batch) -> None:
@@ -200,6 +173,15 @@ class Engine:
             only_targets=bool(self._targets),
             vantage=self.options.vantage,
         )
+
+
+TIMED = ("opened", "handshakes", "proxies", "requests", "responses")
+"""Tables whose rows come in the order of their times. A connection's row may come long after its last packet."""
+
+
+def moment_of(batch: Batch) -> int:
+    """Time of the last observation, 0 for an empty batch."""
+    return max((int(batch[table]["at_ns"][-1]) for table in TIMED if len(batch[table])), default=0)
 
 
 def _numbers(addresses: Interner) -> dict[bytes, int]:
