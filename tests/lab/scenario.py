@@ -18,7 +18,7 @@ from tests.lab import truth
 from tests.lab.balancer import Balancer, Nlb
 from tests.lab.certs import certificate
 from tests.lab.net import Net
-from tests.lab.net_base import stop
+from tests.lab.net_base import Namespace, stop
 from tests.lab.record import Recorder, merge, write_as
 from tests.lab.target import Application, Target
 from tests.lab.webserver import nginx_target
@@ -37,6 +37,9 @@ MODULES = (
     "load",
     "secrets",
     "defects",
+    "datagrams",
+    "healthy",
+    "one_target",
 )
 ORIGIN = "recorded with tcpdump in network namespaces of this repository's lab (tests/lab)"
 
@@ -192,6 +195,15 @@ class Run:
                     http=http,
                 )
             )
+            self.targets.append(Target(ns, index, address, port, self.app))
+        return self.targets
+
+    def serve_with(self, start: Callable[[int, Namespace, str], subprocess.Popen[bytes]], port: int) -> list[Target]:
+        """Any program on every target, and the recorders; what arrived is counted on the wire alone."""
+        self.app = Application()
+        self.record()
+        for index, (ns, address) in enumerate(zip(self.net.target_ns, self.net.target_addresses, strict=True)):
+            self._processes.append(start(index, ns, address))
             self.targets.append(Target(ns, index, address, port, self.app))
         return self.targets
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,10 @@ FIELDS = (
     "tcp.flags.reset",
     "http.request.method",
     "http.request.uri",
-    "frame.number",
+    "udp.stream",
+    "udp.srcport",
+    "udp.dstport",
+    "udp.length",
 )
 
 
@@ -51,7 +55,7 @@ def recount(
         command += ["-e", name]
     for port in plain_ports:
         command += ["-d", f"tcp.port=={port},http"]
-    rows = subprocess.run([*command, "tcp"], capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = subprocess.run([*command, "(tcp or udp) and not icmp"], capture_output=True, text=True, check=True).stdout.splitlines()
     known = set(servers)
     side: dict[str, str] = {}
     payload: Counter[str] = Counter()
@@ -59,7 +63,11 @@ def recount(
     refused: set[str] = set()
     requests: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        stream, src4, src6, sport, dst4, dst6, dport, length, syn, ack, reset, method, uri, _ = row.split("\t")
+        stream, src4, src6, sport, dst4, dst6, dport, length, syn, ack, reset, method, uri, flow, usport, udport, ulength = (
+            row.split("\t")
+        )
+        if flow:  # a datagram flow counts like a connection: its first sender is the client
+            stream, sport, dport, length = f"udp {flow}", usport, udport, str(int(ulength) - 8)
         source = f"[{src6}]:{sport}" if src6 else f"{src4}:{sport}"
         destination = f"[{dst6}]:{dport}" if dst6 else f"{dst4}:{dport}"
         if syn in ("1", "True") and ack in ("0", "False"):
@@ -68,8 +76,8 @@ def recount(
             opened.add(stream)
         elif reset in ("1", "True") and stream not in opened and not payload[stream] and side.get(stream) == source:
             refused.add(stream)
-        if stream not in side and (destination in known or source in known):
-            side[stream] = destination if destination in known else source
+        if stream not in side and (flow or destination in known or source in known):
+            side[stream] = source if source in known and destination not in known else destination
         payload[stream] += int(length or 0)
         if method:
             requests[stream] += uri.split(",") if uri else [""]
@@ -90,7 +98,12 @@ def recount(
 
 def write(path: Path, sections: Mapping[str, object]) -> None:
     """Write a truth file: scalars first, then tables, then arrays of tables. TOML 1.0."""
-    path.write_text("\n".join(_table(sections, "")).strip() + "\n")
+    path.write_text(text(sections))
+
+
+def text(sections: Mapping[str, object]) -> str:
+    """The truth as TOML."""
+    return "\n".join(_table(sections, "")).strip() + "\n"
 
 
 def _table(table: Mapping[str, object], prefix: str) -> list[str]:
@@ -120,7 +133,6 @@ def _value(value: object) -> str:
         return repr(value)
     if isinstance(value, (list, tuple, set)):
         items = [_value(item) for item in value]
-        text = ", ".join(items)
-        return f"[{text}]" if len(text) < 100 else "[\n  " + ",\n  ".join(items) + ",\n]"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{text}"'
+        line = ", ".join(items)
+        return f"[{line}]" if len(line) < 100 else "[\n  " + ",\n  ".join(items) + ",\n]"
+    return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML string

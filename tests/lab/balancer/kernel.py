@@ -22,8 +22,10 @@ class Nlb:
         "random": "numgen random",
     }
 
-    def __init__(self, net: Net, targets: Sequence[Target], *, by: str, port: int, snat: bool = False, seed: int = 7) -> None:
-        self.net, self.by, self.port, self.seed = net, by, port, seed
+    def __init__(
+        self, net: Net, targets: Sequence[Target], *, by: str, port: int, snat: bool = False, seed: int = 7, protocol: str = "tcp"
+    ) -> None:
+        self.net, self.by, self.port, self.seed, self.protocol = net, by, port, seed, protocol
         net.lb.run("nft", "add table ip nlb")
         net.lb.run("nft", "add chain ip nlb pre { type nat hook prerouting priority -100 ; }")
         if snat:
@@ -37,8 +39,9 @@ class Nlb:
         choices = ", ".join(f"{i} : {target.address}" for i, target in enumerate(targets))
         self.net.lb.run("nft", "flush chain ip nlb pre")
         port = targets[0].port
-        choose = f"{self.RULES[self.by]} mod {len(targets)}{seed} map {{ {choices} }}" if len(targets) > 1 else targets[0].address
-        self.net.lb.run("nft", f"add rule ip nlb pre ip daddr {VIP} tcp dport {self.port} dnat to {choose}:{port}")
+        rule = self.RULES[self.by].replace("tcp sport", f"{self.protocol} sport")
+        choose = f"{rule} mod {len(targets)}{seed} map {{ {choices} }}" if len(targets) > 1 else targets[0].address
+        self.net.lb.run("nft", f"add rule ip nlb pre ip daddr {VIP} {self.protocol} dport {self.port} dnat to {choose}:{port}")
 
     def forget_idle(self, seconds: int) -> None:
         """Forget established connections that idle this long, and answer what then comes with a reset."""

@@ -63,7 +63,7 @@ def caddy(
     to = " ".join(f"{'https' if target_tls else 'http'}://{target.name}" for target in targets)
     transport = "transport http {\n tls_insecure_skip_verify\n}" if target_tls else ""
     if certificate:
-        _split(certificate, directory)
+        split_certificate(certificate, directory)
     tls = f"tls {directory}/only.crt {directory}/only.key" if certificate else ""
     path = directory / "Caddyfile"
     path.write_text(
@@ -159,11 +159,14 @@ def stunnel(
     return Balancer(net.lb, ("stunnel4", str(path)), directory, [port], "stunnel")
 
 
-def _split(certificate: Path, directory: Path) -> None:
+def split_certificate(certificate: Path, directory: Path) -> tuple[Path, Path]:
+    """Key and chain in files of their own."""
     text = certificate.read_text()
     cut = text.index("-----BEGIN CERTIFICATE-----")
-    (directory / "only.key").write_text(text[:cut])
-    (directory / "only.crt").write_text(text[cut:])
+    key, chain = directory / "only.key", directory / "only.crt"
+    key.write_text(text[:cut])
+    chain.write_text(text[cut:])
+    return key, chain
 
 
 def varnish(net: Net, directory: Path, targets: Sequence[Target]) -> Balancer:

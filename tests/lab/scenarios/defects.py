@@ -199,7 +199,7 @@ def defects_offload(run: Run) -> None:
 def defects_passthrough(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=443))
-    browse(users(run.net, 18, kinds=("requests", "okhttp", "go", "chrome124")), PAGES[:4], fresh=True, **HTTPS)
+    browse(users(run.net, 12, kinds=("requests", "okhttp", "go", "chrome124")), PAGES[:4], fresh=True, **HTTPS)
 
 
 @scenario(

@@ -40,7 +40,7 @@ from tests.lab.target import Application
 def tcp_passthrough(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets))
-    browse(users(run.net, 16, kinds=(*BROWSERS[:7], "requests", "okhttp", "go")), PAGES[:4], scheme="https", port=443, fresh=True)
+    browse(users(run.net, 12, kinds=(*BROWSERS[:7], "requests", "okhttp", "go")), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
 @scenario(
@@ -126,7 +126,7 @@ def proxy_v2_passthrough(run: Run) -> None:
 def tcp_passthrough_source(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, algorithm="source"))
-    browse(users(run.net, 18, kinds=(*BROWSERS[:4], "requests", "okhttp", "go")), PAGES[:4], fresh=True, **HTTPS)
+    browse(users(run.net, 14, kinds=(*BROWSERS[:4], "requests", "okhttp", "go")), PAGES[:4], fresh=True, **HTTPS)
 
 
 @scenario(
@@ -205,7 +205,7 @@ def nlb_tls_five_tuple(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="five_tuple", port=443))
     browse(
-        users(run.net, 24, kinds=("requests", "okhttp", "go", "requests", "chrome124", "firefox133")),
+        users(run.net, 20, kinds=("requests", "okhttp", "go", "requests", "chrome124", "firefox133")),
         PAGES[:4],
         scheme="https",
         port=443,
@@ -299,7 +299,7 @@ def nlb_plain_five_tuple(run: Run) -> None:
 )
 def direct_tls(run: Run) -> None:
     target = run.serve(Application(), port=443, tls=True)[0]
-    browse(users(run.net, 14, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True, vip=target.address)
+    browse(users(run.net, 10, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True, vip=target.address)
 
 
 @scenario(

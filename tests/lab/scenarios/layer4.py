@@ -130,6 +130,7 @@ def tcp_plain_scripts(run: Run) -> None:
             "one_target",
             "l4_tls",
             "source_ip",
+            mechanism_accept=("unknown",),
             product=("haproxy", "nlb", "unknown"),
             must=("plaintext-backend-hop",),
             may=("stickiness-unsupported",),
@@ -325,6 +326,6 @@ def hitch_proxy(run: Run) -> None:
 def mixed_termination(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), tls=True, sniff=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, also=(8000, run.certificate)))
-    people = users(run.net, 24, kinds=MIXED)
-    browse(people[:19], PAGES[:4], fresh=True, **HTTPS)
-    browse(people[19:], PAGES[:4], fresh=True, scheme="https", port=8000)
+    people = users(run.net, 16, kinds=MIXED)
+    browse(people[:12], PAGES[:4], fresh=True, **HTTPS)
+    browse(people[12:], PAGES[:4], fresh=True, scheme="https", port=8000)

@@ -56,7 +56,7 @@ from tests.lab.target import Application
 def alb_offload(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
-    browse(users(run.net, 24, kinds=MIXED, addresses=18), (*PAGES, *PAGES[1:2]), scheme="https", port=443)
+    browse(users(run.net, 20, kinds=MIXED, addresses=18), (*PAGES, *PAGES[1:2]), scheme="https", port=443)
 
 
 @scenario(
@@ -109,7 +109,7 @@ def alb_offload(run: Run) -> None:
 def alb_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"), port=8443, tls=True)
     run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, reuse="safe"))
-    browse(users(run.net, 20, kinds=MIXED, addresses=12), PAGES[:5], scheme="https", port=443)
+    browse(users(run.net, 14, kinds=MIXED, addresses=12), PAGES[:5], scheme="https", port=443)
 
 
 @scenario(

@@ -165,7 +165,7 @@ def apache_route(run: Run) -> None:
 def apache_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
     run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
-    browse(users(run.net, 20, kinds=MIXED), PAGES[:4], **HTTPS)
+    browse(users(run.net, 12, kinds=MIXED), PAGES[:4], **HTTPS)
 
 
 @scenario(
