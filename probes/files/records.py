@@ -6,7 +6,7 @@ descriptions, statistics, keys) is left to Python code: the walk stops in front 
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.buffer import swap16, swap32
+from cython.cimports.lbtop.probes.wire.buffer import swap16
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 
 INPUT = np.dtype(

@@ -10,7 +10,6 @@ import numpy as np
 from cython.cimports.lbtop.probes.wire.stream import OPAQUE_CLIENT, OPAQUE_SERVER, SWAP
 from cython.cimports.libc.stdint import int32_t, uint32_t
 from cython.cimports.libc.string import memset
-
 from lbtop.probes.wire.memory import lines
 
 HALF = np.dtype(

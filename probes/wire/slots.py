@@ -3,7 +3,6 @@
 import cython
 import numpy as np
 from cython.cimports.libc.stdint import int32_t, uint32_t, uint64_t
-
 from lbtop.probes.wire.memory import lines
 
 CONNECTION = np.dtype(

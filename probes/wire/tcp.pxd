@@ -16,5 +16,6 @@ cdef int give_up_if_lost(Connections table, Frame frame, size_t h) except -1 nog
 cdef int reset(Connections table, Frame frame, int32_t slot) except -1 nogil
 cdef int handshake(Connections table, Frame frame, int32_t slot) except -1 nogil
 cdef int payload(Connections table, Frame frame, int32_t slot) except -1 nogil
+cdef bint closes_tls(Buffer buffer, Frame frame) except -1 nogil
 cdef int look_at_payload(Connections table, Frame frame, int32_t slot) except -1 nogil
 cdef int take_in(Connections table, Frame frame, int32_t slot, int learned) except -1 nogil

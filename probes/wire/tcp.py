@@ -14,6 +14,7 @@ from cython.cimports.lbtop.probes.wire.assembly import (
     STARTED,
     SYN_SEEN,
 )
+from cython.cimports.lbtop.probes.wire.buffer import be16
 from cython.cimports.lbtop.probes.wire.frame import ACK, FIN, PROTO_UDP, RST, SYN
 from cython.cimports.lbtop.probes.wire.slots import (
     ACTIVE,
@@ -39,6 +40,7 @@ LEAST_IDLE = cython.declare(int64_t, 1_000_000_000)
 REORDERING = cython.declare(int64_t, 10_000_000)
 UNACKNOWLEDGED = cython.declare(int64_t, 2_000_000_000)
 
+MOST_ALERT = cython.declare(cython.Py_ssize_t, 64)
 BY_SYN = cython.declare(cython.int, int(Orientation.SYN))
 BY_PAYLOAD = cython.declare(cython.int, int(Orientation.PAYLOAD))
 BY_LISTENER = cython.declare(cython.int, int(Orientation.LISTENER))
@@ -312,8 +314,9 @@ def payload(table, frame, slot):
         table.assembly.halves[h].probes += 1
         return 0
     if length > 0:
-        table.assembly.halves[h].data_end = seq + cython.cast(uint32_t, length)
-        table.assembly.halves[h].data_ack = frame.ack
+        if not closes_tls(table.assembly.buffer, frame):
+            table.assembly.halves[h].data_end = seq + cython.cast(uint32_t, length)
+            table.assembly.halves[h].data_ack = frame.ack
         if not table.assembly.halves[h].flags & ANCHORED:
             table.assembly.halves[h].next = seq
             table.assembly.halves[h].flags |= ANCHORED
@@ -353,6 +356,17 @@ def payload(table, frame, slot):
     if learned:
         take_in(table, frame, slot, learned)
     return 0
+
+
+def closes_tls(buffer, frame):
+    """Whether the segment is one TLS record that can only be, or has the size of, a closing alert: it asks for nothing."""
+    at: cython.Py_ssize_t = frame.payload
+    if frame.length > MOST_ALERT or frame.payload_captured < 5 or buffer.u8[at + 1] != 3:
+        return False
+    if be16(buffer, at + 3) + 5 != frame.length:
+        return False
+    # In TLS 1.3 the record's type hides: two bytes of alert, the type and a tag of 16 bytes (RFC 8446 section 5.2).
+    return buffer.u8[at] == 21 or (buffer.u8[at] == 23 and frame.length == 24)
 
 
 def look_at_payload(table, frame, slot):

@@ -191,6 +191,18 @@ def test_a_request_answered_before_the_reset_is_no_race(wire: Wire) -> None:
     assert not only(wire.finish())["flags"] & ConnFlag.KEEPALIVE_RACE
 
 
+@pytest.mark.parametrize("alert", [b"\x15\x03\x03\x00\x1a" + bytes(26), b"\x17\x03\x03\x00\x13" + bytes(19)], ids=["1.2", "1.3"])
+def test_a_closing_alert_that_crosses_a_fin_is_no_race(wire: Wire, alert: bytes) -> None:
+    wire.handshake()
+    wire.segment(40, CLIENT, 1001, 5001, ACK, REQUEST)
+    end = 1001 + len(REQUEST)
+    wire.segment(50, SERVER, 5001, end, ACK, b"answer")
+    wire.segment(60, SERVER, 5007, end, FIN | ACK)
+    wire.segment(61, CLIENT, end, 5007, PSH | ACK, alert)
+    wire.segment(62, SERVER, 5008, 0, RST, window=0)
+    assert not only(wire.finish())["flags"] & ConnFlag.KEEPALIVE_RACE
+
+
 def test_simultaneous_open(wire: Wire) -> None:
     wire.segment(0, CLIENT, 1000, 0, SYN)
     wire.segment(0, SERVER, 5000, 0, SYN)
