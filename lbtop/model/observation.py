@@ -218,7 +218,9 @@ class SecretKind(IntEnum):
 #                 who sent the first FIN or RST, NONE without either. End of a refused attempt: RST.
 #   GAPS          missing_bytes > 0. TRUNCATED: a packet was shorter in the capture than on the wire.
 #   KEEPALIVE_RACE  server FIN seen, the client's last segment with payload neither acknowledges it nor is acknowledged, and an
-#                 RST from the server after both, whichever of the two the capture shows first. ZERO_WINDOW: window 0 on a segment that is not SYN or RST.
+#                 RST from the server after both, whichever of the two the capture shows first. A segment that is one TLS alert
+#                 record, or in TLS 1.3 one record with an alert's size (19 bytes), asks for nothing and is no such segment.
+#                 ZERO_WINDOW: window 0 on a segment that is not SYN or RST.
 #   RST_AFTER_IDLE  the silence before the segment that the RST answers is the connection's longest, and a second or more.
 #   SILENT_END    the last segment with payload or FIN of either end was sent again, and no acknowledgement covers it.
 #   duplicates    the same packet seen again (same addresses, ports, IP id, sequence and acknowledgement numbers, flags,
