@@ -5,31 +5,23 @@ from __future__ import annotations
 from lbtop import catalog
 from lbtop.findings.commands import tshark
 from lbtop.findings.rule import Context
+from lbtop.model import figures
 from lbtop.model.address import endpoint_text
+from lbtop.model.figures import length as seconds
+
+__all__ = [
+    "balancer", "count_per_target", "interval", "plural", "seconds", "share", "sticky_setting", "target_name", "target_text",
+]  # fmt: skip
 
 
 def plural(count: int, noun: str) -> str:
     """``1 session``, ``1,200 sessions``."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun[:-1] + 'ies' if noun.endswith('y') and noun[-2:] not in ('ay', 'ey') else noun + 's'}"
+    return figures.plural(count, noun, noun + "es" if noun.endswith("ss") else None)
 
 
 def share(part: float, whole: float) -> str:
-    """A percentage, with a digit more where it is small."""
-    value = 100.0 * part / whole if whole else 0.0
-    return f"{value:.1f} %" if 0 < value < 10 else f"{value:.0f} %"
-
-
-def seconds(value: float) -> str:
-    """A duration as people say it."""
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    if value < 120:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    if value < 7200:
-        return f"{value / 60:.0f} min"
-    return f"{value / 3600:.1f} h"
+    """A percentage of a whole."""
+    return figures.percent(part / whole) if whole else "0 %"
 
 
 def interval(bounds: tuple[float, float] | None) -> str:

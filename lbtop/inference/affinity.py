@@ -22,7 +22,7 @@ from lbtop.inference.mechanism import (
     prior,
     weigh,
 )
-from lbtop.inference.sessions import STRETCH, SessionFacts, session_facts, ticket_likelihoods
+from lbtop.inference.sessions import ANSWERED_ENOUGH, STRETCH, SessionFacts, session_facts, ticket_likelihoods
 from lbtop.inference.statistics import Floats, affinity_interval, affinity_of
 from lbtop.inference.zones import zones
 from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
@@ -231,7 +231,7 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
             regular = (user is not None and regularity(user[0].firsts) > 0.5) or zones(facts) is not None
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
     _weigh_groups(weighing, view, facts)
-    if len(facts.targets) == 1 and len(sessions.order) >= STRETCH:
+    if len(facts.targets) == 1 and len(sessions.order) >= STRETCH and sessions.answered >= ANSWERED_ENOUGH:
         _weigh_sessions(weighing, sessions, _alone(facts, termination))
     _weigh_tickets(weighing, facts, termination)
     return weighing.verdict(_settled_by(facts, view, termination))

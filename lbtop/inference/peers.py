@@ -73,6 +73,9 @@ class Differing:
 def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
     """Targets with a rate at least twice their peers' (binomial test), or above the stated bound."""
     events, trials = _rates(facts, what)
+    # whoever ends every connection by a reset does so by habit (an alert after the FIN, a client that is done): only resets
+    # that cut off a response are too many by themselves
+    certain = facts.ledgers.targets.resets_in_reply if what == "resets" else events
     bound = BOUNDS[what]
     rare = RARE_SEGMENT if what == "retransmits" else RARE
     found = []
@@ -87,8 +90,9 @@ def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
             if p_value < rare / len(events):
                 found.append(Differing(target, count, of, peers, peers, bound, p_value))
                 continue
+        count = int(certain[target])
         above = binomial_tail(count, of, bound)
-        if count > bound * of and above < rare:
+        if count >= FEWEST and count > bound * of and above < rare:
             found.append(Differing(target, count, of, bound, None, bound, above))
     return found
 

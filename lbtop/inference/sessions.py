@@ -12,7 +12,10 @@ from lbtop.inference.statistics import Floats, log_mean_exp
 from lbtop.model.judgement import Mechanism
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import ISSUED, SLOT
+from lbtop.reconstruct.ledgers.load import ANSWERED, REQUESTS
 
+ANSWERED_ENOUGH = 0.7
+"""With fewer answers in view, where sessions were issued cannot be judged."""
 WARM_UP = 0.2
 """Share of the time in view during which sessions that began before it are still turning up."""
 ROTATING = 0.5
@@ -39,6 +42,7 @@ class SessionFacts:
     lost_elsewhere: int  # of these, at a target that had not issued the session (or nobody in view had)
     judged: int = 0  # sessions that came back, the first sight of each after the warm-up
     judged_orphans: int = 0
+    answered: float = 1.0  # share of the requests whose answer is in view: what was issued in the others is unknown
     order: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # all that came back: issued elsewhere?
 
     def likelihoods(self, mechanisms: list[Mechanism], alone: float) -> dict[Mechanism, float]:
@@ -55,7 +59,7 @@ class SessionFacts:
             size = min(len(stretch), STRETCH)
             elsewhere = size * float(stretch.mean())
             disturbed = _DISTURBED_START if place == 0 else _DISTURBED
-            usual = _log_binomial(elsewhere, size, _STICKY_ORPHANS)
+            usual = _log_binomial(elsewhere, size, np.minimum(_STICKY_ORPHANS + (1.0 - self.answered), 0.95))
             other = _log_binomial(elsewhere, size, _ANY_RATE)
             sticky += float(
                 np.logaddexp(math.log(1 - disturbed) + log_mean_exp(usual), math.log(disturbed) + log_mean_exp(other))
@@ -93,8 +97,17 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
         ledger.lost_elsewhere(ROTATING),
         int((late & came_back).sum()),
         orphans,
+        _answered(facts),
         elsewhere[came_back],
     )
+
+
+def _answered(facts: ServiceFacts) -> float:
+    """The share of requests whose answer is in view; 0 where no target was seen to issue a session."""
+    ledger, series = facts.ledgers.affinity, facts.ledgers.load.series
+    if not any(name in ledger.set_at_back for name in ledger.session_names):
+        return 0.0
+    return min(1.0, float(series.counts[ANSWERED].sum()) / max(float(series.counts[REQUESTS].sum()), 1.0))
 
 
 def ticket_likelihoods(offered: int, accepted: int) -> tuple[float, float]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.inference.dealing import Dice
+
 Floats = npt.NDArray[np.float64]
 
-SEED = 20_240_229
 GROUPS = 128
 """More keys than this are dealt into so many groups before they are resampled: the interval is the same, the cost is not."""
 RESAMPLES = 400
@@ -109,8 +110,7 @@ def affinity_interval(same: Floats, chance: Floats, returns: Floats) -> tuple[fl
         group = np.arange(keys) % GROUPS
         same, chance, returns = (np.bincount(group, column, GROUPS).astype(np.float64) for column in (same, chance, returns))
     units = len(returns)
-    rng = np.random.default_rng(SEED)
-    weights = rng.multinomial(units, np.full(units, 1.0 / units), RESAMPLES).astype(np.float64)
+    weights = _resampled(units)
     resampled_chance = weights @ chance
     room = np.maximum(weights @ returns - resampled_chance, 1e-9)
     values = (weights @ same - resampled_chance) / room
@@ -121,6 +121,13 @@ def affinity_interval(same: Floats, chance: Floats, returns: Floats) -> tuple[fl
         low, high = value - error, value + error
         wider = 1.0
     return max(lowest, value - (value - low) * wider), min(1.0, value + (high - value) * wider)
+
+
+def _resampled(units: int) -> Floats:
+    """How often each unit is drawn when as many are drawn with replacement, RESAMPLES times; the same ones every time."""
+    drawn = (Dice().uniform(units * RESAMPLES) * units).astype(np.int64)
+    row = np.repeat(np.arange(RESAMPLES) * units, units)
+    return np.bincount(row + drawn, minlength=RESAMPLES * units).reshape(RESAMPLES, units).astype(np.float64)
 
 
 def log_mean_exp(values: Floats) -> float:
