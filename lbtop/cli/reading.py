@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lbtop.model.observation import Source
 
 STDIN = "-"
+FRAME_ROWS = 256
+"""Rows per batch where frames are shown: fine enough for a capture of some seconds, a tenth of a millisecond each."""
 VANTAGES = ("target", "load_balancer", "mirror", "client")
 
 
@@ -85,8 +87,11 @@ def open_source(options: argparse.Namespace, *, for_s: float | None = None) -> S
     return open_live(options, for_s=for_s)
 
 
-def open_files(options: argparse.Namespace) -> Source:
-    """The captures or the recording named on the command line, cut to the slice of time asked for. Raises LbtopError."""
+def open_files(options: argparse.Namespace, *, rows: int | None = None) -> Source:
+    """The captures or the recording named on the command line, cut to the slice of time asked for. Raises LbtopError.
+
+    ``rows``: the size of a batch. Small ones cost a little and let a dashboard have its frames between them.
+    """
     from lbtop.catalog.recognition import recognition
     from lbtop.probes.files import open_capture
     from lbtop.recording import is_recording, open_recording
@@ -108,7 +113,9 @@ def open_files(options: argparse.Namespace) -> Source:
     until_ns = until.at(started, ended) if until else None
     if since_ns is not None and until_ns is not None and since_ns > until_ns:
         raise LbtopError("--since is later than --until: nothing lies between them")
-    source: Source = open_capture(files, since_ns=since_ns, until_ns=until_ns, recognition=recognition(), follow=options.follow)
+    source: Source = open_capture(
+        files, since_ns=since_ns, until_ns=until_ns, recognition=recognition(), follow=options.follow, rows=rows
+    )
     return source
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lbtop.cli import OK
 from lbtop.cli.output import terminal, warn
-from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_files
+from lbtop.cli.reading import FRAME_ROWS, add_knowledge_options, add_reading_options, engine_options, open_files
 
 if TYPE_CHECKING:
     from lbtop.model.snapshot import Snapshot
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    source = open_files(options)
+    source = open_files(options, rows=FRAME_ROWS)
     known = replace(engine_options(options), detail=True)
     if not (sys.stdout.isatty() and (sys.stdin.isatty() or "-" in options.files)):
         return _print_diagnosis(source, known)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lbtop.cli import OK
 from lbtop.cli.output import warn
-from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_files
+from lbtop.cli.reading import FRAME_ROWS, add_knowledge_options, add_reading_options, engine_options, open_files
 from lbtop.model.errors import LbtopError
 
 SUMMARY = "one self-contained HTML page with plots, for someone who was not there"
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from lbtop.engine import frames
     from lbtop.faces.report import render
 
-    source = open_files(options)
+    source = open_files(options, rows=FRAME_ROWS)
     try:
         page = render(list(frames(source, FRAMES, replace(engine_options(options), detail=True))))
     finally:
