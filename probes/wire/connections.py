@@ -7,6 +7,7 @@ full, half-open connections go first, then closed ones, then whichever was silen
 """
 
 import cython
+import numpy as np
 from cython.cimports.lbtop.probes.wire.assembly import CLIENT
 from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP
 from cython.cimports.lbtop.probes.wire.slots import (
@@ -27,7 +28,8 @@ from lbtop.model.observation import End
 
 CAP = 1 << 18
 HALF_OPEN_CAP = 1 << 16
-CLOSED_CAP = cython.declare(uint32_t, 1 << 15)
+# Closed connections wait for late packets, but no more of them than the processor's caches hold.
+CLOSED_CAP = cython.declare(uint32_t, 1 << 13)
 SECOND = cython.declare(int64_t, 1_000_000_000)
 # How long a silent connection is kept: TCP two hours, the default of a keepalive timer; datagrams as the contract defines a
 # flow; closed ones for the time late segments take (Linux's TIME_WAIT).
@@ -53,9 +55,13 @@ class Connections:
 
     def finish(self, ended_ns: cython.longlong):
         """Ends everything that is still there, in order of its first packet."""
-        slots = [(self.all[slot].number, slot) for slot in range(self.fresh) if self.all[slot].queue != UNUSED]
-        for _, slot in sorted(slots):
-            self.remove(slot, END_OPEN, ended_ns)
+        used = np.asarray(self.all)[: self.fresh]
+        alive = np.flatnonzero(used["queue"] != UNUSED)
+        order: int64_t[::1] = alive[np.argsort(used["number"][alive])].astype(np.int64)
+        i: cython.Py_ssize_t
+        with cython.nogil:
+            for i in range(order.shape[0]):
+                self.remove(cython.cast(int32_t, order[i]), END_OPEN, ended_ns)
 
     def look(self, now_ns: cython.longlong):
         """Writes a row for every connection that is alive, as if it ended now, and forgets nothing."""
