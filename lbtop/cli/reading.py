@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lbtop.model.observation import Source
 
 STDIN = "-"
-FRAME_ROWS = 256
+FRAME_ROWS = 128
 """Rows per batch where frames are shown: fine enough for a capture of some seconds, a tenth of a millisecond each."""
 VANTAGES = ("target", "load_balancer", "mirror", "client")
 
