@@ -305,7 +305,7 @@ def resets(context: Context) -> Iterator[Finding]:
     """
     port = context.service.port
     confirm = tshark(context, f"tcp.port == {port} && tcp.flags.reset == 1", ("frame.time_epoch", "ip.src", "ip.dst"))
-    yield from _rate_finding(context, "resets", "connections were reset in the middle", "look for crashes and timeouts", confirm)
+    yield from _rate_finding(context, "resets", "connections or requests were reset", "look for crashes and timeouts", confirm)
 
 
 @rule("refused", Severity.WARNING, "a target differs from its peers, or refuses more than 1 % of connection attempts")

@@ -84,7 +84,8 @@ def differing_rates(facts: ServiceFacts, what: str) -> list[Differing]:
         others, of_others = int(events.sum() - count), int(trials.sum() - of)
         if count < FEWEST or of < FEWEST:
             continue
-        peers = (others + 0.5) / (of_others + 1.0) if of_others >= SAMPLES else None
+        doubt = 0.5 if of_others >= SAMPLES else 3.0  # the rule of three where the peers have few
+        peers = (others + doubt) / (of_others + 2 * doubt) if of_others >= FEWEST else None
         if peers is not None and count >= TWOFOLD * peers * of:
             p_value = binomial_tail(count, of, min(peers, 1.0))
             if p_value < rare / len(events):
@@ -102,7 +103,8 @@ def _rates(facts: ServiceFacts, what: str) -> tuple[np.ndarray, np.ndarray]:
     ledger = facts.ledgers.targets
     data = ledger.connections - ledger.health_connections
     if what == "resets":
-        return ledger.resets_by_target + ledger.resets_in_reply, data
+        # kept-alive connections carry many requests, each of which might have been cut off
+        return ledger.resets_by_target + ledger.resets_in_reply, np.maximum(data, ledger.requests)
     if what == "refused":
         return ledger.refused, ledger.refused + data
     segments = facts.ledgers.load.segments

@@ -1,0 +1,111 @@
+"""Sessions: where they were issued, where they were lost, what one target alone can tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lbtop.engine import diagnose
+from lbtop.inference.sessions import SessionFacts, session_facts, ticket_likelihoods
+from lbtop.model.judgement import Mechanism
+from lbtop.model.snapshot import Service
+from lbtop.testing import Traffic
+from tests.inference.simulated import Requests, http_facts, pinned, sessions_of
+
+
+def service(traffic: Traffic) -> Service:
+    return diagnose(traffic.source()).services[0]
+
+
+def shop(rng: np.random.Generator, stick: bool, lose: bool) -> Traffic:
+    """Three targets behind an ALB, 24 sessions; targets that do not know a session issue a new one."""
+    traffic = Traffic()
+    conns = {n: traffic.connect("10.0.9.1", f"10.0.0.{11 + n}:8080", at=0.0) for n in range(3)}
+    known: dict[str, int] = {}
+    value = {}
+    steps = sorted((float(rng.uniform(0, 60)), user) for user in range(24) for _ in range(12))
+    for number, (at, user) in enumerate(steps):
+        target = known.get(value.get(user, ""), int(rng.integers(0, 3))) if stick else int(rng.integers(0, 3))
+        session = value.get(user)
+        fresh = session is None or (lose and known[session] != target)
+        cookies = {"AWSALB": f"a{number}"} | ({"JSESSIONID": session} if session else {})
+        conns[target].request(at=at, forwarded=[f"203.0.113.{user + 1}"], proto="https", cookies=cookies)
+        if fresh:
+            value[user] = f"s{user}-{number}"
+            known[value[user]] = target
+        conns[target].respond(set_cookies={"JSESSIONID": value[user]} if fresh else None, delay=0.001)
+    for conn in conns.values():
+        conn.close(at=61.0)
+    return traffic
+
+
+def test_sessions_that_stick_are_not_lost() -> None:
+    found = service(shop(np.random.default_rng(1), stick=True, lose=True)).stickiness
+    assert found is not None
+    assert (found.sessions, found.sessions_lost, found.orphan_requests) == (24, 0, 0)
+
+
+def test_sessions_answered_as_new_elsewhere_are_lost_and_said_so() -> None:
+    snapshot = diagnose(shop(np.random.default_rng(2), stick=False, lose=True).source())
+    found = snapshot.services[0].stickiness
+    assert found is not None and found.sessions_lost is not None and found.sessions_lost > 20
+    ids = {finding.id for finding in snapshot.findings}
+    assert {"session-lost", "stickiness-not-working"} <= ids
+
+
+def test_sessions_that_every_target_knows_are_not_lost() -> None:
+    snapshot = diagnose(shop(np.random.default_rng(3), stick=False, lose=False).source())
+    found = snapshot.services[0].stickiness
+    assert found is not None and found.sessions_lost == 0
+    assert "session-lost" not in {finding.id for finding in snapshot.findings}
+
+
+def test_a_cookie_that_carries_state_is_no_new_session() -> None:
+    """Signed cookies (Flask, Rails) change with every response, at their own target too."""
+    traffic = Traffic()
+    conns = [traffic.connect("10.0.9.1", f"10.0.0.{11 + n}:8080") for n in range(3)]
+    value: dict[int, str] = {}
+    for turn in range(12):
+        for user in range(10):
+            conn = conns[(turn + user) % 3]
+            presented = {"session": value[user]} if user in value else {}
+            value[user] = f"{user}.{turn}"
+            flags = {"session": 32}
+            conn.request(forwarded=[f"203.0.113.{user}"], cookies=presented, cookie_flags=flags)
+            conn.respond(set_cookies={"session": value[user]}, cookie_flags=flags)
+    found = service(traffic).stickiness
+    assert found is not None and found.sessions_lost == 0
+    assert found.sessions == 10  # re-issued values continue their session
+
+
+def orphans(order: list[bool]) -> dict[Mechanism, float]:
+    facts = SessionFacts(len(order), sum(order), 0, 0, order=np.array(order))
+    return facts.likelihoods([Mechanism.LB_COOKIE, Mechanism.NONE], 0.03)
+
+
+def test_one_target_alone_tells_pinned_from_unpinned_by_where_sessions_were_issued() -> None:
+    pinned_here = orphans([False] * 24)
+    assert pinned_here[Mechanism.LB_COOKIE] - pinned_here[Mechanism.NONE] > 3
+    everywhere = orphans([True, False, True] * 8)
+    assert everywhere[Mechanism.NONE] - everywhere[Mechanism.LB_COOKIE] > 3
+
+
+def test_a_target_that_took_over_anothers_sessions_is_still_pinned() -> None:
+    after_a_loss = orphans([False] * 18 + [True] * 6)
+    assert after_a_loss[Mechanism.LB_COOKIE] > after_a_loss[Mechanism.NONE]
+
+
+def test_what_issued_sessions_is_not_judged_without_answers() -> None:
+    rng = np.random.default_rng(4)
+    at, user = sessions_of(rng, 30, 10)
+    facts = http_facts(Requests(at, user, user, pinned(rng, user, 1), np.zeros(len(at), bool)), 1)
+    assert session_facts(facts).answered == pytest.approx(1.0)
+    facts.ledgers.affinity.set_at_back.clear()
+    assert session_facts(facts).answered == 0.0
+
+
+def test_refused_tickets_speak_against_affinity_and_accepted_ones_hardly_for_it() -> None:
+    sticky, none = ticket_likelihoods(60, 20)
+    assert none - sticky > 4
+    sticky, none = ticket_likelihoods(60, 60)
+    assert 0 < sticky - none < 1
