@@ -209,8 +209,10 @@ class Cookies:
     def _may_name(self, offset, end):
         """Could the value name a target although its cookie's name says nothing (Envoy's base64 of an address, a URL)?"""
         first: cython.int
-        if not self.asks or end - offset < 12 or end - offset > 96:
+        if not self.asks or end - offset < 12 or end - offset > 98:
             return False
+        if self.buffer.u8[offset] == 0x22:
+            offset += 1
         first = self.buffer.u8[offset]
         if first == 0x68:
             return starts_folded(self.buffer, offset, end, b"http:", 5) or starts_folded(self.buffer, offset, end, b"https:", 6)

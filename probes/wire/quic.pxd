@@ -16,7 +16,6 @@ cdef class Quic:
 
     # A datagram of a QUIC flow. True once nothing more can be learned.
     cdef bint datagram(self, Conn *conn, int direction, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1
-    # Who sent the first datagram: 1 the client, 0 nobody knows.
-    cdef bint from_client(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1
+    cdef bint from_client(self, Py_ssize_t offset, Py_ssize_t end) except -1
     cdef int end(self, Conn *conn) except -1 nogil
     cdef int _hello(self, Conn *conn, int direction, int64_t ts_ns, message) except -1

@@ -18,15 +18,12 @@ class Quic:
         self.hellos = hellos
         self.conversations = {}
 
-    def from_client(self, conn, offset, end):
-        """Does the datagram decrypt as a client's? Proves who is who."""
-        conversation = self._conversation(conn.conn)
-        if conversation is None:
-            return False
-        known = conversation.read(0, bytes(self.buffer.u8[offset:end]))
-        # It comes again, from the direction that is right then.
-        self.conversations.pop(conn.conn, None)
-        return known
+    def from_client(self, offset, end):
+        """Does the datagram decrypt as a client's first one? Then it proves who is who."""
+        from lbtop.probes.wire.initial import Conversation
+
+        self._load()
+        return bool(self.ciphers) and Conversation(self.ciphers).read(0, bytes(self.buffer.u8[offset:end]))
 
     def datagram(self, conn, direction, ts_ns, offset, end):
         """Reads the Initial packets of one datagram. True once there is no more to learn of the flow."""
@@ -50,11 +47,16 @@ class Quic:
             self.conversations.pop(conn.conn, None)
         return 0
 
-    def _conversation(self, number):
-        from lbtop.probes.wire.initial import Conversation, ciphers
+    def _load(self):
+        from lbtop.probes.wire.initial import ciphers
 
         if self.ciphers is None:
             self.ciphers = ciphers()
+
+    def _conversation(self, number):
+        from lbtop.probes.wire.initial import Conversation
+
+        self._load()
         if not self.ciphers:
             return None
         found = self.conversations.get(number)

@@ -78,8 +78,22 @@ class Streams:
         return sender(sniff(self.buffer, offset, offset + n))
 
     def proof_of_datagram(self, offset, n):
-        if sniff_datagram(self.buffer, offset, offset + n) == N_DNS:
+        what: cython.int = sniff_datagram(self.buffer, offset, offset + n)
+        if what == N_DNS:
             return SENDER_SERVER if self.buffer.u8[offset + 2] & 0x80 else SENDER_CLIENT
+        if what == N_DTLS:
+            if self.buffer.u8[offset] != 22 or n < 14:
+                return SENDER_UNKNOWN
+            return (
+                SENDER_CLIENT
+                if self.buffer.u8[offset + 13] == 1
+                else SENDER_SERVER
+                if self.buffer.u8[offset + 13] == 2
+                else SENDER_UNKNOWN
+            )
+        if what == N_QUIC:
+            with cython.gil:
+                return SENDER_CLIENT if self.quic.from_client(offset, offset + n) else SENDER_UNKNOWN
         return SENDER_CLIENT if starts_head(self.buffer, offset, offset + n, True, True) else SENDER_UNKNOWN
 
     def open(self, slot, conn, client, server, client_port, server_port, proto, orientation):
@@ -522,28 +536,24 @@ class Streams:
     def _first_datagram(self, conn, offset, end):
         """What a flow is, and where the bytes prove it, who began it."""
         what: cython.int = sniff_datagram(self.buffer, offset, end)
-        who: cython.int = SENDER_UNKNOWN
+        who: cython.int
         if what == N_DNS:
             conn.protocol7 = P7_DNS
-            who = SENDER_SERVER if self.buffer.u8[offset + 2] & 0x80 else SENDER_CLIENT
         elif what == N_QUIC:
             conn.protocol7 = P7_QUIC
-            with cython.gil:
-                if self.quic.from_client(conn, offset, end):
-                    who = SENDER_CLIENT
         elif what == N_DTLS:
             conn.protocol7 = P7_DTLS
-            if self.buffer.u8[offset] == 22 and end - offset > 13 and self.buffer.u8[offset + 13] <= 2:
-                who = self.buffer.u8[offset + 13]
         elif what == N_SYSLOG:
             conn.protocol7 = P7_SYSLOG
         elif what == N_TEXT:
             conn.protocol7 = P7_OTHER_CLEAR
-        if who and not conn.proven:
-            if who - 1 != self.direction:
-                self._swap(conn)
-            conn.proven = 1
-            self.answer |= PROVEN
+        if not conn.proven:
+            who = self.proof_of_datagram(offset, end - offset)
+            if who:
+                if who - 1 != self.direction:
+                    self._swap(conn)
+                conn.proven = 1
+                self.answer |= PROVEN
         return 0
 
     def _head(self, conn, half, ts_ns, offset, end):
