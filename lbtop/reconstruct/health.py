@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop import catalog
+from lbtop.model.arrays import distinct, median
 from lbtop.model.observation import Interner, ProxyFlag, ReqFlag, Rows
 from lbtop.reconstruct.columns import groups, repeated
 
@@ -110,7 +111,7 @@ def _learn(known: Flags, numbers: npt.NDArray[np.uint32], strings: Interner, ask
         known = np.concatenate([known, np.zeros(len(strings) - len(known), np.uint8)])
     fresh = numbers[known[numbers] == 0]
     if len(fresh):
-        for number in np.unique(fresh).tolist():
+        for number in distinct(fresh).tolist():
             known[number] = 2 if asked(strings[number]) else 1
     return known
 
@@ -131,7 +132,7 @@ def _interval(times: npt.NDArray[np.int64]) -> int:
     if len(times) < ENOUGH + 1:
         return 0
     steps = np.diff(times)
-    usual = float(np.median(steps))
+    usual = median(steps)
     if usual < SHORTEST_NS or np.mean(np.abs(steps - usual) <= REGULAR * usual) < MOSTLY:
         return 0
     return int(usual)
@@ -159,6 +160,6 @@ def _score(
         score += 1.5
     shape = strings[int(requests["header_shape"][members[0]])]
     score += 2.0 if not shape else 1.0 if shape.count(b",") < BARE_HEADERS else 0.0
-    if len(np.unique(requests["conn"][members])) == len(members):
+    if len(distinct(requests["conn"][members])) == len(members):
         score += 0.5
     return score + (0.5 if len(members) >= 8 else 0.0)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import RespFlag, Rows, empty
 from lbtop.reconstruct.census import Census
@@ -31,6 +32,7 @@ MAX_LINKS = 4096
 MAX_NAMES = 64
 ENOUGH = 3
 MOST = 0.5
+SOME = 0.02
 CLEARLY = 3
 
 Numbers = npt.NDArray[np.uint64]
@@ -62,6 +64,10 @@ class Link:
     @property
     def strength(self) -> int:
         return self.pairs + self.forwarded
+
+    def promises(self, opened: int, requests: int) -> bool:
+        """Whether a sample of so many rows gives reason to look on: a balancer's ports come again by chance elsewhere."""
+        return bool(self.proofs or self.forwarded) or self.sources > SOME * opened or self.heads > SOME * requests
 
     def holds(self, front: EndpointTally | None, back: EndpointTally | None) -> bool:
         """Whether the front feeds the back beyond doubt."""
@@ -95,9 +101,12 @@ class Links:
         if not self.links and max(len(window[table]) for table in CARRIED) > SAMPLE:
             self._fold({table: rows[:SAMPLE] for table, rows in window.items()}, census)
             self.kept = {table: empty(table) for table in CARRIED}
-            if not self.links:
-                return
+            promising = any(
+                link.promises(len(window["opened"][:SAMPLE]), len(window["requests"][:SAMPLE])) for link in self.links.values()
+            )
             self.links.clear()
+            if not promising:
+                return
         self._fold(window, census)
 
     def _fold(self, window: Mapping[str, Rows], census: Census) -> None:
@@ -226,7 +235,7 @@ class Links:
                 if (front_ip, front_port) == (back_ip, back_port) or not tally.connections:
                     continue
                 here = opened["client"][(opened["server"] == front_ip) & (opened["server_port"] == front_port)]
-                clients = np.unique(np.concatenate([here, np.fromiter(tally.clients, np.uint32)]))
+                clients = distinct(np.concatenate([here, np.fromiter(tally.clients, np.uint32)]))
                 clients = clients[clients != caller]
                 matched = int(np.count_nonzero(np.isin(forwarded, clients)))
                 if matched:

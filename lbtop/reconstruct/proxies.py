@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.arrays import distinct
 from lbtop.model.observation import Rows
-from lbtop.reconstruct.columns import groups
 
 MAX_ADDRESSES = 1024
 Addresses = npt.NDArray[np.uint32]
@@ -45,15 +45,26 @@ class Forwarders:
         naming = np.zeros(len(here), np.bool_)
         for named in further:
             naming |= named > 0
-        for (address,), members in groups(here, among=here > 0):
-            total, often, names = self._tallies.get(address, (0, 0, frozenset[int]()))
-            if not total and (len(self._tallies) >= MAX_ADDRESSES or not naming[members].any()):
+        rows = np.flatnonzero(here)
+        if not len(rows):
+            return
+        addresses, first, inverse = np.unique(here[rows], return_index=True, return_inverse=True)
+        seen = np.bincount(inverse)
+        often = np.bincount(inverse, weights=naming[rows]).astype(np.int64)
+        # Only who names somebody, now or before, is looked at one by one: users behind no proxy never do.
+        known = np.isin(addresses, np.fromiter(self._tallies, np.uint32, len(self._tallies)))
+        chosen = np.flatnonzero((often > 0) | known)
+        for group in chosen[np.argsort(first[chosen], kind="stable")].tolist():
+            address = int(addresses[group])
+            total, before, names = self._tallies.get(address, (0, 0, frozenset[int]()))
+            if not total and len(self._tallies) >= MAX_ADDRESSES:
                 continue
-            for named in further:
-                if len(names) < SEVERAL:
+            if often[group] and len(names) < SEVERAL:
+                members = rows[inverse == group]
+                for named in further:
                     others = named[members]
-                    names |= frozenset(np.unique(others[others > 0])[:SEVERAL].tolist())
-            self._tallies[address] = total + len(members), often + int(np.count_nonzero(naming[members])), names
+                    names |= frozenset(distinct(others[others > 0])[:SEVERAL].tolist())
+            self._tallies[address] = total + int(seen[group]), before + int(often[group]), names
 
     @property
     def proxies(self) -> frozenset[int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
 from lbtop.reconstruct.feeders import FEW
 from lbtop.reconstruct.pairing import Link
@@ -232,12 +233,14 @@ def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
     if len(at_front) < 3 or len(at_back) < 5:
         return 0.0
     span = max(int(at_front[-1] - at_front[0]), 1)
-    wait = np.median(_nearest(at_front, at_back))
-    moved = [
-        np.median(_nearest(at_front, at_front[0] + (at_back - at_front[0] + span * shift // (SHIFTS + 1)) % span))
-        for shift in range(1, SHIFTS + 1)
-    ]
-    closer = float(np.median(moved)) / max(float(wait), 1.0)
+    wait = median(_nearest(at_front, at_back))
+    moved = np.array(
+        [
+            median(_nearest(at_front, at_front[0] + (at_back - at_front[0] + span * shift // (SHIFTS + 1)) % span))
+            for shift in range(1, SHIFTS + 1)
+        ]
+    )
+    closer = median(moved) / max(wait, 1.0)
     if closer >= 4:
         return CLOSELY
     if closer >= 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.arrays import distinct
 from lbtop.model.observation import ConnFlag, Protocol7, Rows, SecretKind
 from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import ServiceWindow
@@ -39,7 +40,7 @@ class DistinctValues:
             self._settle()
 
     def _settle(self) -> None:
-        self._sorted = np.unique(np.concatenate([self._sorted, *self._pending]))
+        self._sorted = distinct(np.concatenate([self._sorted, *self._pending]))
         self._pending, self._waiting = [], 0
         if len(self._sorted) > DISTINCT_CAP:
             self._sorted, self.full = np.zeros(0, np.uint64), True
