@@ -195,7 +195,7 @@ class Records:
                 self.inputs[best].captured,
                 self.inputs[best].wire,
             )
-            if self.decoder.tables.rows >= self.decoder.tables.limit:
+            if self.decoder.tables.seq >= self.decoder.tables.due:
                 return BATCH
 
     def _look(self, i):

@@ -88,6 +88,8 @@ class CaptureSource:
             return None
         if self._stopping:
             return self._finish()
+        if self._decoder.due():
+            return self._flush()
         reads = 0
         deadline = time.monotonic() + timeout_s if self._follow else 0.0
         while True:

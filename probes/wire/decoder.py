@@ -16,11 +16,14 @@ from lbtop.probes.wire.connections import CAP, HALF_OPEN_CAP, Connections
 from lbtop.probes.wire.fragments import Fragments
 from lbtop.probes.wire.frame import Frame
 from lbtop.probes.wire.interner import ADDRESS_CAP, STRING_CAP, Interner
+from lbtop.probes.wire.memory import lines
 from lbtop.probes.wire.stream import Streams
 from lbtop.probes.wire.tables import LIMIT, Tables
 
 SEEN = np.dtype([("print", "u8"), ("when", "u8")], align=True)
-SEEN_SLOTS = cython.declare(cython.size_t, 1 << 11)  # 32 KB: more would push other things out of the cache
+# Sets of four that share a cache line; 64 KB, as more would push other things out of the caches.
+WAYS = cython.declare(cython.size_t, 4)
+SEEN_SETS = cython.declare(cython.size_t, (1 << 10) - 1)
 COPY_US = cython.declare(int64_t, 10_000)
 TIME_MASK = cython.declare(uint64_t, (1 << 48) - 1)
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
@@ -58,7 +61,7 @@ class Decoder:
         self.connections.bind(self.tables, self.streams, self.assembly)
         self.fragments = Fragments()
         self.frame = Frame()
-        self.seen = np.zeros(SEEN_SLOTS, SEEN)
+        self.seen = lines(WAYS * (SEEN_SETS + 1), SEEN)
         self.started_ns = NO_TIME
         self.ended_ns = NO_TIME
 
@@ -79,7 +82,7 @@ class Decoder:
 
     def due(self):
         """Whether enough rows wait to be handed over."""
-        return self.tables.rows >= self.tables.limit
+        return self.tables.seq >= self.tables.due
 
     def flush(self):
         """The rows since the last flush, as a Batch."""
@@ -221,11 +224,15 @@ class Decoder:
     def is_copy(self):
         """Whether the frame is a second copy of a packet: from a mirror of both sides of a device, or from every interface."""
         place: cython.size_t
+        way: cython.size_t
+        oldest: cython.size_t
         copy: cython.bint = False
         when: uint64_t
         apart: int64_t
-        a: uint64_t = self.connections.hash | (cython.cast(uint64_t, self.connections.end) << 32)
-        a = (a ^ (cython.cast(uint64_t, self.frame.seq) << 32 | self.frame.ack)) * M1
+        # Not under the run's seed: which packets a full set forgets must not differ between runs.
+        a: uint64_t = (self.frame.source_low * M1) ^ self.frame.target_low
+        a = (a ^ (a >> 32) ^ (cython.cast(uint64_t, self.frame.source_port) << 16 | self.frame.target_port)) * M2
+        a = (a ^ (a >> 29) ^ (cython.cast(uint64_t, self.frame.seq) << 32 | self.frame.ack)) * M1
         a = (
             a
             ^ (a >> 31)
@@ -234,16 +241,24 @@ class Decoder:
         if self.frame.proto != PROTO_TCP and self.frame.payload_captured >= 8:
             # Datagrams have no sequence number: what they carry has to tell them apart.
             a = (
-                a ^ self.buffer.u64[self.frame.payload] ^ self.buffer.u64[self.frame.payload + self.frame.payload_captured - 8]
+                a
+                ^ self.buffer.u64[self.frame.payload]
+                ^ self.buffer.u64[self.frame.payload + self.frame.payload_captured - 8] * M2
             ) * M1
         a ^= a >> 32
-        place = a & (SEEN_SLOTS - 1)
         when = (cython.cast(uint64_t, self.frame.ts_ns // 1000) & TIME_MASK) | (self.frame.place & ~TIME_MASK)
-        if self.seen[place].print == a:
-            apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, self.seen[place].when & TIME_MASK)
-            if -COPY_US <= apart <= COPY_US:
-                # The same packet at another place, or at the same place with a number that no packet sent again has.
-                copy = self.frame.ip_id != 0 or (self.seen[place].when ^ when) & ~TIME_MASK != 0
-        self.seen[place].print = a
-        self.seen[place].when = when
+        place = (a & SEEN_SETS) * WAYS
+        oldest = place
+        for way in range(place, place + WAYS):
+            if self.seen[way].print == a:
+                oldest = way
+                apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, self.seen[way].when & TIME_MASK)
+                if -COPY_US <= apart <= COPY_US:
+                    # The same packet at another place, or at the same place with a number that no packet sent again has.
+                    copy = self.frame.ip_id != 0 or (self.seen[way].when ^ when) & ~TIME_MASK != 0
+                break
+            if self.seen[way].when & TIME_MASK < self.seen[oldest].when & TIME_MASK:
+                oldest = way
+        self.seen[oldest].print = a
+        self.seen[oldest].when = when
         return copy

@@ -12,7 +12,7 @@ STRING_CAP = 1 << 16
 ADDRESS_CAP = 1 << 19
 LONGEST = 4096
 """Longer strings are cut to this many bytes: no row needs more to tell two values apart."""
-PROBES = cython.declare(cython.int, 64)
+PROBES = cython.declare(cython.int, 1024)
 LONGEST_C = cython.declare(cython.Py_ssize_t, 4096)
 MULTIPLIER = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 LOW_MASK = cython.declare(cython.ulonglong, 0xFFFFFF)

@@ -86,7 +86,8 @@ cdef class Tables:
     cdef readonly Interner addresses
     cdef readonly uint64_t seq            # number of the next row
     cdef readonly Py_ssize_t rows         # rows waiting in all tables
-    cdef readonly Py_ssize_t limit        # rows after which the decoder hands over a batch
+    cdef readonly Py_ssize_t limit        # rows in a batch
+    cdef readonly uint64_t due            # a batch is due when seq has reached this
     cdef object arrays
 
     cdef OpenedRow[::1] opened

@@ -26,17 +26,30 @@ class Tables:
         self.strings = strings
         self.addresses = addresses
         self.limit = limit
+        self.due = limit
         self.arrays = [np.zeros(_FIRST, dtype) for dtype in TABLES.values()]
         for table in range(len(_NAMES)):
             self._bind(table)
 
     def flush(self, final=False):
-        """Every row since the last flush, as a Batch. The arrays are used again; the batch holds copies."""
+        """The rows since the last flush, as a Batch: copies, the arrays are used again.
+
+        A batch ends at a multiple of ``limit`` where one was reached, so that whoever cuts at such multiples has nothing to
+        cut; rows that the last packet wrote beyond it wait for the next batch.
+        """
         tables = {}
+        beyond = not final and self.seq > self.due
         for table, name in enumerate(_NAMES):
-            tables[name] = _copy(self.arrays[table][: self.used[table]])
-            self.used[table] = 0
-        self.rows = 0
+            waiting = self.arrays[table][: self.used[table]]
+            taken = int(np.searchsorted(waiting["seq"], self.due)) if beyond else len(waiting)
+            tables[name] = _copy(waiting[:taken])
+            rest = len(waiting) - taken
+            if rest:
+                self.arrays[table][:rest] = _copy(waiting[taken:])
+            self.used[table] = rest
+        reached = self.due if beyond else self.seq
+        self.rows = self.seq - reached
+        self.due = (reached // self.limit + 1) * self.limit
         return Batch(tables, self.strings, self.addresses, final)
 
     def take_back(self, table: cython.int, since: cython.Py_ssize_t):

@@ -308,6 +308,9 @@ def payload(table, frame, slot):
         seq += 1
     elif not table.assembly.halves[h].flags & STARTED:
         table.assembly.halves[h].next = seq
+        if length <= 1 and table.assembly.halves[h].flags & ACKED and table.assembly.halves[h].acked == seq + 1:
+            # Nothing of this direction is in view yet, but what the other end expects of it is: a keep-alive probe.
+            table.assembly.halves[h].next = seq + 1
         table.assembly.halves[h].flags |= STARTED
     gap = cython.cast(int32_t, seq - table.assembly.halves[h].next)
     if gap == -1 and length <= 1 and not flags & (SYN | FIN):
