@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lbtop.model.address import endpoint_text, ip_text
 from lbtop.model.observation import ConnFlag, End, HelloFlag, Protocol7, RespFlag, Rows, Side
@@ -11,9 +12,11 @@ from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.history import HistoryLedger
 
-SESSIONS = 300
-STRIP = 64
-SHOWN_CONNECTIONS = 500
+SESSIONS = 200
+STRIP = 48
+SHOWN_CONNECTIONS = 200
+EVENTS = 24
+"""Requests and responses of one connection that are told one by one: the first half and the last half of this number."""
 TLS_NAMES = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
 
 
@@ -24,6 +27,8 @@ def service_detail(facts: ServiceFacts, history: HistoryLedger) -> Detail:
 
 def _sessions(facts: ServiceFacts, history: HistoryLedger) -> tuple[SessionRow, ...]:
     rows = history.arrivals
+    place = _places(facts)
+    rows = rows[place[rows["target"]] >= 0]
     if bool((rows["layer7"] == 1).any()):
         rows = rows[rows["layer7"] == 1]
     if not len(rows):
@@ -38,7 +43,8 @@ def _sessions(facts: ServiceFacts, history: HistoryLedger) -> tuple[SessionRow, 
     result: list[SessionRow] = []
     for group in np.argsort(-last, kind="stable")[:SESSIONS]:
         mine = rows[order[starts[group] : ends[group]]]
-        targets = mine["target"]
+        targets = place[mine["target"]]
+        connections = mine["conn"][-STRIP:].tolist()
         client = ip_text(facts.addresses[int(mine["client"][-1])])
         session = int(mine["session"][-1])
         number = history.numbers[session] if session else 0
@@ -51,9 +57,19 @@ def _sessions(facts: ServiceFacts, history: HistoryLedger) -> tuple[SessionRow, 
                 last_ns=int(mine["at_ns"][-1]),
                 strip=tuple((int(a), int(t)) for a, t in zip(mine["at_ns"][-STRIP:], targets[-STRIP:], strict=True)),
                 moves=int((targets[1:] != targets[:-1]).sum()),
+                connections=tuple(dict.fromkeys(reversed(connections)))[::-1],
             )
         )
     return tuple(result)
+
+
+def _places(facts: ServiceFacts) -> npt.NDArray[np.int64]:
+    """Where a target of the ledger stands in the table that is shown; -1 where it is no target after all."""
+    known = min(len(facts.targets), len(facts.ledgers.targets.connections))
+    places = np.full(1 << 16, -1, np.int64)
+    kept = [number for number in range(known) if number not in facts.former]
+    places[kept] = np.arange(len(kept))
+    return places
 
 
 def _connections(facts: ServiceFacts, history: HistoryLedger) -> tuple[ConnectionRow, ...]:
@@ -81,13 +97,16 @@ def _connection(
     events = list(_life(row))
     for hello in hellos if hellos is not None else ():
         events.append(_hello_event(facts, hello))
-    for request in requests if requests is not None else ():
+    for request in _ends(requests):
         head = b"%s %s" % (facts.strings[int(request["method"])], facts.strings[int(request["path"])])
         events.append(Event(int(request["at_ns"]), "request", safe_text(head, 120)))
-    for response in responses if responses is not None else ():
+    for response in _ends(responses):
         unanswered = int(response["flags"]) & RespFlag.UNANSWERED
         text = "never answered" if unanswered else f"{int(response['status'])} after {int(response['delay_ns']) / 1e6:.1f} ms"
         events.append(Event(int(response["at_ns"]), "response", SafeText(text)))
+    if requests is not None and len(requests) > EVENTS:
+        left_out = requests[EVENTS // 2 : -(EVENTS // 2)]
+        events.append(Event(int(left_out["at_ns"][0]), "…", SafeText(f"{len(left_out):,} requests not told one by one")))
     events.sort(key=lambda event: event.at_ns)
     side = Side(int(row["first_closer"]))
     return ConnectionRow(
@@ -109,6 +128,13 @@ def _connection(
         health_check=bool(flags & ConnFlag.PROXIED_LOCAL),
         events=tuple(events),
     )
+
+
+def _ends(rows: Rows | None) -> Rows | tuple[()]:
+    """The first and the last rows, where there are many."""
+    if rows is None:
+        return ()
+    return rows if len(rows) <= EVENTS else np.concatenate([rows[: EVENTS // 2], rows[-(EVENTS // 2) :]])
 
 
 def _life(row: np.void) -> list[Event]:

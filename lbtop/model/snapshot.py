@@ -214,6 +214,7 @@ class SessionRow:
     last_ns: int
     strip: tuple[tuple[int, int], ...]  # (time, index of the target) of its last arrivals, oldest first
     moves: int  # how often the target changed among them
+    connections: tuple[int, ...] = ()  # numbers of the connections its last arrivals came over, newest last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
