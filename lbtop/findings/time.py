@@ -10,6 +10,7 @@ from lbtop.findings.commands import tshark
 from lbtop.findings.rule import Context, rule
 from lbtop.findings.words import balancer, plural, seconds
 from lbtop.inference.idle import reset_by_tracker
+from lbtop.model.arrays import median
 from lbtop.model.judgement import Evidence, Finding, Severity
 from lbtop.model.observation import End, Side
 from lbtop.reconstruct.ledgers.idle import ORDERLY
@@ -178,7 +179,7 @@ def upstream_timeout(context: Context) -> Iterator[Finding]:
     same = ages[first : first + int(reach[first])]
     if len(same) < max(CUT_OFF, 0.5 * len(ages)):
         return
-    limit = float(np.median(same))
+    limit = median(same)
     yield Finding(
         id="upstream-timeout",
         severity=Severity.WARNING,
@@ -216,7 +217,7 @@ def keepalive_too_long(context: Context) -> Iterator[Finding]:
     late = endings[(endings["probes"] > 0) & (endings["tail"] != ORDERLY)]
     if len(late) < IDLE_ENDINGS:
         return
-    first_probe = float(np.median(late["idle_ns"])) / 1e9
+    first_probe = median(late["idle_ns"]) / 1e9
     idle = context.service.idle
     limit = idle.interval[1] if idle is not None and idle.interval is not None else first_probe
     yield Finding(

@@ -25,6 +25,7 @@ from lbtop.inference.mechanism import (
 from lbtop.inference.sessions import ANSWERED_ENOUGH, STRETCH, SessionFacts, session_facts, ticket_likelihoods
 from lbtop.inference.statistics import Floats, affinity_interval, affinity_of
 from lbtop.inference.zones import zones
+from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
 from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
 from lbtop.model.text import SafeText, safe_text
@@ -181,7 +182,7 @@ def _target_cookie(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]
         returns = measure.returns[:, 0][:, (CROSSED, CROSSED_MARKED)].sum(1)
         same = measure.same[:, 0][:, (CROSSED, CROSSED_MARKED)].sum(1)
         shared = returns > 0
-        homes = np.unique(measure.slots["last"][shared])
+        homes = distinct(measure.slots["last"][shared])
         witnesses = float(np.minimum(returns, 2).sum())
         if witnesses >= SHARED_WITNESSES and len(homes) >= 2 and same.sum() >= 0.97 * returns.sum():
             return key

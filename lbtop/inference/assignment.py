@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.inference.statistics import Floats, chi_square_tail
+from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Mechanism
 from lbtop.reconstruct.epochs import Unit
 from lbtop.reconstruct.facts import ServiceFacts
@@ -48,7 +49,7 @@ def balancing_of(
     else:
         sequences = _by_source(ledger.requests if layer == 7 and len(ledger.requests.sequence) else ledger.connections)
     total = sum(len(sequence) for sequence in sequences)
-    if total < ASSIGNMENTS or len(np.unique(np.concatenate(sequences))) < 2:
+    if total < ASSIGNMENTS or len(distinct(np.concatenate(sequences))) < 2:
         return "unknown"
     counts = np.bincount(np.concatenate(sequences)).astype(np.float64)
     counts = counts[counts > 0]
@@ -70,10 +71,10 @@ def balancing_of(
 def _by_source(unit: Unit) -> list[Targets]:
     """The sequence of each balancer node; all together where connections come from the clients' own addresses."""
     sources = unit.sources
-    distinct, counts = np.unique(sources, return_counts=True)
-    if len(distinct) > 16:
+    nodes, counts = np.unique(sources, return_counts=True)
+    if len(nodes) > 16:
         return [unit.sequence]
-    return [unit.sequence[sources == source] for source in distinct[counts >= 4].tolist()] or [unit.sequence]
+    return [unit.sequence[sources == source] for source in nodes[counts >= 4].tolist()] or [unit.sequence]
 
 
 def _weighted_mean(values: list[float], sequences: list[Targets]) -> float:

@@ -19,6 +19,7 @@ from lbtop.inference.nat import infer_nat
 from lbtop.inference.statistics import Floats, chi_square_tail, gini, holm
 from lbtop.inference.zones import zones
 from lbtop.model.address import ip_text
+from lbtop.model.arrays import median
 from lbtop.model.judgement import Mechanism
 from lbtop.model.snapshot import Skew, Stickiness
 from lbtop.reconstruct.facts import ServiceFacts
@@ -140,7 +141,7 @@ def service_epochs(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> tuple[
     for place in range(len(targets)):
         checked = np.flatnonzero(well[:, place])
         if len(checked) >= 3:
-            reach = int(np.median(np.diff(checked))) * 2
+            reach = int(median(np.diff(checked))) * 2
             for check in checked.tolist():
                 serving[max(check - reach, 0) : check + reach + 1, place] = True
     serving[~serving.any(1)] = True

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lbtop.inference.presence import Absence, absences
 from lbtop.model.address import endpoint_text
+from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Mechanism
 from lbtop.model.observation import Rows
 from lbtop.model.snapshot import Break, CookieLifetime
@@ -197,7 +198,7 @@ def _grouped(facts: ServiceFacts, moves: Rows, causes: npt.NDArray[np.str_]) -> 
 def _break(facts: ServiceFacts, rows: Rows, cause: str) -> Break:
     return Break(
         time_ns=int(rows["at_ns"][0]),
-        keys=len(np.unique(rows["serial"])),
+        keys=len(distinct(rows["serial"])),
         from_=_only(facts, rows["source"].tolist()),
         to=_only(facts, rows["destination"].tolist()),
         cause=cause,

@@ -31,7 +31,7 @@ class Dice:
             state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         self._at += np.uint64(count)
-        result: Floats = ((state ^ (state >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+        result: Floats = ((state ^ (state >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         return result
 
     def normal(self, count: int) -> Floats:
@@ -48,8 +48,9 @@ class Dice:
         if count > DEALT_SINGLY and (count * shares[alive]).min(initial=np.inf) >= FEWEST:
             root = np.sqrt(shares)
             z = self.normal(deals * places).reshape(deals, places)
-            dealt = count * shares + np.sqrt(count) * (root * z - shares * (z @ root)[:, None])
-            return np.maximum(dealt, 0.0)
+            dealt: Floats = count * shares + np.sqrt(count) * (root * z - shares * (z @ root)[:, None])
+            np.maximum(dealt, 0.0, out=dealt)
+            return dealt
         total = np.zeros((deals, places))
         edges = np.cumsum(shares)[:-1]
         row = np.arange(deals)

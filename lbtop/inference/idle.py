@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.catalog import label, timeouts
+from lbtop.model.arrays import median
 from lbtop.model.observation import ConnFlag, Side
 from lbtop.model.snapshot import Idle
 from lbtop.reconstruct.facts import ServiceFacts
@@ -88,7 +89,7 @@ def closes_after(ledger: IdleLedger, side: Side) -> float | None:
         return None  # they closed at one moment, whatever their silence: somebody was stopped
     if int((ledger.survived[:, 0] / 1e9 > silent[group][-1] * (1 + STEADY)).sum()) > 0.2 * size:
         return None  # longer silences were survived: no limit
-    return round(float(np.median(silent[group])), 3)
+    return round(median(silent[group]), 3)
 
 
 def _known_default(facts: ServiceFacts, cliff: float | None, interval: tuple[float, float] | None) -> str | None:

@@ -23,6 +23,7 @@ STICKY = np.array([0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.985, 0.998])
 """Affinities that count as working: even a good mechanism loses some keys when targets come and go."""
 CHANCE = np.array([-0.45, -0.3, -0.15, -0.05, 0.0, 0.05])
 """Round robin is negative by nature."""
+GRID = np.array(sorted({*STICKY.tolist(), *CHANCE.tolist()}))
 RETURNS_PER_KEY = 3
 """Returns of one key are anything but independent: beyond this many they add no evidence."""
 MOST = 7.0
@@ -172,7 +173,7 @@ def kinds_of(
 
 def log_likelihoods(kind: Kind) -> dict[str, float]:
     """How well *same*, *chance* and *either* explain the returns of one kind, relative to the best single affinity."""
-    grid = np.unique(np.concatenate((STICKY, CHANCE)))
+    grid = GRID
     scores = _scores(kind, grid)
     top = float(scores.max())
     values = {

@@ -43,23 +43,31 @@ def student_factor(count: int) -> float:
 
 
 def binomial_tail(successes: int, trials: int, probability: float) -> float:
-    """P(at least this many successes), exact."""
+    """P(at least this many successes)."""
     if successes <= 0:
         return 1.0
-    if probability <= 0:
+    if probability <= 0 or successes > trials:
         return 0.0
     if probability >= 1:
         return 1.0
-    k = np.arange(successes, trials + 1)
-    logs = log_choose(trials, k) + k * math.log(probability) + (trials - k) * math.log1p(-probability)
-    return float(min(np.exp(logs - logs.max()).sum() * math.exp(logs.max()), 1.0))
-
-
-def log_choose(n: int, k: npt.NDArray[np.int64]) -> Floats:
-    """Logarithm of the binomial coefficients."""
-    table = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, n + 1)))))
-    result: Floats = table[n] - table[k] - table[n - k]
-    return result
+    if successes <= probability * trials:
+        return 1.0 - binomial_tail(trials - successes + 1, trials, 1.0 - probability)
+    # from the first term on each is smaller than the one before by a factor that only shrinks
+    first = (
+        math.lgamma(trials + 1)
+        - math.lgamma(successes + 1)
+        - math.lgamma(trials - successes + 1)
+        + successes * math.log(probability)
+        + (trials - successes) * math.log1p(-probability)
+    )
+    odds = probability / (1.0 - probability)
+    term = total = 1.0
+    for k in range(successes + 1, trials + 1):
+        term *= odds * (trials - k + 1) / k
+        total += term
+        if term < 1e-12 * total:
+            break
+    return min(1.0, math.exp(first + math.log(total)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

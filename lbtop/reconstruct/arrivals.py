@@ -31,30 +31,58 @@ class Feed:
     request: npt.NDArray[np.intp] | None = None  # row of the request each belongs to; -1 where it is in no row of this window
 
 
-def column(rows: Rows, name: str) -> npt.NDArray[Any]:
-    """One column, contiguous: a strided one costs several times as much per use."""
-    return np.ascontiguousarray(rows[name])
+class Part:
+    """Some rows of a table, column by column. A column is taken out once, contiguous: a strided one costs several times as
+    much per use, and whole rows are mostly columns that nobody asked for."""
+
+    __slots__ = ("_columns", "_index", "_rows")
+
+    def __init__(self, rows: Rows, index: npt.NDArray[np.intp] | None = None) -> None:
+        self._rows = rows
+        self._index = index
+        self._columns: dict[str, npt.NDArray[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows) if self._index is None else len(self._index)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        found = self._columns.get(name)
+        if found is None:
+            values = self._rows[name]
+            found = self._columns[name] = np.ascontiguousarray(values) if self._index is None else values[self._index]
+        return found
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Part:
+        """Those of the rows."""
+        if mask.all():
+            return self
+        index = np.flatnonzero(mask)
+        return Part(self._rows, index if self._index is None else self._index[index])
 
 
-def numbers(rows: Rows, name: str) -> U64:
+def numbers(rows: Rows | Part, name: str) -> U64:
     """One column as 64-bit values."""
-    return rows[name].astype(np.uint64)
+    values: U64 = rows[name].astype(np.uint64)
+    return values
 
 
-def counted(window: ServiceWindow, table: str) -> tuple[Rows, Targets]:
+def counted(window: ServiceWindow, table: str) -> tuple[Part, Targets]:
     """The rows of a table at a target and not of a health check, with their targets. Worked out once per window."""
     found = window.memo.get(table)
     if found is None:
         rows, target, health = window.back[table], window.target[table], window.health[table]
+        index = None
         if len(rows):
             keep = ~health & (target != NO_TARGET)
             if not keep.all():
-                rows, target = rows[keep], target[keep]
-        found = window.memo[table] = (rows, np.ascontiguousarray(target))
-    return found
+                index = np.flatnonzero(keep)
+                target = target[index]
+        found = window.memo[table] = (Part(rows, index), np.ascontiguousarray(target))
+    part: tuple[Part, Targets] = found
+    return part
 
 
-def arrivals(rows: Rows, target: Targets) -> Rows:
+def arrivals(rows: Part, target: Targets) -> Rows:
     """ARRIVAL rows of anything with a connection and a time."""
     made = np.zeros(len(rows), ARRIVAL)
     made["conn"] = rows["conn"]
@@ -68,11 +96,12 @@ def clients_of(window: ServiceWindow) -> U64:
     found = window.memo.get("clients")
     if found is None:
         rows, _ = counted(window, "requests")
-        found = window.memo["clients"] = (client_address(rows, window.proxies), np.zeros(0, np.uint16))
-    return found[0]
+        found = window.memo["clients"] = client_address(rows, window.proxies)
+    clients: U64 = found
+    return clients
 
 
-def client_address(requests: Rows, proxies: frozenset[int]) -> U64:
+def client_address(requests: Rows | Part, proxies: frozenset[int]) -> U64:
     """Per request the client's address number: the rightmost forwarded one that is no recognised proxy, else the one a
     proxy's own header names, else the PROXY header's, else the connection's."""
     client = np.zeros(len(requests), np.uint64)
@@ -89,7 +118,7 @@ def client_address(requests: Rows, proxies: frozenset[int]) -> U64:
     return client
 
 
-def rows_by_number(requests: Rows, wanted: U64) -> npt.NDArray[np.intp]:
+def rows_by_number(requests: Rows | Part, wanted: U64) -> npt.NDArray[np.intp]:
     """The row of each request by its number; -1 where it is in no row."""
     have = numbers(requests, "request")
     if not len(have):

@@ -34,7 +34,7 @@ class ServiceWindow:
     addresses: Interner
     proxies: frozenset[int] = field(default=frozenset())  # address numbers of recognised proxies (balancers, CDN nodes)
     first: bool = False
-    memo: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.uint16]]] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict)
     """What several ledgers need and one worked out; see :mod:`lbtop.reconstruct.arrivals`."""
 
 

@@ -15,10 +15,10 @@ from lbtop.reconstruct.arrivals import (
     Feed,
     Neighbours,
     Networks,
+    Part,
     Targets,
     arrivals,
     clients_of,
-    column,
     counted,
     distinct,
     numbers,
@@ -126,12 +126,12 @@ class AffinityLedger:
         unit.widen(cookie_target)
         unit.remember(target, requests["client"])
         client = clients_of(window)
-        neighbours = Neighbours(column(requests, "conn"))
+        neighbours = Neighbours(requests["conn"])
         together, changed = neighbours.changes(client)
         self.consecutive += together
         self.several_clients += changed
         request_of = rows_by_number(requests, numbers(cookies, "request"))
-        names, flags = column(cookies, "name"), column(cookies, "flags")
+        names, flags = cookies["name"], cookies["flags"]
         marks = self._marks(len(requests), names, flags, request_of, window)
         sessions = self._cookie_feeds(cookies, cookie_target, names, flags, request_of, client, marks, window)
         keys = self._request_feeds(requests, target, client, marks, window)
@@ -161,7 +161,7 @@ class AffinityLedger:
     # -- what requests bring -------------------------------------------------------------------------------------------
 
     def _request_feeds(
-        self, requests: Rows, target: Targets, client: U64, marks: npt.NDArray[np.uint32], window: ServiceWindow
+        self, requests: Part, target: Targets, client: U64, marks: npt.NDArray[np.uint32], window: ServiceWindow
     ) -> list[Feed]:
         """Keys of whole requests. Their other identity is the user, who is only known when the cookies were folded."""
         if not len(requests):
@@ -222,7 +222,7 @@ class AffinityLedger:
 
     def _cookie_feeds(
         self,
-        cookies: Rows,
+        cookies: Part,
         target: Targets,
         names: npt.NDArray[np.uint32],
         flags: npt.NDArray[np.uint32],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lbtop.model.observation import Protocol7, Rows
-from lbtop.reconstruct.arrivals import counted
+from lbtop.reconstruct.arrivals import Part, counted
 from lbtop.reconstruct.window import ServiceWindow
 
 UDP = 17
@@ -66,7 +66,7 @@ STATELESS_RESETS = 3
 """Datagrams back that may all be stateless resets (RFC 9000 section 10.3): fewer than a living connection answers."""
 
 
-def _flows(rows: Rows, target: np.ndarray, chosen: np.ndarray, began: int) -> Rows:
+def _flows(rows: Part, target: np.ndarray, chosen: np.ndarray, began: int) -> Rows:
     made = np.zeros(int(chosen.sum()), FLOW)
     made["first_ns"] = rows["first_data_ns"][chosen]
     made["last_ns"] = rows["last_ns"][chosen]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag, Rows, Side
-from lbtop.reconstruct.arrivals import column, counted
+from lbtop.reconstruct.arrivals import Part, counted
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 KEPT = 4096
@@ -44,9 +44,8 @@ class IdleLedger:
         self._remember_requests(window)
         self._fold_unanswered(window)
         rows, target = counted(window, "connections")
-        data = column(rows, "first_data_ns") != 0
-        if not data.all():
-            rows, target = rows[data], target[data]
+        data = rows["first_data_ns"] != 0
+        rows, target = rows.where(data), target[data]
         if not len(rows):
             return
         self.keepalive_probes += int(rows["keepalive_probes"].sum())
@@ -65,10 +64,10 @@ class IdleLedger:
         front = window.front.get("connections")
         if front is not None and len(front):
             # on the clients' leg: what died, for the same tracker may forget either leg
-            dead = front[(front["flags"] & np.uint32(ConnFlag.RST_AFTER_IDLE | ConnFlag.SILENT_END)) != 0]
-            self._fold_endings(dead, np.zeros(len(dead), np.uint16))
+            dead = np.flatnonzero((front["flags"] & np.uint32(ConnFlag.RST_AFTER_IDLE | ConnFlag.SILENT_END)) != 0)
+            self._fold_endings(Part(front, dead), np.zeros(len(dead), np.uint16))
 
-    def _fold_endings(self, rows: Rows, target: npt.NDArray[np.uint16]) -> None:
+    def _fold_endings(self, rows: Part, target: npt.NDArray[np.uint16]) -> None:
         idle = rows["idle_before_end_ns"] >= SHORTEST_NS
         flags = rows["flags"]
         reset = (flags & np.uint32(ConnFlag.RST_AFTER_IDLE)) != 0
@@ -80,7 +79,7 @@ class IdleLedger:
         if not wanted.any():
             return
         made = np.zeros(int(wanted.sum()), ENDING)
-        chosen = rows[wanted]
+        chosen = rows.where(wanted)
         for name in ("at_ns", "client", "flags", "end"):
             made[name] = chosen[name]
         made["idle_ns"] = chosen["idle_before_end_ns"]
@@ -114,15 +113,16 @@ class IdleLedger:
         made["target"] = target[wanted]
         self._unanswered = np.concatenate((self._unanswered, made))[-1024:]
 
-    def _match_unanswered(self, rows: Rows) -> None:
+    def _match_unanswered(self, rows: Part) -> None:
         if not len(self._unanswered):
             return
         order = np.argsort(rows["conn"], kind="stable")
-        places = np.minimum(np.searchsorted(rows["conn"][order], self._unanswered["conn"]), len(rows) - 1)
-        ended = rows[order[places]]
-        known = ended["conn"] == self._unanswered["conn"]
+        ended = rows["conn"][order]
+        places = np.minimum(np.searchsorted(ended, self._unanswered["conn"]), len(rows) - 1)
+        known = ended[places] == self._unanswered["conn"]
         matched = self._unanswered[known].copy()
-        matched["closer"] = ended["first_closer"][known]
-        matched["end"] = ended["end"][known]
+        found = order[places[known]]
+        matched["closer"] = rows["first_closer"][found]
+        matched["end"] = rows["end"][found]
         self.waiting = np.concatenate((self.waiting, matched))[-1024:]
         self._unanswered = self._unanswered[~known]

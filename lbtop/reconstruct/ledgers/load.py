@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag
-from lbtop.reconstruct.arrivals import U64, clients_of, column, counted, distinct, numbers
+from lbtop.reconstruct.arrivals import U64, clients_of, counted, distinct, numbers
 from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
@@ -36,10 +36,10 @@ class LoadLedger:
     def fold(self, window: ServiceWindow) -> None:
         self._grow(max((int(t.max()) + 1 for t in (_known(t) for t in window.target.values()) if len(t)), default=0))
         rows, target = counted(window, "opened")
-        self.series.add(OPENED, column(rows, "at_ns"), target)
+        self.series.add(OPENED, rows["at_ns"], target)
         _count_pairs(self.by_node, rows["client"], target)
         rows, target = counted(window, "requests")
-        self.series.add(REQUESTS, column(rows, "at_ns"), target)
+        self.series.add(REQUESTS, rows["at_ns"], target)
         if len(rows):
             _add_by_pair(self.requests_by_client, clients_of(window), target)
         self._fold_connections(window)
@@ -61,10 +61,10 @@ class LoadLedger:
             return
         refused = (rows["flags"] & np.uint32(ConnFlag.REFUSED)) != 0
         self.series.add(REFUSED, rows["at_ns"][refused], target[refused])
-        data = column(rows, "first_data_ns") != 0
+        data = rows["first_data_ns"] != 0
         probed = ~data & ~refused & ((rows["flags"] & np.uint32(ConnFlag.SYNACK)) != 0)
         self.series.add(PROBED, rows["at_ns"][probed], target[probed])
-        rows, target = rows[data], target[data]
+        rows, target = rows.where(data), target[data]
         if not len(rows):
             return
         for place, names in enumerate((("packets_c", "packets_s"), ("retransmits_c", "retransmits_s"))):
@@ -75,7 +75,7 @@ class LoadLedger:
         lasted = np.where(rows["end"] == End.EXPIRED, np.maximum(rows["last_ns"] - rows["first_data_ns"], 0), lasted)
         for kind, cost in ((BYTES, total.astype(np.float64)), (DURATION, lasted / 1e9)):
             unit = 1.0 if kind == BYTES else 1e-6
-            bins = np.clip(np.log2(np.maximum(cost / unit, 1.0)), 0, COST_BINS - 1).astype(np.intp)
+            bins = np.clip(np.frexp(np.maximum(cost / unit, 1.0))[1] - 1, 0, COST_BINS - 1)
             flat = target.astype(np.intp) * COST_BINS + bins
             size = self.costs.shape[1] * COST_BINS
             self.costs[kind, :, :, 0] += np.bincount(flat, minlength=size).reshape(-1, COST_BINS)

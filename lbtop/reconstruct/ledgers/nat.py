@@ -38,9 +38,9 @@ class NatLedger:
         if len(hellos):
             self._pair("tls_stacks", hellos["client"], hellos["family"])
         ended, _ = counted(window, "connections")
-        timed = ended[ended["tsval_c"] != 0]
-        if len(timed) and len(self.clocks) < CLOCKS_KEPT:
-            fresh = np.stack((timed["client"], timed["opened_ns"], timed["tsval_c"]), 1).astype(np.int64)
+        timed = ended["tsval_c"] != 0
+        if len(self.clocks) < CLOCKS_KEPT and timed.any():
+            fresh = np.stack([ended[name][timed].astype(np.int64) for name in ("client", "opened_ns", "tsval_c")], 1)
             self.clocks = np.concatenate((self.clocks, fresh))[:CLOCKS_KEPT]
 
     def _pair(self, feature: str, address: npt.NDArray[np.uint32], value: npt.NDArray[np.generic]) -> None:
