@@ -30,7 +30,7 @@ from lbtop.model.judgement import Evidence, Mechanism, Mode, Verdict
 from lbtop.model.snapshot import KeyAffinity, Stickiness, Termination
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.keytable import CROSSED, CROSSED_MARKED
+from lbtop.reconstruct.keytable import CROSSED, CROSSED_MARKED, PLAIN
 from lbtop.reconstruct.ledgers.affinity import Measure
 
 BROUGHT = 0.02
@@ -228,7 +228,7 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
         if user is not None:
             weigh(weighing, _kinds("user", *user), USER if marked else USER_UNMARKED, "sessions")
         if address is not None:
-            kinds = _kinds("address", *address, unknown_users_only=user is not None, users=_sessions_by_address(facts))
+            kinds = _kinds("address", *address, user is not None, _sessions_by_address(facts), marked)
             regular = (user is not None and regularity(user[0].firsts) > 0.5) or zones(facts) is not None
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
     _weigh_groups(weighing, view, facts)
@@ -239,7 +239,12 @@ def _mechanism(facts: ServiceFacts, view: View, sessions: SessionFacts, terminat
 
 
 def _kinds(
-    of: str, measure: Measure, lane: int, unknown_users_only: bool = False, users: dict[int, int] | None = None
+    of: str,
+    measure: Measure,
+    lane: int,
+    unknown_users_only: bool = False,
+    users: dict[int, int] | None = None,
+    marked: bool = False,
 ) -> dict[int, Kind]:
     returns, same, chance = (array[:, lane] for array in (measure.returns, measure.same, measure.chance))
     others = None
@@ -247,8 +252,11 @@ def _kinds(
         others = np.array([max(users.get(int(value), 2) - 1, 1) for value in measure.slots["value"]], np.float64)
     kinds = kinds_of(of, returns, same, chance, others=others)
     if unknown_users_only:
-        # what is known of the same user was already counted by its session; here only clients that have none
+        # what is known of the same user was already counted by its session: here clients that have none, and where a
+        # balancer's cookie is in view also requests that come before it
         alone = kinds_of(of, returns, same, chance, measure.slots["aux"] == 0)
+        if marked and PLAIN in kinds:
+            alone[PLAIN] = kinds[PLAIN]
         kinds = {stratum: kind for stratum, kind in kinds.items() if stratum & 1} | {
             stratum: kind for stratum, kind in alone.items() if not stratum & 1
         }

@@ -28,7 +28,7 @@ RETURNS_PER_KEY = 3
 """Returns of one key are anything but independent: beyond this many they add no evidence."""
 MOST = 7.0
 """The most one kind of return can say, in nats: whatever the model, a single cause never makes certain."""
-REGULAR_MOST = 1.5
+REGULAR_MOST = 0.75
 """The most that users sharing an address and a target say where assignments follow a fixed order."""
 DOUBT = 0.02
 """Probability left to the mechanisms together that the model itself is wrong."""
@@ -204,7 +204,7 @@ def weigh(weighing: Weighing, kinds: Mapping[int, Kind], predictions: Prediction
         if said is None:
             continue
         likelihood = log_likelihoods(kind)
-        if regular and kind.of == "address" and stratum & 1:
+        if regular and kind.of == "address" and (stratum & 1 or said[_LB] == AT_CHANCE):
             likelihood[AT_CHANCE] = max(likelihood[AT_CHANCE], likelihood[SAME] - REGULAR_MOST)
         affinity = kind.affinity
         detail = (

@@ -106,11 +106,12 @@ def client_address(requests: Rows | Part, proxies: frozenset[int]) -> U64:
     proxy's own header names, else the PROXY header's, else the connection's."""
     client = np.zeros(len(requests), np.uint64)
     left = np.arange(len(requests))
-    known = np.array(sorted(proxies), np.uint64)
+    is_proxy = np.zeros(max(proxies, default=0) + 2, np.bool_)
+    is_proxy[list(proxies)] = True
     for name in (*FORWARDED, "real_ip", "proxy_source", "client"):
         value = requests[name][left].astype(np.uint64) if len(left) < len(requests) else numbers(requests, name)
-        if name in FORWARDED and len(known):
-            value[np.isin(value, known) if len(known) > 4 else np.logical_or.reduce([value == one for one in known])] = 0
+        if name in FORWARDED and proxies:
+            value[is_proxy[np.minimum(value, len(is_proxy) - 1)]] = 0
         client[left] = value
         left = left[value == 0]
         if not len(left):

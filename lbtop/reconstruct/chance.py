@@ -10,7 +10,7 @@ Shares = npt.NDArray[np.float64]
 
 PRIOR = 4.0
 """Assignments that the shares of the epoch before are worth: they only matter until a few new ones were seen."""
-ROUNDS = 100
+ROUNDS = 50
 """Rounds of expectation and maximisation at most; even shares take three, very uneven ones tens."""
 
 
@@ -29,7 +29,7 @@ def assignment_shares(firsts: Counts, moved_to: Counts, moved_from: Counts) -> S
     for _ in range(ROUNDS):
         filled = seen + moved_from * shares / np.maximum(1.0 - shares, 1e-3)
         closer: Shares = filled / filled.sum()
-        if np.abs(closer - shares).max() < 1e-4:
+        if np.abs(closer - shares).max() < 1e-3:
             return closer
         shares = closer
     return shares
