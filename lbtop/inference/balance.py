@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.inference.affinity import balancer_layer
 from lbtop.inference.dealing import Dice
 from lbtop.inference.nat import infer_nat
 from lbtop.inference.statistics import Floats, chi_square_tail, gini, holm
+from lbtop.inference.view import balancer_layer
 from lbtop.inference.zones import zones
 from lbtop.model.address import ip_text
 from lbtop.model.arrays import median
