@@ -1,9 +1,9 @@
 """Addresses written in headers: ``10.0.0.1``, ``10.0.0.1:8080``, ``"[2001:db8::1]:8080"``, ``2001:db8::1``."""
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import be64, swap64
-from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.lbtop.probes.wire.buffer import swap64
 from cython.cimports.lbtop.probes.wire.scan import is_blank, is_digit
+from cython.cimports.libc.stdint import uint64_t
 
 MAPPED = cython.declare(cython.ulonglong, 0xFFFF0000)
 GROUP = cython.declare(cython.int, 0xFFFF)

@@ -8,7 +8,7 @@ from cython.cimports.lbtop.probes.wire.scan import is_digit
 def validity(buffer, offset, end, dates):
     """Writes notBefore and notAfter, in seconds since the epoch, to ``dates``; leaves zeros where the DER is broken."""
     at: cython.Py_ssize_t
-    i: cython.int
+    _: cython.int
     dates[0] = 0
     dates[1] = 0
     # Certificate, TBSCertificate; then version, serial number, signature and issuer are passed over.
@@ -17,7 +17,7 @@ def validity(buffer, offset, end, dates):
         return 0
     if at < end and buffer.u8[at] == 0xA0:
         at = _behind(buffer, at, end)
-    for i in range(3):
+    for _ in range(3):
         at = _behind(buffer, at, end)
     at = _inside(buffer, at, end)
     if at < 0:

@@ -1,5 +1,5 @@
 from lbtop.probes.wire.buffer cimport Buffer
-from lbtop.probes.wire.state cimport Half
+from lbtop.probes.wire.state cimport *
 
 cdef enum:
     LONGEST_LINE = 4096   # bytes, of a chunk size with its extensions or of a trailer

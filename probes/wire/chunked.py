@@ -3,7 +3,6 @@
 import cython
 from cython.cimports.lbtop.probes.wire.scan import find_byte
 from cython.cimports.lbtop.probes.wire.secrets import BODY_OTHER
-from cython.cimports.lbtop.probes.wire.state import AGAIN, M_BODY, M_CHUNK, M_CHUNK_END, M_FORM, M_HEAD, M_RESYNC, M_TRAILER
 from cython.cimports.libc.stdint import int64_t
 
 

@@ -2,8 +2,9 @@ cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.secrets cimport Secrets
-from lbtop.probes.wire.state cimport Conn, Context, Pending
+from lbtop.probes.wire.state cimport *
 from lbtop.probes.wire.tables cimport CookieRow, Tables
 
 # What a string is, by its number: found out once per string, under the interpreter lock.

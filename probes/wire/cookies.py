@@ -3,14 +3,8 @@
 import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.dates import http_date
-from cython.cimports.lbtop.probes.wire.flags import (
-    CK_BALANCER, CK_CUT, CK_DELETE, CK_DISCLOSES, CK_HAS_PATH, CK_HTTP_ONLY, CK_SAMESITE, CK_SECURE, CK_SESSION, CK_SET,
-    RQ_SECURE_COOKIE_PREFIX, RQ_SESSION, RS_SESSION_DELETED, RS_SESSION_ISSUED, RS_SESSION_REISSUED, SENT_BY_CLIENT,
-    SK_SESSION_COOKIE, SK_SET_COOKIE_SESSION,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import find_byte, is_blank, is_digit, starts_folded
 from cython.cimports.lbtop.probes.wire.secrets import looks_random
-from cython.cimports.lbtop.probes.wire.state import PRESENTED
 from cython.cimports.libc.stdint import int64_t
 
 MOST_NAMED = 4096

@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.hello cimport Hellos
 from lbtop.probes.wire.state cimport Conn, Context, Half
 

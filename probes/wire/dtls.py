@@ -2,7 +2,6 @@
 
 import cython
 from cython.cimports.lbtop.probes.wire.buffer import be16, be24
-from cython.cimports.lbtop.probes.wire.flags import HL_ALERT, HL_CLIENT_SEEN, HL_RETRY
 from cython.cimports.lbtop.probes.wire.hello import OVER_DTLS
 
 RECORD_HEAD = cython.declare(cython.int, 13)

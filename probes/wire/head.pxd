@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.interner cimport Interner
+from lbtop.probes.wire.names cimport *
 from lbtop.probes.wire.state cimport Context
 
 cdef enum:

@@ -5,9 +5,6 @@ import os
 import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
-from cython.cimports.lbtop.probes.wire.names import (
-    H_CONNECTION, H_CONTENT_LENGTH, H_CONTENT_TYPE, H_TRANSFER_ENCODING, H_UPGRADE,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import MIX, find_byte, holds_folded, is_blank, is_digit, starts_folded
 from cython.cimports.lbtop.probes.wire.secrets import BODY_FORM, BODY_JSON, BODY_OTHER
 from cython.cimports.libc.stdint import int64_t, uint64_t

@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.state cimport Conn, Context
 from lbtop.probes.wire.tables cimport HandshakeRow, Tables
 

@@ -5,14 +5,9 @@ import os
 import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, be16
-from cython.cimports.lbtop.probes.wire.flags import (
-    HL_CLIENT_SEEN, HL_EARLY_DATA, HL_ECH, HL_GREASE, HL_HAS_SNI, HL_POST_QUANTUM, HL_PSK_OFFERED, HL_RESUMED, HL_RETRY,
-    HL_SERVER_SEEN, HL_SESSION_ID_OFFERED, HL_SSLV2, HL_TICKET_OFFERED,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import MIX
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memset
-
 from lbtop.probes.wire.ja4 import family, ja4
 
 _PRINTS = 4096
@@ -220,7 +215,7 @@ class Hellos:
         hello.row.version = be16(self.buffer, offset + 4)
         if found.versions and found.versions_size >= 2:
             hello.row.version = be16(self.buffer, found.versions)
-            hello.tls13 = hello.row.version >= 0x0304 and hello.row.version < 0xFE00 or hello.row.version == 0xFEFC
+            hello.tls13 = (hello.row.version >= 0x0304 and hello.row.version < 0xFE00) or hello.row.version == 0xFEFC
         if hello.tls13:
             if found.psk:
                 hello.row.flags |= HL_RESUMED

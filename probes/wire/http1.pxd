@@ -4,8 +4,11 @@ from libc.stdint cimport int64_t, uint32_t
 from lbtop.probes.wire.addresses cimport AddressText
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.cookies cimport Cookies
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.head cimport LONGEST_SHOWN, U_OTHER, Head, Line
+from lbtop.probes.wire.names cimport *
 from lbtop.probes.wire.secrets cimport Secrets
+from lbtop.probes.wire.sniff cimport *
 from lbtop.probes.wire.state cimport Conn, Context, Pending
 from lbtop.probes.wire.tables cimport RequestRow, ResponseRow, Tables
 from lbtop.probes.wire.tells cimport Tells

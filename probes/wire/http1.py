@@ -6,16 +6,7 @@ are only measured; the stream passes over them.
 
 import cython
 from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
-from cython.cimports.lbtop.probes.wire.flags import (
-    RQ_CONNECT, RQ_KEEPALIVE, RQ_TRUNCATED, RS_CLOSES, RS_LOGIN_REDIRECT, RS_SESSION_PRESENTED, RS_TRUNCATED, RS_UNANSWERED,
-    SENT_BY_CLIENT, SENT_BY_SERVER,
-)  # fmt: skip
-from cython.cimports.lbtop.probes.wire.names import (
-    H_API_KEY, H_AUTHORIZATION, H_COOKIE, H_HOST, H_LOCATION, H_SERVER, H_SET_COOKIE,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import find_byte, is_blank, is_digit, starts_folded
-from cython.cimports.lbtop.probes.wire.sniff import starts_head
-
 from lbtop.probes.wire.head import Head
 from lbtop.probes.wire.tells import Tells
 

@@ -2,8 +2,9 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.http1 cimport Http1
-from lbtop.probes.wire.state cimport Conn, Context, Half
+from lbtop.probes.wire.state cimport *
 
 cdef enum:
     PREFACE_SIZE = 24

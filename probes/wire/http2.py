@@ -7,8 +7,6 @@ cannot be decoded and says so, instead of showing headers that were never sent.
 
 import cython
 from cython.cimports.lbtop.probes.wire.buffer import be24, be32
-from cython.cimports.lbtop.probes.wire.flags import CN_NOT_DECODABLE
-from cython.cimports.lbtop.probes.wire.state import M_BODY, M_HTTP2, M_OPAQUE
 
 HEADERS = cython.declare(cython.int, 1)
 SETTINGS = cython.declare(cython.int, 4)

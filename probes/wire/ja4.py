@@ -10,7 +10,7 @@ from hashlib import sha256
 
 SNI, ALPN = 0x0000, 0x0010
 VOLATILE = frozenset((21, 35, 41, 42, 44))
-"""padding, session_ticket, pre_shared_key, early_data, cookie: what one TLS stack adds or leaves out from one hello to the next."""
+"""padding, session_ticket, pre_shared_key, early_data, cookie: what one TLS stack sends in one hello and not in the next."""
 
 _VERSIONS = {
     0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2",

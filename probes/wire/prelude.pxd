@@ -2,7 +2,9 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
-from lbtop.probes.wire.state cimport Conn, Context, Half
+from lbtop.probes.wire.flags cimport *
+from lbtop.probes.wire.sniff cimport *
+from lbtop.probes.wire.state cimport *
 
 cdef enum:
     LONGEST_LINE = 4096

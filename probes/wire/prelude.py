@@ -1,10 +1,7 @@
 """Protocols that may turn into TLS or a tunnel: mail, MySQL, SOCKS. Only what comes before the change is read."""
 
 import cython
-from cython.cimports.lbtop.probes.wire.flags import SENT_BY_CLIENT, SK_PASSWORD
 from cython.cimports.lbtop.probes.wire.scan import find_byte, starts_folded
-from cython.cimports.lbtop.probes.wire.sniff import N_CLIENT_HELLO, sniff
-from cython.cimports.lbtop.probes.wire.state import AGAIN, M_DETECT, M_OPAQUE
 
 
 class Preludes:

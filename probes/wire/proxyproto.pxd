@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from lbtop.probes.wire.addresses cimport AddressText
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.state cimport Conn, Context
 from lbtop.probes.wire.tables cimport ProxyRow, Tables
 

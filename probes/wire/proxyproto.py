@@ -3,9 +3,6 @@
 import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import be16, be32
-from cython.cimports.lbtop.probes.wire.flags import (
-    CN_PROXIED, CN_PROXIED_LOCAL, PX_AWS_TLV, PX_CRC_OK, PX_CRC_PRESENT, PX_LOCAL, PX_SECOND, PX_SSL_CLIENT, PX_SSL_TLV, PX_V2,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import find_byte, is_digit, starts_folded
 from cython.cimports.libc.stdint import uint32_t
 

@@ -19,7 +19,8 @@ _PARAMETERS = {
     b"client_secret j_password",
     SecretKind.API_KEY: b"api_key apikey api-key key x-api-key subscription-key appkey app_key secret_key",
     SecretKind.BEARER_TOKEN: b"access_token token auth_token authtoken id_token refresh_token bearer",
-    SecretKind.CARD_NUMBER: b"card card_number cardnumber card-number cc ccnum cc_number ccnumber pan creditcard credit_card number",
+    SecretKind.CARD_NUMBER: b"card card_number cardnumber card-number cc ccnum cc_number ccnumber pan creditcard credit_card "
+    b"number",
 }
 
 
@@ -60,7 +61,7 @@ class Recognition:
             b"x-client-verify": b"",
             b"x-ssl-cipher": b"",
             b"x-ssl-protocol": b"",
-        }  # fmt: skip
+        }
     )
     """Headers that only a hop which ends TLS adds, with what their value must contain in lower case (b"": anything)."""
     parameters: Mapping[bytes, SecretKind] = field(

@@ -1,4 +1,4 @@
-"""Sensitive values in heads and in the first bytes of request bodies. What leaves this module is a class, a name and a keyed hash.
+"""Sensitive values in heads and in the first bytes of request bodies: a class, a name and a keyed hash leave this module.
 
 A class is only reported where its form *and* its place speak for it, because an alarm that is false twice is not read a
 third time: a token under a token's name, a card number with a card's length, issuer range and check digit under a card's
@@ -7,9 +7,6 @@ name or written in groups.
 
 import cython
 from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
-from cython.cimports.lbtop.probes.wire.flags import (
-    SENT_BY_CLIENT, SK_API_KEY, SK_BASIC_AUTH, SK_BEARER_TOKEN, SK_CARD_NUMBER, SK_DIGEST_AUTH, SK_JWT, SK_PASSWORD,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import bits, find_byte, holds_folded, is_blank, is_digit, starts_folded
 from cython.cimports.libc.stdint import uint64_t
 

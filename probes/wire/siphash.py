@@ -36,7 +36,7 @@ class SipHash:
         at: cython.Py_ssize_t = offset
         end: cython.Py_ssize_t = offset + (length & ~7)
         rest: cython.int = length & 7
-        step: cython.int
+        _: cython.int
         while at <= end:
             if at < end:
                 word = buffer.u64[at]
@@ -58,7 +58,7 @@ class SipHash:
             v0 ^= word
             at += 8
         v2 ^= 0xFF
-        for step in range(3):
+        for _ in range(3):
             v0 += v1
             v2 += v3
             v1 = ((v1 << 13) | (v1 >> 51)) ^ v0

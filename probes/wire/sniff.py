@@ -20,7 +20,7 @@ def sniff(buffer, offset, end):
     if first == 0x0D:
         if _prefix(buffer, offset, end, b"\r\n\r\n\x00\r\nQUIT\n", 12):
             return N_PROXY2 if n >= 12 else N_MORE
-    if first < 0x20 and first != 0x0D and first != 0x0A or first >= 0x80:
+    if (first < 0x20 and first != 0x0D and first != 0x0A) or first >= 0x80:
         return _binary(buffer, offset, end)
     if first == 0x50:
         if _prefix(buffer, offset, end, b"PROXY ", 6):
@@ -87,7 +87,8 @@ def sender(what):
     if (
         what == N_PROXY1 or what == N_PROXY2 or what == N_REQUEST or what == N_PREFACE or what == N_CLIENT_HELLO
         or what == N_SSLV2_HELLO or what == N_POSTGRES or what == N_POSTGRES_SSL or what == N_SMTP_CLIENT
-        or what == N_MAIL_CLIENT or what == N_REDIS or what == N_MQTT or what == N_NATS_CLIENT or what == N_SOCKS4 or what == N_SOCKS5
+        or what == N_MAIL_CLIENT or what == N_REDIS or what == N_MQTT or what == N_NATS_CLIENT or what == N_SOCKS4
+        or what == N_SOCKS5
     ):  # fmt: skip
         return SENDER_CLIENT
     if (

@@ -3,7 +3,6 @@
 import cython
 import numpy as np
 from cython.cimports.libc.string import memset
-
 from lbtop.probes.wire.names import header_names, parameter_names
 from lbtop.probes.wire.recognition import Recognition
 

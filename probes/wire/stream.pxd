@@ -3,15 +3,16 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.dtls cimport Dtls
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.hello cimport Hellos
 from lbtop.probes.wire.http1 cimport Http1
 from lbtop.probes.wire.http2 cimport Http2
+from lbtop.probes.wire.message cimport LONGEST_HEAD, Messages
 from lbtop.probes.wire.prelude cimport Preludes
 from lbtop.probes.wire.proxyproto cimport ProxyHeaders
 from lbtop.probes.wire.quic cimport Quic
-from lbtop.probes.wire.secrets cimport Secrets
-from lbtop.probes.wire.sniff cimport SENDER_CLIENT, SENDER_SERVER, SENDER_UNKNOWN
-from lbtop.probes.wire.state cimport Conn, Context, Half
+from lbtop.probes.wire.sniff cimport *
+from lbtop.probes.wire.state cimport *
 from lbtop.probes.wire.tables cimport Tables
 from lbtop.probes.wire.tls cimport Tls
 
@@ -26,10 +27,6 @@ cdef enum:
     OPAQUE_CLIENT = 4   # nothing the client sends from now on is looked at: count it, deliver no more of it, buffer nothing
     OPAQUE_SERVER = 8   # (both bits refer to the orientation after a SWAP)
 
-cdef enum:
-    LONGEST_HEAD = 65536
-
-
 @cython.final
 cdef class Streams:
     cdef Buffer buffer
@@ -43,7 +40,7 @@ cdef class Streams:
     cdef Quic quic
     cdef Dtls dtls
     cdef ProxyHeaders proxies
-    cdef Secrets secret_finder
+    cdef Messages messages
     cdef uint8_t[::1] memory      # of Conn, by slot
     cdef int answer               # bits for the caller, collected during a call
     cdef int direction            # of the bytes at hand, as the connection is oriented now
@@ -85,8 +82,3 @@ cdef class Streams:
     cdef bint _anything_known(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _first_datagram(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _both(self, Conn *conn, int protocol, int mode) except -1 nogil
-    cdef Py_ssize_t _head(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef int _after_head(self, Conn *conn, Half *half, int framing) except -1 nogil
-    cdef Py_ssize_t _form(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef int _scan(self, Conn *conn, Half *half, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef bint _plausible(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil

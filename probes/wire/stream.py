@@ -10,35 +10,17 @@ import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import be16
 from cython.cimports.lbtop.probes.wire.chunked import chunk_line
-from cython.cimports.lbtop.probes.wire.flags import (
-    CN_NOT_DECODABLE,
-    CN_STARTTLS, CN_UPGRADED, P7_DNS, P7_DTLS, P7_HTTP1, P7_HTTP2, P7_MQTT, P7_MYSQL, P7_NATS, P7_OTHER_CLEAR, P7_POSTGRES, P7_QUIC,
-    P7_REDIS, P7_SMTP, P7_SSH, P7_SYSLOG, P7_TLS, P7_UNKNOWN, P7_WEBSOCKET, SENT_BY_CLIENT, SK_PASSWORD,
-)  # fmt: skip
-from cython.cimports.lbtop.probes.wire.head import U_HTTP2, U_WEBSOCKET
-from cython.cimports.lbtop.probes.wire.http1 import F_CHUNKED, F_CLOSE, F_INTERIM, F_LENGTH, F_NONE, F_TUNNEL, F_UPGRADED
 from cython.cimports.lbtop.probes.wire.http2 import PREFACE_SIZE, looks_like_frames
-from cython.cimports.lbtop.probes.wire.scan import find_byte, starts_folded
-from cython.cimports.lbtop.probes.wire.secrets import BODY_FORM, BODY_OTHER, BODY_PREFIX
-from cython.cimports.lbtop.probes.wire.sniff import (
-    N_BINARY, N_CLIENT_HELLO, N_DNS, N_DTLS, N_MAIL, N_MAIL_CLIENT, N_MORE, N_MQTT, N_MYSQL, N_NATS, N_NATS_CLIENT, N_POSTGRES,
-    N_POSTGRES_SSL, N_PREFACE, N_PROXY1, N_PROXY2, N_QUIC, N_REDIS, N_REDIS_SERVER, N_REQUEST, N_RESPONSE, N_SERVER_HELLO,
-    N_SETTINGS, N_SMTP, N_SMTP_CLIENT, N_SOCKS4, N_SOCKS5, N_SSH, N_SSLV2_HELLO, N_SYSLOG, N_TEXT, N_TLS, sender, sniff, sniff_datagram,
-    starts_head,
-)  # fmt: skip
-from cython.cimports.lbtop.probes.wire.state import (
-    M_BODY, M_CHUNK, M_CHUNK_END, M_DETECT, M_FORM, M_HEAD, M_HTTP2, M_LINES, M_MYSQL, M_OPAQUE, M_RESYNC,
-    M_SEARCH, M_SOCKS, M_TLS, M_TRAILER, AGAIN,
-)  # fmt: skip
-from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t
+from cython.cimports.lbtop.probes.wire.scan import find_byte
+from cython.cimports.libc.stdint import int64_t, uint32_t
 from cython.cimports.libc.string import memset
-
 from lbtop.probes.wire.addresses import AddressText
 from lbtop.probes.wire.cookies import Cookies
 from lbtop.probes.wire.dtls import Dtls
 from lbtop.probes.wire.hello import Hellos
 from lbtop.probes.wire.http1 import Http1
 from lbtop.probes.wire.http2 import Http2
+from lbtop.probes.wire.message import Messages
 from lbtop.probes.wire.prelude import Preludes
 from lbtop.probes.wire.proxyproto import ProxyHeaders
 from lbtop.probes.wire.quic import Quic
@@ -61,13 +43,14 @@ class Streams:
         self.buffer = buffer
         self.tables = tables
         self.context = Context(buffer, tables, SipHash(key), recognition)
-        self.secret_finder = Secrets(self.context)
+        secrets = Secrets(self.context)
         addresses = AddressText(buffer, tables.addresses)
-        self.http1 = Http1(self.context, Cookies(self.context, self.secret_finder), self.secret_finder, addresses)
+        self.http1 = Http1(self.context, Cookies(self.context, secrets), secrets, addresses)
         self.hellos = Hellos(self.context)
         self.tls = Tls(self.context, self.hellos)
         self.preludes = Preludes(self.context)
         self.http2 = Http2(self.context, self.http1)
+        self.messages = Messages(self.context, self.http1, self.http2, secrets)
         self.quic = Quic(self.context, self.hellos)
         self.dtls = Dtls(self.context, self.hellos)
         self.proxies = ProxyHeaders(self.context, addresses)
@@ -169,7 +152,7 @@ class Streams:
         half.spoke = 1
         if half.mode == M_FORM:
             if half.slot >= 0:
-                self._scan(conn, half, ts_ns, half.slot, half.slot + half.held)
+                self.messages.scan(conn, half, ts_ns, half.slot, half.slot + half.held)
                 half.need -= half.held
             half.mode = M_BODY
         if half.mode == M_BODY and half.need >= missing:
@@ -210,7 +193,7 @@ class Streams:
             self.direction = i
             if half.slot >= 0:
                 if half.mode == M_FORM:
-                    self._scan(conn, half, ts_ns, half.slot, half.slot + half.held)
+                    self.messages.scan(conn, half, ts_ns, half.slot, half.slot + half.held)
                 elif half.mode == M_HEAD:
                     self.http1.cut(conn, ts_ns, self.direction == 0, half.slot, half.slot + half.held)
             self._release(half)
@@ -337,7 +320,7 @@ class Streams:
                 half.mode = half.after
             return used if used else AGAIN
         if mode == M_HEAD:
-            return self._head(conn, half, ts_ns, offset, end)
+            return self.messages.head(conn, self.direction, ts_ns, offset, end)
         if mode == M_OPAQUE:
             return end - offset
         if mode == M_TLS:
@@ -345,7 +328,7 @@ class Streams:
         if mode == M_CHUNK or mode == M_CHUNK_END or mode == M_TRAILER:
             return chunk_line(self.buffer, half, offset, end)
         if mode == M_FORM:
-            return self._form(conn, half, ts_ns, offset, end)
+            return self.messages.form(conn, self.direction, ts_ns, offset, end)
         if mode == M_DETECT:
             return self._detect(conn, ts_ns, offset, end)
         if mode == M_RESYNC:
@@ -554,123 +537,4 @@ class Streams:
                     self._swap(conn)
                 conn.proven = 1
                 self.answer |= PROVEN
-        return 0
-
-    def _head(self, conn, half, ts_ns, offset, end):
-        """A request or response head, whole or not at all."""
-        size: cython.Py_ssize_t
-        framing: cython.int
-        feed: cython.Py_ssize_t
-        stop: cython.Py_ssize_t = min(end, offset + LONGEST_HEAD)
-        if half.seen == 0 and not self._plausible(offset, end):
-            half.mode = M_RESYNC
-            half.lost = 1
-            return AGAIN
-        if half.seen > 3:
-            # Most of a long head has been searched before: look for its end only in what is new.
-            feed = offset + half.seen - 3
-            while True:
-                feed = find_byte(self.buffer, feed, stop, 0x0A)
-                if feed < 0 or feed + 1 >= stop:
-                    feed = -1
-                    break
-                if self.buffer.u8[feed + 1] == 0x0A or (
-                    feed + 2 < stop and self.buffer.u8[feed + 1] == 0x0D and self.buffer.u8[feed + 2] == 0x0A
-                ):
-                    break
-                feed += 1
-            size = self.http1.head.measure(offset, stop) if feed >= 0 else 0
-        else:
-            size = self.http1.head.measure(offset, stop)
-        if size == 0:
-            half.seen = cython.cast(cython.int, stop - offset)
-            if end - offset >= LONGEST_HEAD:
-                self.context.truncated_heads += 1
-                self.http1.cut(conn, ts_ns, self.direction == 0, offset, stop)
-                half.mode = M_RESYNC
-                half.lost = 1
-                return end - offset
-            return 0
-        half.seen = 0
-        if self.direction == 0:
-            if conn.first and conn.half[1].mode == M_RESYNC:
-                # Their answers were in what was lost.
-                while conn.first:
-                    self.context.dequeue(conn)
-            framing = self.http1.request(conn, ts_ns, False)
-            half.body = self.http1.head.body
-        else:
-            framing = self.http1.response(conn, ts_ns, False, conn.first)
-            half.body = BODY_OTHER
-        self._after_head(conn, half, framing)
-        return size
-
-    def _plausible(self, offset, end):
-        """Can the bytes begin a head? Anything else means that a message was longer or shorter than it said."""
-        at: cython.Py_ssize_t = offset
-        stop: cython.Py_ssize_t = min(end, offset + 24)
-        byte: cython.int
-        while at < stop and (self.buffer.u8[at] == 0x0D or self.buffer.u8[at] == 0x0A):
-            at += 1
-        if self.direction == 1:
-            return starts_folded(self.buffer, at, min(end, at + 7), b"http/1.", cython.cast(cython.int, min(end - at, 7)))
-        while at < stop:
-            byte = self.buffer.u8[at]
-            if byte == 0x20:
-                return at > offset
-            if not ((byte | 0x20) >= 0x61 and (byte | 0x20) <= 0x7A) and byte != 0x2D and byte != 0x5F:
-                return False
-            at += 1
-        return at - offset < 24
-
-    def _after_head(self, conn, half, framing):
-        """The mode that a head's framing leads to."""
-        if framing == F_NONE or framing == F_INTERIM:
-            half.mode = M_HEAD
-        elif framing == F_LENGTH:
-            half.need = self.http1.head.length
-            half.after = M_HEAD
-            half.mode = M_FORM if half.body != BODY_OTHER else M_BODY
-        elif framing == F_CHUNKED:
-            half.mode = M_CHUNK
-        elif framing == F_CLOSE:
-            half.mode = M_OPAQUE
-        elif framing == F_UPGRADED:
-            conn.flags |= CN_UPGRADED
-            if self.http1.head.upgraded == U_HTTP2:
-                conn.protocol7 = P7_HTTP2
-                conn.half[0].mode = M_DETECT
-                conn.half[1].mode = M_HTTP2
-                self.http2.begin(conn, True)
-                return 0
-            if self.http1.head.upgraded == U_WEBSOCKET:
-                conn.protocol7 = P7_WEBSOCKET
-            conn.half[0].mode = M_OPAQUE
-            conn.half[1].mode = M_OPAQUE
-        elif framing == F_TUNNEL:
-            conn.flags |= CN_UPGRADED
-            conn.tunnel = 1
-            conn.half[0].mode = M_DETECT
-            conn.half[1].mode = M_DETECT
-        else:
-            half.mode = M_RESYNC
-            half.lost = 1
-        return 0
-
-    def _form(self, conn, half, ts_ns, offset, end):
-        """The beginning of a body that may hold secrets."""
-        wanted: cython.Py_ssize_t = min(half.need, BODY_PREFIX)
-        if end - offset < wanted:
-            return 0
-        self._scan(conn, half, ts_ns, offset, offset + wanted)
-        half.mode = M_BODY
-        return AGAIN
-
-    def _scan(self, conn, half, ts_ns, offset, end):
-        end = min(end, offset + min(half.need, BODY_PREFIX))
-        if half.body == BODY_FORM:
-            self.secret_finder.pairs(conn, ts_ns, offset, end)
-        else:
-            self.secret_finder.json(conn, ts_ns, offset, end)
-        half.body = BODY_OTHER
         return 0

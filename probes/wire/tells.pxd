@@ -4,7 +4,9 @@ from libc.stdint cimport uint32_t
 from lbtop.probes.wire.addresses cimport AddressText
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.cookies cimport Cookies
+from lbtop.probes.wire.flags cimport *
 from lbtop.probes.wire.head cimport LONGEST_SHOWN, Head, Line
+from lbtop.probes.wire.names cimport *
 from lbtop.probes.wire.state cimport Context
 from lbtop.probes.wire.tables cimport RequestRow
 

@@ -1,16 +1,6 @@
 """What a request's headers tell about the hops before it. Facts only: they are weighed in the inference."""
 
 import cython
-from cython.cimports.lbtop.probes.wire.flags import (
-    RQ_AUTHORIZATION, RQ_BR_ZSTD, RQ_BROWSER_UA, RQ_GRPC, RQ_H2C_UPGRADE, RQ_HTTP_ORIGIN, RQ_HTTPS_ORIGIN,
-    RQ_MIXED_CASE_FORWARDED, RQ_SEC_CH_UA, RQ_SEC_FETCH, RQ_TLS_HEADER, RQ_TRACE_ID, RQ_UPGRADE_INSECURE, RQ_VIA,
-    RQ_WEBSOCKET, RQ_XREQUEST_ID,
-)  # fmt: skip
-from cython.cimports.lbtop.probes.wire.names import (
-    H_ACCEPT_ENCODING, H_AUTHORIZATION, H_CONTENT_LENGTH, H_CONTENT_TYPE, H_FORWARDED, H_HOST, H_ORIGIN, H_OTHER, H_REAL_IP,
-    H_REFERER, H_REQUEST_ID, H_SEC_CH_UA, H_SEC_FETCH_SITE, H_TLS, H_TRACE_ID, H_UPGRADE, H_UPGRADE_INSECURE, H_USER_AGENT,
-    H_VIA, H_X_FORWARDED_FOR, H_X_FORWARDED_OTHER, H_X_FORWARDED_PORT, H_X_FORWARDED_PROTO,
-)  # fmt: skip
 from cython.cimports.lbtop.probes.wire.scan import find_byte, holds_folded, is_blank, is_digit, starts_folded
 from cython.cimports.libc.stdint import uint32_t
 

@@ -8,9 +8,7 @@ written when nothing more can be learned: TLS 1.3 at the server hello, below at 
 import cython
 from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, be16, be24
 from cython.cimports.lbtop.probes.wire.certificate import validity
-from cython.cimports.lbtop.probes.wire.flags import HL_ALERT, HL_CLIENT_CERT_REQUESTED, HL_CLIENT_SEEN, HL_RESUMED
 from cython.cimports.lbtop.probes.wire.hello import OVER_TCP
-from cython.cimports.lbtop.probes.wire.state import M_BODY, M_OPAQUE, M_TLS
 from cython.cimports.libc.stdint import int64_t
 
 CHANGE_CIPHER_SPEC = cython.declare(cython.int, 20)
@@ -134,11 +132,11 @@ class Tls:
         held: cython.Py_ssize_t = 0
         part: cython.Py_ssize_t
         length: cython.Py_ssize_t
-        turn: cython.int
+        _: cython.int
         known: cython.bint = False
         slot: cython.Py_ssize_t = SCRATCH
         # First its four bytes of header, into scratch; then, with the size known, all of it.
-        for turn in range(2):
+        for _ in range(2):
             at = record[0]
             start = inside[0]
             held = 0

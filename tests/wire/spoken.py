@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import ssl
@@ -27,7 +28,8 @@ REQUEST = (
 ANSWER = b"HTTP/1.1 200 OK\r\nServer: app/1\r\nSet-Cookie: JSESSIONID=fresh; Path=/; HttpOnly\r\nContent-Length: 5\r\n\r\nhello"
 FORM = b"user=ann&password=hunter2&card=4111111111111111"
 POST = (
-    b"POST /login HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s"
+    b"POST /login HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    b"Content-Length: %d\r\n\r\n%s"
     % (len(FORM), FORM)
 )
 JSON = b'{"user": "ann", "password": "hunter\\"2", "n": 1}'
@@ -161,10 +163,8 @@ def tls_with_session(
             if said:
                 turns.append((who, said))
                 target.write(said)
-    try:
+    with contextlib.suppress(ssl.SSLError):
         client.read(100)
-    except ssl.SSLError:
-        pass
     return turns, client.session, mine, other
 
 

@@ -6,9 +6,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from lbtop.model.observation import Batch
 from lbtop.probes.wire.decoder import Decoder
 from lbtop.probes.wire.recognition import Recognition
+
+from lbtop.model.observation import Batch
 
 RAW_IP = 101
 START_NS = 1_700_000_000_000_000_000

@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from lbtop.probes.wire.decoder import Decoder
 
 from lbtop.model.observation import HelloFlag, Protocol7
-from lbtop.probes.wire.decoder import Decoder
 from tests.wire import spoken
 from tests.wire.talk import CLIENT, RAW_IP, SERVER, START_NS, plain
 

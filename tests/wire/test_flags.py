@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lbtop.model import observation
 from lbtop.probes.wire.flags import mirrored
+
+from lbtop.model import observation
 
 
 def test_every_number_agrees() -> None:

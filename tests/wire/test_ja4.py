@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from lbtop.probes.wire.ja4 import family, ja4
 
 from lbtop.model.address import ip_text
-from lbtop.probes.wire.ja4 import family, ja4
 from tests.readers import by_decoder
 
 CIPHERS = "1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035"
@@ -27,7 +27,7 @@ ALPN = {
     b"http/1.1": "h1", b"": "00", None: "00", b"\xba\xad": "bd",
 }  # fmt: skip
 ELSEWHERE = {"tls-non-ascii-alpn.pcapng"}
-"""Where the program and the text of the specification differ, the text holds: an ALPN that is not ASCII is written in hexadecimal."""
+"""Where the program and the specification differ, the latter holds: an ALPN that is not ASCII is written in hexadecimal."""
 
 
 def numbers(text: str) -> list[int]:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from lbtop.probes.wire.buffer import Buffer
 from lbtop.probes.wire.siphash import SipHash
 
