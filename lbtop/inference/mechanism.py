@@ -23,9 +23,15 @@ STICKY = np.array([0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.985, 0.998])
 """Affinities that count as working: even a good mechanism loses some keys when targets come and go."""
 CHANCE = np.array([-0.45, -0.3, -0.15, -0.05, 0.0, 0.05])
 """Round robin is negative by nature."""
+INDEPENDENT = np.array([-0.1, 0.0, 0.1])
+"""Different users meet as chance has it, whatever the order in which each is dealt."""
+CROSSED_WORTH = 0.75
+"""Of users behind one address, each further one is a little less than one more observation: they come in bursts."""
 GRID = np.array(sorted({*STICKY.tolist(), *CHANCE.tolist()}))
 RETURNS_PER_KEY = 3
 """Returns of one key are anything but independent: beyond this many they add no evidence."""
+CAUTION = 0.85
+"""Returns are less independent than they look: what a likelihood says is taken for so much (by simulation, see the tests)."""
 MOST = 7.0
 """The most one kind of return can say, in nats: whatever the model, a single cause never makes certain."""
 REGULAR_MOST = 0.75
@@ -166,7 +172,7 @@ def kinds_of(
         if total <= 0 or float(c.sum()) > 0.98 * total:
             continue
         most = RETURNS_PER_KEY if others is None or not stratum & 1 else others if keep is None else others[keep]
-        effective = float(np.minimum(r, most).sum())
+        effective = float(np.minimum(r, most).sum()) * (CROSSED_WORTH if of == "address" and stratum & 1 else 1.0)
         found[stratum] = Kind(of, stratum, int((r > 0).sum()), total, float(s.sum()), float(c.sum()), effective)
     return found
 
@@ -178,11 +184,11 @@ def log_likelihoods(kind: Kind) -> dict[str, float]:
     top = float(scores.max())
     values = {
         SAME: log_mean_exp(_scores(kind, STICKY)) - top,
-        AT_CHANCE: log_mean_exp(_scores(kind, CHANCE)) - top,
+        AT_CHANCE: log_mean_exp(_scores(kind, INDEPENDENT if kind.of == "address" and kind.stratum & 1 else CHANCE)) - top,
         EITHER: log_mean_exp(scores) - top,
     }
     best = max(values.values())
-    return {name: max(value - best, -MOST) for name, value in values.items()}
+    return {name: max(CAUTION * (value - best), -MOST) for name, value in values.items()}
 
 
 def _scores(kind: Kind, affinities: Floats) -> Floats:
