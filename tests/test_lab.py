@@ -68,7 +68,7 @@ def test_every_scenario_is_well_formed() -> None:
     for output in outputs:
         assert output.mode != "unknown" or output.mode_because, output.name
         assert output.mechanism != "unknown" or output.mechanism_because, output.name
-        assert not (output.healthy and output.must), output.name
+        assert not output.healthy or output.must in ((), ("udp-affinity",)), output.name
 
 
 def test_every_capture_has_its_scenario() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.table:
         table.rewrite(CAPTURES / "README.md")
         return 0
+    # Ended from outside, the lab still clears up after itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.bench:
         from tests.lab import bench
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class Net:
             wire.cut()
         self._wires.clear()
         for ns in (self.lb, *self.target_ns, *(client.ns for client in self.clients)):
-            subprocess.run(("ip", "netns", "delete", ns.name), capture_output=True)
+            _remove(ns.name)
 
     def _build(self) -> None:
         everyone = (self.lb, *self.target_ns, *(client.ns for client in self.clients))
@@ -233,4 +234,14 @@ def remove_leftovers() -> None:
         with contextlib.suppress(ValueError):
             owner = int(entry.name.removeprefix(PREFIX).split("-")[0])
             if not Path(f"/proc/{owner}").exists():
-                subprocess.run(("ip", "netns", "delete", entry.name), capture_output=True)
+                _remove(entry.name)
+
+
+def _remove(name: str) -> None:
+    """Remove a namespace of the lab; a process that still runs inside it is the lab's too."""
+    inside = subprocess.run(("ip", "netns", "pids", name), capture_output=True, text=True).stdout.split()
+    for process in map(int, inside):
+        if process != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+    subprocess.run(("ip", "netns", "delete", name), capture_output=True)

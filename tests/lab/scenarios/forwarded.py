@@ -96,6 +96,7 @@ def proxy_v2_passthrough(run: Run) -> None:
             "all_targets",
             "passthrough",
             "unknown",
+            committed=False,
             healthy=True,
             product=("haproxy", "unknown"),
             seen="tls",

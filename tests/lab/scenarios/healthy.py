@@ -30,6 +30,8 @@ def bridging(name: str, shows: str, product: tuple[str, ...] = ("haproxy", "unkn
             product=product,
             really=really,
             shows=shows,
+            mode_accept=("unknown",) if place == "one" else None,
+            committed=place == "one",
             **INSIDE,
         )
         for place, vantage in (("targets", "all_targets"), ("one", "one_target"))
@@ -139,6 +141,7 @@ def alb_bridging_drained(run: Run) -> None:
             "all_targets",
             "passthrough",
             "none",
+            committed=False,
             healthy=True,
             seen="tls",
             product=("haproxy", "unknown"),
@@ -211,6 +214,7 @@ def nlb_tls12_source_ip(run: Run) -> None:
             "all_targets",
             "passthrough",
             "unknown",
+            committed=False,
             healthy=True,
             seen="tls",
             product=NLB,

@@ -183,6 +183,7 @@ def l4_tls_proxy_ssl(run: Run) -> None:
             "all_targets",
             "bridging",
             "unknown",
+            committed=False,
             healthy=True,
             product=("haproxy", "nlb", "unknown"),
             seen="tls",

@@ -121,6 +121,7 @@ def alb_bridging(run: Run) -> None:
             "all_targets",
             "bridging",
             "unknown",
+            committed=False,
             healthy=True,
             product=("haproxy", "unknown"),
             seen="tls",

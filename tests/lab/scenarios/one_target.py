@@ -35,7 +35,7 @@ def look_again(scenario: str, shows: str, *, at: int = 0, **differs: Any) -> Non
     whole = next(output for output in spec.outputs if output.vantage == "all_targets")
     file = whole.file.replace("-targets.", "-one.").removesuffix(".gz") + ".gz"
     really = whole.mechanism if differs.get("mechanism") == "unknown" else whole.really
-    fresh = {"really": really, "extra": {}, **differs}
+    fresh = {"really": really, "extra": {}, "committed": True, **differs}
     spec.outputs = [*spec.outputs, replace(whole, file=file, vantage="one_target", target=at, shows=shows, **fresh)]
 
 
@@ -81,7 +81,7 @@ look_again("bridging-close", "one TLS connection per request, closing alerts aft
 look_again("alb-bridging-tls12", "one TLS 1.2 stack from one address, resumed")
 look_again("l4-bridging", "one TLS stack from one address, as many connections as clients open")
 look_again("tcp-passthrough", "many TLS stacks from one address; two in three tickets offered here are refused")
-look_again("nlb-snat", "the clients' own TCP and TLS stacks behind one address", mechanism_accept=("unknown",))
+look_again("nlb-snat", "the clients' own TCP and TLS stacks behind one address", mechanism_accept=("unknown",), committed=False)
 look_again("weak-tls", "TLS 1.0 is negotiated")
 look_again("certificate-differs", "an expired certificate", at=2)
 look_again("l4-tls-browsers", "browsers' tells of TLS, nothing added; two in three sessions were issued elsewhere", at=1)
@@ -89,7 +89,9 @@ look_again("l4-tls-scripts", "nothing tells of the clients' hop; two in three se
 look_again("tcp-plain-scripts", "nothing tells of the clients' hop; two in three sessions were issued elsewhere", at=1)
 look_again("l4-tls-proxy-ssl", "PROXY v2 with the SSL TLV, bit 0x01", at=2)
 look_again("stunnel", "browsers' tells of TLS, nothing added")
-look_again("mixed-termination", "TLS of many stacks and readable requests from the same address on the same port", at=1)
+look_again(
+    "mixed-termination", "TLS of many stacks and readable requests from the same address on the same port", at=1, committed=False
+)
 look_again(
     "nlb-plain-source-ip", "the clients' own TCP stacks; no session that was issued elsewhere", mechanism_accept=("unknown",)
 )

@@ -283,6 +283,7 @@ def url_hash(run: Run) -> None:
             "all_targets",
             "bridging",
             "unknown",
+            committed=False,
             healthy=True,
             product=("nginx", "unknown"),
             really="none",
