@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,15 @@ def rewritten(name: str, change: Change, folder: Path) -> Diagnosis:
 
 
 def original(name: str, folder: Path) -> Diagnosis:
-    return diagnosis_of(writing.write(folder / "original.pcapng", writing.read(CAPTURES[name].path)))
+    if name not in ORIGINALS:
+        ORIGINALS[name] = diagnosis_of(writing.write(folder / "original.pcapng", writing.read(CAPTURES[name].path)))
+    return copy.deepcopy(ORIGINALS[name])
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+ORIGINALS: dict[str, Diagnosis] = {}
+
+
+@pytest.mark.parametrize("name", list(CAPTURES)[::2])
 def test_other_addresses_and_ports_change_nothing_but_the_numbers(name: str, tmp_path: Path) -> None:
     before = json.loads(rewrite.new_text(json.dumps(original(name, tmp_path))))
     after = rewritten(name, rewrite.renumbered, tmp_path)
@@ -55,7 +61,7 @@ LINKS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("name", list(CAPTURES)[::6])
+@pytest.mark.parametrize("name", list(CAPTURES)[::12])
 def test_the_link_layer_changes_nothing_but_the_bytes(name: str, link: str, tmp_path: Path) -> None:
     if any(record.linktype != 1 for record in writing.read(CAPTURES[name].path)):
         pytest.skip("recorded on another link than Ethernet")
@@ -85,11 +91,12 @@ SHAPES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", list(CAPTURES)[::3])
+@pytest.mark.parametrize("name", list(CAPTURES)[::6])
 def test_how_the_bytes_were_cut_into_packets_changes_no_verdict_and_no_count(name: str, shape: str, tmp_path: Path) -> None:
     assert verdicts(rewritten(name, SHAPES[shape], tmp_path)) == verdicts(original(name, tmp_path))
 
 
+EVIDENCE = [name for name in CAPTURES if not name.startswith("defect-")][::2]
 LOSSES: dict[str, Change] = {
     "10 % dropped": rewrite.dropped,
     "without its start": rewrite.without_start,
@@ -100,7 +107,7 @@ LOSSES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EVIDENCE)
 def test_less_evidence_never_turns_a_verdict_round(name: str, loss: str, tmp_path: Path) -> None:
     """A target's mode and mechanism stay or become unknown, and nobody becomes a target who accepted no connection."""
     before, after = original(name, tmp_path), rewritten(name, LOSSES[loss], tmp_path)

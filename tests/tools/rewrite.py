@@ -5,6 +5,8 @@ Every function takes records and returns new ones; none changes what a person wo
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import random
 import re
@@ -13,10 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tests.reference.files import Record
-from tests.reference.packets import ETHERNET, RAW, SLL, decode
+from tests.reference.packets import ETHERNET, RAW, SLL, VXLAN, decode
 
 Records = list[Record]
-QUAD = re.compile(rb"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+ADDRESS = re.compile(rb"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+)")
+COOKIES = re.compile(rb"(?im)^(?:set-)?cookie[ ]*:[^\r\n]*")
+WORD = re.compile(rb"[A-Za-z0-9+/]{12,}={0,2}")
 FORWARDING = re.compile(
     rb"(?im)^(?:(?:x-forwarded-for|forwarded|x-real-ip|host|true-client-ip|cf-connecting-ip)[ ]*:|PROXY TCP4)[^\r\n]*"
 )
@@ -84,7 +88,7 @@ def new_port(port: int) -> int:
 
 
 def new_text(text: str) -> str:
-    """The same addresses and ports in a result: ``10.0.0.1``, ``10.0.0.1:80``, ``[2001:db8::1]:80``."""
+    """The same addresses and ports in a result: ``10.0.0.1``, ``10.0.0.1:80``, ``[2001:db8::1]:80``, ``port 80``."""
 
     def swap(found: re.Match[str]) -> str:
         address, port = found["v6"] or found["v4"] or found["bare"], found["port"]
@@ -99,7 +103,8 @@ def new_text(text: str) -> str:
         r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?<![\d.\w])(?P<v4>\d{1,3}(?:\.\d{1,3}){3})(?![\d.]))(?::(?P<port>\d{1,5}))?"
         r"|(?<![\w:.])(?P<bare>[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+)(?![\w:.])"
     )
-    return re.sub(pattern, swap, text)
+    named = r"(?<!name port )(?<=port )\d{1,5}\b|(?<= = :)\d{1,5}\b|(?<=port==)\d{1,5}\b|(?<=port == )\d{1,5}\b"
+    return re.sub(named, lambda found: str(new_port(int(found[0]))), re.sub(pattern, swap, text))
 
 
 def renumbered(records: Records) -> Records:
@@ -119,16 +124,24 @@ def _renumber(record: Record) -> Record:
     if place.transport:
         for at in (place.transport, place.transport + 2):
             struct.pack_into(">H", data, at, new_port(struct.unpack_from(">H", data, at)[0]))
-        data[place.payload :] = _renumber_payload(bytes(data[place.payload :]))
+        if place.proto == 17 and struct.unpack_from(">H", data, place.transport + 2)[0] == VXLAN:
+            inner = place.payload + 8
+            frame = Record(record.ts_ns, ETHERNET, 0, record.wire_length - inner, bytes(data[inner:]))
+            data[inner:] = _renumber(frame).data
+        else:
+            data[place.payload :] = _renumber_payload(bytes(data[place.payload :]))
     fix_checksums(data, place, record.wire_length == len(record.data))
     return replace(record, data=bytes(data))
 
 
 def _renumber_payload(payload: bytes) -> bytes:
     def line(found: re.Match[bytes]) -> bytes:
-        return QUAD.sub(lambda quad: ipaddress_text(quad[0]), found[0])
+        return ADDRESS.sub(lambda one: _new_text(one[0]), found[0])
 
-    payload = FORWARDING.sub(line, payload)
+    def cookies(found: re.Match[bytes]) -> bytes:
+        return WORD.sub(lambda word: _renumber_word(word[0]), found[0])
+
+    payload = COOKIES.sub(cookies, FORWARDING.sub(line, payload))
     if payload.startswith(PROXY_V2) and len(payload) >= 28 and payload[13] >> 4 == 1 and payload[12] & 1:
         changed = new_address(payload[16:20]) + new_address(payload[20:24])
         port = new_port(struct.unpack_from(">H", payload, 24)[0])
@@ -136,11 +149,26 @@ def _renumber_payload(payload: bytes) -> bytes:
     return payload
 
 
-def ipaddress_text(quad: bytes) -> bytes:
-    octets = [int(octet) for octet in quad.split(b".")]
-    if max(octets) > 255:
-        return quad
-    return b".".join(b"%d" % octet for octet in new_address(bytes(octets)))
+def _new_text(address: bytes) -> bytes:
+    """Another address in text form, of the same length; what is none stays."""
+    try:
+        packed = ipaddress.ip_address(address.decode()).packed
+    except ValueError:
+        return address
+    return str(ipaddress.ip_address(new_address(packed))).encode()
+
+
+def _renumber_word(word: bytes) -> bytes:
+    """A cookie's value whose base64 holds ``address:port``, as some balancers write it."""
+    try:
+        held = base64.b64decode(word, validate=True)
+    except binascii.Error:
+        return word
+    found = re.search(rb"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})", held)
+    if not found:
+        return word
+    changed = _new_text(found[1]) + b":%d" % new_port(int(found[2]))
+    return base64.b64encode(held[: found.start()] + changed + held[found.end() :])
 
 
 def fix_checksums(data: bytearray, place: Layout, whole: bool) -> None:
@@ -163,7 +191,7 @@ def fix_checksums(data: bytearray, place: Layout, whole: bool) -> None:
 def checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
