@@ -121,15 +121,22 @@ def client_address(requests: Rows | Part, proxies: frozenset[int]) -> U64:
 
 def rows_by_number(requests: Rows | Part, wanted: U64) -> npt.NDArray[np.intp]:
     """The row of each request by its number; -1 where it is in no row."""
-    have = numbers(requests, "request")
+    return places_of(numbers(requests, "request"), wanted)
+
+
+def places_of(have: U64, wanted: U64) -> npt.NDArray[np.intp]:
+    """Where each wanted number stands among those we have; -1 for none. Cheapest where they go up by one."""
     if not len(have):
         return np.full(len(wanted), -1, np.intp)
-    first, last = int(have[0]), int(have[-1])
-    if last - first == len(have) - 1:  # numbers without a gap
-        places = (wanted - np.uint64(first)).astype(np.int64)
+    steps = np.diff(have.astype(np.int64))
+    if (steps == 1).all():
+        places = wanted.astype(np.int64) - int(have[0])
         places[(places < 0) | (places >= len(have))] = -1
         return places.astype(np.intp)
-    places = np.minimum(np.searchsorted(have, wanted), len(have) - 1)
+    order = None if (steps > 0).all() else np.argsort(have, kind="stable")
+    places = np.minimum(np.searchsorted(have, wanted, sorter=order), len(have) - 1)
+    if order is not None:
+        places = order[places]
     return np.where(have[places] == wanted, places, -1)
 
 

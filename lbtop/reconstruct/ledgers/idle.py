@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag, Rows, Side
-from lbtop.reconstruct.arrivals import Part, counted
+from lbtop.reconstruct.arrivals import Part, counted, places_of
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 KEPT = 4096
@@ -104,11 +104,9 @@ class IdleLedger:
             return
         made = np.zeros(int(wanted.sum()), WAITING)
         made["conn"] = rows["conn"][wanted]
-        numbers = rows["request"][wanted].astype(np.int64)
+        places = places_of(self._asked[0].astype(np.uint64), rows["request"][wanted])
         if self._asked.shape[1]:
-            places = np.minimum(np.searchsorted(self._asked[0], numbers), self._asked.shape[1] - 1)
-            known = self._asked[0][places] == numbers
-            made["age_ns"] = np.where(known, rows["at_ns"][wanted] - self._asked[1][places], 0)
+            made["age_ns"] = np.where(places >= 0, rows["at_ns"][wanted] - self._asked[1][places], 0)
         made["at_ns"] = rows["at_ns"][wanted]
         made["target"] = target[wanted]
         self._unanswered = np.concatenate((self._unanswered, made))[-1024:]
