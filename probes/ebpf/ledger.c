@@ -16,6 +16,10 @@
 #define PROTO_UDP 17
 #define HANDSHAKE_BYTES 8192
 #define WORTH_CUTTING 128 /* payload below this is delivered without a look at the marks */
+#define LINK_LEAST 18     /* an Ethernet header with one VLAN tag */
+#define LINK_MOST 64
+#define MOST_AHEAD (1 << 30) /* sequence numbers are compared within a part of their circle */
+#define MOST_SEGMENT (1 << 20)
 
 BPF_TABLE("hash", struct flow_key, struct flow_ledger, ledger, LEDGER_ENTRIES);
 BPF_TABLE("hash", struct flow_key, struct flow_bulk, bulk, LEDGER_ENTRIES);
@@ -24,6 +28,7 @@ BPF_ARRAY(effort, u32, 1); /* enum effort, written by user space */
 
 struct packet {
     struct flow_key key;
+    u32 link;      /* what lies before the network header; with padding behind the packet, more */
     u32 header;    /* network and transport header together */
     u32 payload;
     u32 seq;
@@ -53,7 +58,7 @@ static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8
 {
     u8 head[20] = {};
     u16 sport, dport;
-    u32 need = proto == PROTO_TCP ? 20 : 8;
+    u32 need = 8;
 
     if (proto != PROTO_TCP && proto != PROTO_UDP)
         return -1;
@@ -72,6 +77,7 @@ static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8
         p->flags = head[13];
         p->seq = (u32)head[4] << 24 | (u32)head[5] << 16 | (u32)head[6] << 8 | head[7];
     }
+    p->link = skb->len > ip_total ? skb->len - ip_total : 0;
     p->header = ip_header + need;
     p->payload = ip_total > p->header ? ip_total - p->header : 0;
     p->key.proto = proto;
@@ -98,9 +104,10 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
     u8 dst[16] __attribute__((aligned(8))) = {};
     u32 header, total;
 
-    if (bpf_skb_load_bytes_relative(skb, 0, ip, 20, BPF_HDR_START_NET))
-        return -1;
-    if (ip[0] >> 4 == 4) {
+    /* By its type and not by its first bits: behind a second VLAN tag the network header is that tag. */
+    if (skb->protocol == __builtin_bswap16(ETH_IPV4)) {
+        if (bpf_skb_load_bytes_relative(skb, 0, ip, 20, BPF_HDR_START_NET) || ip[0] >> 4 != 4)
+            return -1;
         header = (u32)(ip[0] & 15) * 4;
         total = (u32)ip[2] << 8 | ip[3];
         if (header < 20 || (ip[6] & 0x3f) || ip[7]) /* a fragment: whole, the decoder puts it together */
@@ -112,8 +119,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
         __builtin_memcpy(dst + 12, ip + 16, 4);
         return transport(skb, p, src, dst, header, total, ip[9]);
     }
-    if (ip[0] >> 4 == 6) {
-        if (bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET))
+    if (skb->protocol == __builtin_bswap16(ETH_IPV6)) {
+        if (bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET) || ip[0] >> 4 != 6)
             return -1;
         total = 40 + ((u32)ip[4] << 8 | ip[5]);
         if (total == 40)
@@ -175,15 +182,17 @@ static __always_inline int is_bulk(struct packet *p)
 {
     struct flow_bulk *mark;
     u8 d = p->direction & 1;
+    s32 beyond;
 
-    if (p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
+    if (p->key.proto != PROTO_TCP || p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
         return 0;
     mark = bulk.lookup(&p->key);
     if (!mark)
         return 0;
     if (mark->mode[d] == BULK_FOREVER)
         return 1;
-    return mark->mode[d] == BULK_UNTIL && (s32)(p->seq + p->payload - mark->until[d]) <= 0;
+    beyond = (s32)(p->seq + p->payload - mark->until[d]);
+    return mark->mode[d] == BULK_UNTIL && beyond <= 0 && beyond >= -MOST_AHEAD - MOST_SEGMENT;
 }
 
 int lbtop_filter(struct __sk_buff *skb)
@@ -197,10 +206,10 @@ int lbtop_filter(struct __sk_buff *skb)
         return -1; /* whole */
     }
     before = enter(&p);
-    if (p.payload >= WORTH_CUTTING && (is_bulk(&p) || is_spared(&p, before))) {
+    if (p.payload >= WORTH_CUTTING && p.link <= LINK_MOST && (is_bulk(&p) || is_spared(&p, before))) {
         count(COUNT_CUT, 1);
         count(COUNT_CUT_BYTES, p.payload);
-        return 18 + p.header; /* link header with one VLAN tag at the most */
+        return (p.link > LINK_LEAST ? p.link : LINK_LEAST) + p.header;
     }
     return -1;
 }

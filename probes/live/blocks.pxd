@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.decoder cimport Decoder
@@ -34,16 +34,20 @@ cdef class Blocks:
     # Only with a filter in front:
     cdef readonly bint filtered
     cdef readonly uint64_t cut              # packets that the filter reduced to their headers
-    cdef readonly uint64_t stale            # of them such that their payload was still wanted
+    cdef readonly uint64_t stale            # packets cut by the mark of an older connection with the same ports
+    cdef public bint sparing                # whether the filter cuts more than the decoder asked for, to spare the processor
+    cdef readonly uint64_t spared           # packets that were cut for that reason
     cdef Mark[::1] marks
     cdef readonly Py_ssize_t waiting        # marks to be written
     cdef uint64_t[::1] marked               # per half: connection it was marked for
     cdef uint32_t[::1] until
     cdef uint8_t[::1] mode
+    cdef uint64_t[::1] truncated            # per slot: connection that lacks something
 
     cdef int _walk(self) except -1 nogil
     cdef int _block(self, Py_ssize_t at) except -1 nogil
     cdef int _packet(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
     cdef int _after_filter(self, bint short_of_payload) except -1 nogil
+    cdef int _mark(self, int32_t slot, uint64_t number) except -1 nogil
     cdef uint16_t _u16(self, Py_ssize_t at) except? 0xFFFE nogil
     cdef uint32_t _u32(self, Py_ssize_t at) except? 0xFFFFFFFE nogil

@@ -1,15 +1,17 @@
-"""Walks the blocks of a TPACKET_V3 ring (Documentation/networking/packet_mmap.rst) and hands every packet to the decoder.
+"""Walks the blocks of a TPACKET_V3 ring (Documentation/networking/packet_mmap.rst); every packet goes to the decoder.
 
-The kernel fills a block and sets its status to "user"; when all its packets are decoded the status is set back. A packet is copied
-into the decoder's buffer before a byte of it is parsed: nothing here depends on what the kernel may still write.
+The kernel fills a block and sets its status to "user"; when all its packets are decoded the status is set back. A packet is
+copied into the decoder's buffer before a byte of it is parsed: nothing here depends on what the kernel may still write.
 """
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.live.blocks import MARK_FOREVER, MARK_UNTIL, Mark
+from cython.cimports.lbtop.probes.live.blocks import MARK_FOREVER, MARK_NONE, MARK_UNTIL
 from cython.cimports.lbtop.probes.wire.assembly import CLIENT, OPAQUE
-from cython.cimports.lbtop.probes.wire.state import Conn, M_BODY
-from cython.cimports.libc.stdint import int32_t, int64_t, uint16_t, uint32_t
+from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP
+from cython.cimports.lbtop.probes.wire.slots import DELIVERING
+from cython.cimports.lbtop.probes.wire.state import M_BODY, Conn
+from cython.cimports.libc.stdint import int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy
 
 # struct tpacket_block_desc, from the beginning of a block
@@ -70,6 +72,7 @@ class Blocks:
         self.marked = np.zeros(halves, np.uint64)
         self.until = np.zeros(halves, np.uint32)
         self.mode = np.zeros(halves, np.uint8)
+        self.truncated = np.zeros(halves // 2, np.uint64)
 
     def walk(self):
         """Decodes the blocks that are ready. Returns how many there were; stops early when enough rows wait."""
@@ -161,57 +164,78 @@ class Blocks:
         return 0
 
     def _after_filter(self, short_of_payload):
-        """Notes that a packet was cut on purpose, or that the rest of its stretch may be cut."""
+        """Tells what was cut on purpose from what was cut although it was wanted, and notes what may be cut from now on."""
         conn: cython.pointer(Conn)
         slot: int32_t
         h: cython.size_t
-        low: cython.size_t
-        mode: cython.int = 0
+        mode: cython.int = MARK_NONE
         until: uint32_t = 0
+        end: uint32_t
         ahead: int64_t
-        number: cython.ulonglong
-        if self.decoder.frame.tunnels or self.decoder.frame.fragment:
+        number: uint64_t
+        side: cython.int
+        ours: cython.bint
+        if self.decoder.frame.tunnels or self.decoder.frame.fragment or self.decoder.frame.proto != PROTO_TCP:
             return 0
         slot = self.decoder.connections.find(self.decoder.frame)
         if slot < 0:
             return 0
-        low = cython.cast(cython.size_t, slot) * 2
-        h = low + self.decoder.connections.end
-        if not self.decoder.connections.all[slot].state & 2:  # DELIVERING: nothing is known of its streams yet
-            return 0
-        conn = self.decoder.streams._conn(slot)
+        h = cython.cast(cython.size_t, slot) * 2 + self.decoder.connections.end
         number = self.decoder.connections.all[slot].number
+        ours = self.marked[h] == number
         if self.decoder.assembly.halves[h].flags & OPAQUE:
             mode = MARK_FOREVER
-        else:
-            ahead = 0
-            if conn.half[0 if self.decoder.assembly.halves[h].flags & CLIENT else 1].mode == M_BODY:
-                ahead = conn.half[0 if self.decoder.assembly.halves[h].flags & CLIENT else 1].need
+        elif self.decoder.connections.all[slot].state & DELIVERING:
+            conn = self.decoder.streams._conn(slot)
+            side = 0 if self.decoder.assembly.halves[h].flags & CLIENT else 1
+            ahead = conn.half[side].need if conn.half[side].mode == M_BODY else 0
             if ahead > WORTH_CUTTING:
                 mode = MARK_UNTIL
                 until = self.decoder.assembly.halves[h].next + cython.cast(uint32_t, min(ahead, MOST_AHEAD))
         if short_of_payload:
-            # Cut by our own filter: neither the packet nor its connection lacks anything that was wanted.
-            self.cut += 1
-            self.decoder.truncated -= 1
-            self.decoder.connections.all[slot].flags &= ~TRUNCATED
-            if mode == 0 and self.marked[h] != number:
-                self.stale += 1
+            end = self.decoder.frame.seq + cython.cast(uint32_t, self.decoder.frame.length)
+            if mode == MARK_FOREVER or (ours and self.mode[h] == MARK_UNTIL and cython.cast(int32_t, end - self.until[h]) <= 0):
+                # Cut by our own filter: neither the packet nor its connection lacks anything that was wanted.
+                self.cut += 1
+                self.decoder.truncated -= 1
+                if self.truncated[slot] != number:
+                    self.decoder.connections.all[slot].flags &= ~TRUNCATED
+                return 0
+            self.truncated[slot] = number
+            if self.sparing:
+                self.spared += 1
+                return 0
+            # An older connection's mark, written after this one had begun.
+            self.stale += 1
+            if ours and self.mode[h] == MARK_NONE:
+                return 0
+            mode = MARK_NONE
+        elif mode == MARK_NONE:
+            # Sequence numbers come round: a mark long passed must go before they do.
+            if not ours or self.mode[h] != MARK_UNTIL:
+                return 0
+            if cython.cast(int32_t, self.decoder.assembly.halves[h].next - self.until[h]) < MOST_AHEAD // 2:
+                return 0
+        elif ours and self.mode[h] == mode and self.until[h] == until:
             return 0
-        if mode == 0 or self.waiting >= self.marks.shape[0]:
-            return 0
-        if self.marked[h] == number and self.mode[h] == mode and self.until[h] == until:
+        if self.waiting >= self.marks.shape[0]:
             return 0
         self.marked[h] = number
         self.mode[h] = mode
         self.until[h] = until
+        self._mark(slot, number)
+        return 0
+
+    def _mark(self, slot, number):
+        """Puts what is known of both directions of a connection among the marks to be written."""
+        low: cython.size_t = cython.cast(cython.size_t, slot) * 2
         self.marks[self.waiting].number = number
         self.marks[self.waiting].low = self.decoder.connections.all[slot].low
         self.marks[self.waiting].high = self.decoder.connections.all[slot].high
         self.marks[self.waiting].low_port = self.decoder.connections.all[slot].low_port
         self.marks[self.waiting].high_port = self.decoder.connections.all[slot].high_port
-        self.marks[self.waiting].mode[0] = self.mode[low] if self.marked[low] == number else 0
-        self.marks[self.waiting].mode[1] = self.mode[low + 1] if self.marked[low + 1] == number else 0
+        self.marks[self.waiting].mode[0] = self.mode[low] if self.marked[low] == number else MARK_NONE
+        self.marks[self.waiting].mode[1] = self.mode[low + 1] if self.marked[low + 1] == number else MARK_NONE
         self.marks[self.waiting].until[0] = self.until[low]
         self.marks[self.waiting].until[1] = self.until[low + 1]
         self.waiting += 1
