@@ -245,7 +245,13 @@ class SecretKind(IntEnum):
 #   random, session, ja4, family, size: of the first hello. session: pre_shared_key's first identity, else the ticket, else the
 # session id
 #                 (only where supported_versions lacks 1.3). size: handshake message length. version/cipher: of the server hello
-# that is no retry.
+# that is no retry. at_ns: of the packet that completed the server hello, else the client hello.
+# Secrets
+#   One row per class a value belongs to: a bearer token that is a JWT has two, so has a session cookie that is one. A cookie is a
+#   session by a known name, by a random value under a likely name, or by being a JWT; one whose value is cut is none.
+#   Headers' credentials come first, then session cookies, then the query's parameters; the body's when its first 2 KB are there.
+#   A password counts under its name unless it is empty, masked or "true"; keys and tokens only where the value looks random (16
+#   bytes or more, letters and digits, ten different ones); card numbers under a card's name, or in groups under any name.
 
 
 def _dtype(*fields: tuple[str, str]) -> np.dtype[np.void]:

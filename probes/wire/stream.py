@@ -57,6 +57,11 @@ class Streams:
         # Zeroed lazily by the kernel: memory is used as slots are. Bytes, because a view cannot have structs in its structs.
         self.memory = np.zeros(slots * cython.sizeof(Conn), np.uint8)
 
+    def caps_reached(self):
+        """Sentences about every bound of the parsers that was met, for a person."""
+        cut = self.context.truncated_heads
+        return (f"64 KB of an HTTP head: {cut} were longer and counted as cut",) if cut else ()
+
     def proof(self, offset, n):
         return sender(sniff(self.buffer, offset, offset + n))
 
@@ -220,6 +225,11 @@ class Streams:
 
     def responses(self, slot):
         return self._conn(slot).responses
+
+    def lost(self, slot: cython.uint):
+        """Bits (1 client, 2 server): this direction lost its place, so what is seen of it from then on depends on its segments."""
+        conn: cython.pointer(Conn) = self._conn(slot)
+        return conn.half[0].lost | conn.half[1].lost << 1
 
     def _conn(self, slot):
         """The state of a slot. Raises IndexError for one that does not exist."""

@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from lbtop.probes.wire.addresses cimport AddressText
 from lbtop.probes.wire.buffer cimport Buffer
@@ -18,6 +18,7 @@ cdef class Tells:
     cdef Cookies cookies
     cdef AddressText addresses
     cdef list tls_values
+    cdef uint8_t[::1] any_value   # whether a TLS header's value does not matter, by its number
 
     cdef int fill(self, RequestRow *row) except -1 nogil
     cdef int _tells(self, RequestRow *row, int host) except -1 nogil

@@ -1,6 +1,7 @@
 """What a request's headers tell about the hops before it. Facts only: they are weighed in the inference."""
 
 import cython
+import numpy as np
 from cython.cimports.lbtop.probes.wire.scan import find_byte, holds_folded, is_blank, is_digit, starts_folded
 from cython.cimports.libc.stdint import uint32_t
 
@@ -14,6 +15,7 @@ class Tells:
         self.cookies = cookies
         self.addresses = addresses
         self.tls_values = list(context.recognition.tls_headers.values())
+        self.any_value = np.array([not value for value in self.tls_values] or [False], np.uint8)
 
     def fill(self, row):
         """Flags, forwarding columns, User-Agent and Via."""
@@ -244,6 +246,7 @@ class Tells:
 
     def _tls_value(self, number, at, end):
         """Does the value of the TLS header with this number say that TLS ended there?"""
+        if self.any_value[number]:
+            return True
         with cython.gil:
-            wanted = self.tls_values[number]
-            return not wanted or wanted in bytes(self.buffer.u8[at : min(end, at + LONGEST_SHOWN)]).lower()
+            return self.tls_values[number] in bytes(self.buffer.u8[at : min(end, at + LONGEST_SHOWN)]).lower()
