@@ -20,6 +20,8 @@ RARE = 1e-3
 ROUND_ROBIN = 0.6
 """Share of the way from independence to a perfect cycle."""
 UNEVEN = 1.2
+LEAST_LOADED = 0.7
+"""Share of the way from chance to always choosing a least busy target. A perfect round does so, too, and is told before."""
 LONGEST_CYCLE = 64
 
 Targets = npt.NDArray[np.uint16]
@@ -59,6 +61,10 @@ def balancing_of(
     repeats = _repeats(sequences)
     if mechanism is Mechanism.SOURCE_IP:
         return "hash" if cycle < ROUND_ROBIN else "round_robin"
+    load = facts.ledgers.load
+    least = load.least_requests if layer == 7 else load.least_connections
+    if cycle < ROUND_ROBIN and least.excess > LEAST_LOADED:
+        return "least_loaded"
     if cycle > ROUND_ROBIN or repeats < -3.5:  # several rounds interleaved: a target seldom follows itself
         return "weighted" if uneven else "round_robin"
     if uneven:

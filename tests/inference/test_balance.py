@@ -88,3 +88,33 @@ def test_long_sessions_pile_up_where_connections_are_even() -> None:
 def test_one_target_has_no_skew() -> None:
     facts = tcp_facts(np.linspace(0, 10, 50), np.arange(50), np.zeros(50, np.int64), 1)
     assert infer_skew(facts, None) is None
+
+
+def test_a_balancer_that_chooses_the_least_busy_is_told_from_a_round() -> None:
+    """Requests that last for different times; the round and the least busy would choose alike if they all lasted the same."""
+    from lbtop.reconstruct.arrivals import Part
+    from lbtop.reconstruct.ledgers.leastloaded import LeastLoaded
+
+    rng = np.random.default_rng(5)
+    for least in (True, False):
+        busy = np.zeros(3, int)
+        ends: list[tuple[float, int]] = []
+        begun, ended = [], []
+        for number in range(600):
+            now = float(number)
+            for at, target in sorted(end for end in ends if end[0] <= now):
+                busy[target] -= 1
+                ended.append((at, target))
+            ends = [end for end in ends if end[0] > now]
+            quiet = np.flatnonzero(busy == busy.min())
+            target = int(rng.choice(quiet)) if least else int(rng.integers(0, 3))
+            busy[target] += 1
+            begun.append((now, target))
+            ends.append((now + float(rng.exponential(6)), target))
+        counter = LeastLoaded()
+        columns = [
+            (Part(np.array([(int(at * 1e6),) for at, _ in rows], [("seq", "u8")])), np.array([t for _, t in rows], np.uint16))
+            for rows in (begun, ended)
+        ]
+        counter.fold(*columns[0], *columns[1])
+        assert (counter.excess > 0.9) if least else (counter.excess < 0.3)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag
 from lbtop.reconstruct.arrivals import U64, clients_of, counted, distinct, numbers
+from lbtop.reconstruct.ledgers.leastloaded import LeastLoaded
 from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
@@ -29,6 +30,8 @@ class LoadLedger:
         self.by_client = Tally(columns=3, cap=8192)  # (client, target): connections, bytes, milliseconds
         self.requests_by_client = Tally(columns=1, cap=8192)  # (client, target): requests
         self.by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): connections
+        self.least_connections = LeastLoaded()
+        self.least_requests = LeastLoaded()
         self.checks = np.zeros((0, 3), np.int64)
         self.segments = np.zeros((0, 2), np.int64)  # segments of connections with data, of these sent again
         self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
@@ -42,6 +45,8 @@ class LoadLedger:
         self.series.add(REQUESTS, rows["at_ns"], target)
         if len(rows):
             _add_by_pair(self.requests_by_client, clients_of(window), target)
+        self.least_connections.fold(*counted(window, "opened"), *counted(window, "connections"))
+        self.least_requests.fold(*counted(window, "requests"), *counted(window, "responses"))
         self._fold_connections(window)
         self._fold_responses(window)
 
