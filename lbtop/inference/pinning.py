@@ -27,13 +27,13 @@ from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import PLAIN
 from lbtop.reconstruct.ledgers.affinity import Measure
 
+PRESENT_ONLY = 0.25
 ALONE_CHECKED, ALONE, ALONE_DIRECT = 0.03, 0.4, 0.9
 """How likely a single target in view is the only one: its health is checked, there is a balancer, there is none in view."""
 
 
 def mechanism_in_effect(facts: ServiceFacts, view: View, sessions: SessionFacts, termination: Termination) -> Verdict[Mechanism]:
     weighing = Weighing(prior(view.layer), [view.layer_evidence])
-    _weigh_presence(weighing, view, facts)
     marked = bool(view.balancer_cookies)
     user = view.measures.get(view.user or "")
     address = view.measures.get(view.address or "")
@@ -52,6 +52,8 @@ def mechanism_in_effect(facts: ServiceFacts, view: View, sessions: SessionFacts,
     _weigh_groups(weighing, view, facts)
     if len(facts.targets) == 1 and len(sessions.order) >= STRETCH and sessions.answered >= ANSWERED_ENOUGH:
         _weigh_sessions(weighing, sessions, _alone(facts, termination))
+    # what is present is no proof that it is in effect: without anything that returned, it says little
+    _weigh_presence(weighing, view, facts, 1.0 if len(weighing.evidence) > 1 else PRESENT_ONLY)
     _weigh_tickets(weighing, facts, termination)
     return weighing.verdict(_settled_by(facts, view, termination))
 
@@ -91,7 +93,7 @@ def _sessions_by_address(facts: ServiceFacts) -> dict[int, int]:
     return found
 
 
-def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None:
+def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts, worth: float) -> None:
     """Direct evidence: a balancer's cookie that comes back, is inserted in view, or whose values stand for targets."""
     if Mechanism.LB_COOKIE not in weighing.weights:
         return
@@ -104,19 +106,19 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts) -> None
     if Mechanism.LB_COOKIE in by_kind or Mechanism.APP_COOKIE in by_kind:
         by_kind.pop(Mechanism.WEIGHTED_TARGET_GROUP, None)  # within the group something finer is in evidence
     for kind, names in by_kind.items():
-        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 4.0})
+        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 4.0 * worth})
     if view.inserted and not by_kind:
         detail = f"set on the clients' leg and by no target: {', '.join(view.inserted)}"
-        weighing.add("inserted_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 3.0})
+        weighing.add("inserted_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 3.0 * worth})
     if len(facts.targets) == 1 and not by_kind and not view.inserted:
         constant = constant_cookie(facts, view.measures)
         if constant:
             detail = f"{constant.removeprefix('cookie:')} is set by no target, and everybody brings the same value of it here"
-            weighing.add("constant_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 2.5})
+            weighing.add("constant_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 2.5 * worth})
             view.target_cookie = constant
     if view.target_cookie and not by_kind and len(facts.targets) > 1:
         detail = f"each value of {view.target_cookie.removeprefix('cookie:')} stands for one target, whoever brings it"
-        weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0})
+        weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0 * worth})
 
 
 def _weigh_groups(weighing: Weighing, view: View, facts: ServiceFacts) -> None:
