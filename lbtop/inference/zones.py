@@ -7,13 +7,14 @@ import numpy as np
 from lbtop.inference.statistics import Floats
 from lbtop.reconstruct.facts import ServiceFacts
 
-STRAY = 0.02
+STRAY = 0.03
 """Share of a node's connections that may go elsewhere without making it a node of that zone, too."""
 
 
 def zones(facts: ServiceFacts) -> Floats | None:
-    """Connections [node, target]; None unless there are several nodes and every target is fed by one of them alone."""
-    tally = facts.ledgers.load.by_node
+    """Requests, or else connections, [node, target]. None unless there are several nodes and each target is fed by only one."""
+    load = facts.ledgers.load
+    tally = load.requests_by_node if len(load.requests_by_node) else load.by_node
     nodes = [node for node in dict.fromkeys(tally.high().tolist()) if node in facts.balancers]
     if len(nodes) < 2:
         return None

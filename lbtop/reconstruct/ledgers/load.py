@@ -32,6 +32,7 @@ class LoadLedger:
         self.by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): connections
         self.least_connections = LeastLoaded()
         self.least_requests = LeastLoaded()
+        self.requests_by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): requests
         self.checks = np.zeros((0, 3), np.int64)
         self.segments = np.zeros((0, 2), np.int64)  # segments of connections with data, of these sent again
         self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
@@ -45,6 +46,7 @@ class LoadLedger:
         self.series.add(REQUESTS, rows["at_ns"], target)
         if len(rows):
             _add_by_pair(self.requests_by_client, clients_of(window), target)
+            _count_pairs(self.requests_by_node, rows["client"], target)
         self.least_connections.fold(*counted(window, "opened"), *counted(window, "connections"))
         self.least_requests.fold(*counted(window, "requests"), *counted(window, "responses"))
         self._fold_connections(window)
