@@ -27,6 +27,22 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="ebpf: bulk data stay in the kernel; packet: plain packet ring; auto: ebpf where it can be had",
     )
+    live.add_argument(
+        "--max-cpu",
+        metavar="SHARE",
+        type=_share,
+        help="of one processor, such as 5%%: above it less of every connection is read (and said so) until there is room again",
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.rstrip("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share of a processor: write 5%")
+    return share
 
 
 def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Source:
@@ -43,5 +59,6 @@ def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Sou
         ports=options.port,
         for_s=for_s,
         recognition=recognition(),
+        max_cpu=options.max_cpu,
     )
     return source

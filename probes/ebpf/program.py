@@ -71,17 +71,17 @@ class Program:
         bcc = load_bcc()
         with _quiet_compiler() as said:
             try:
-                self._bpf: Any = bcc.BPF(text=source(), cflags=[f"-DLEDGER_ENTRIES={entries}", "-Wno-everything"])
-                self._function: Any = self._bpf.load_func("lbtop_filter", bcc.BPF.SOCKET_FILTER)
+                self._bpf: Any = bcc.BPF(text=source().encode(), cflags=[f"-DLEDGER_ENTRIES={entries}", "-Wno-everything"])
+                self._function: Any = self._bpf.load_func(b"lbtop_filter", bcc.BPF.SOCKET_FILTER)
             except Exception as error:
                 detail = " ".join(said().split())[-200:] or str(error)
                 raise Unavailable(f"the filter could not be loaded ({detail})") from None
         self.fd: int = self._function.fd
         self.entries = entries
-        self.ledger: Any = self._bpf["ledger"]
-        self.bulk: Any = self._bpf["bulk"]
-        self._counters: Any = self._bpf["counters"]
-        self._effort: Any = self._bpf["effort"]
+        self.ledger: Any = self._bpf[b"ledger"]
+        self.bulk: Any = self._bpf[b"bulk"]
+        self._counters: Any = self._bpf[b"counters"]
+        self._effort: Any = self._bpf[b"effort"]
         self._lib: Any = bcc.lib
 
     def counters(self) -> Mapping[str, int]:

@@ -1,8 +1,9 @@
 """The packet ring with the socket filter in front of it: bulk data stay in the kernel.
 
-The decoder says what it no longer needs (a body's remaining bytes, TLS after its handshake); that is written into the filter's map,
-and segments wholly inside such a stretch arrive without their payload. Headers always arrive, so everything that is counted
-is counted in one place, the decoder. The kernel's own ledger is only compared with it, to tell what was lost on the way.
+The decoder says what it no longer needs (a body's remaining bytes, TLS after its handshake); that is written into the
+filter's map, and segments wholly inside such a stretch arrive without their payload. Headers always arrive, so everything that
+is counted is counted in one place, the decoder. The kernel's own ledger is only compared with it, to tell what was lost on the
+way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from lbtop.probes.ebpf.program import FlowBulk, FlowKey, Program
+from lbtop.probes.ebpf.program import Effort, FlowBulk, FlowKey, Program
+from lbtop.probes.live.budget import Budget
 from lbtop.probes.live.source import PacketSource
 
 from lbtop.model.observation import Batch, Rows
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _FORGET_AFTER_S = 600.0
 _SWEEP_S = 30.0
+_RING_DELAY_S = 1.0
+_READS = {Effort.HANDSHAKES: "the first 8 KB of every direction", Effort.LEDGER: "packet headers"}
 _COMPARED_AT_ONCE = 64
 """Connections per batch whose kernel count is compared with the decoder's: each costs a system call."""
 
@@ -38,8 +42,13 @@ class EbpfSource(PacketSource):
         ports: Sequence[int] = (),
         for_s: float | None = None,
         recognition: Recognition | None = None,
+        max_cpu: float | None = None,
     ) -> None:
         self.program = Program()
+        self._counters = self.program.counters()
+        self._closed = False
+        self._budget = None if max_cpu is None else Budget(max_cpu, Effort.LEDGER)
+        self._full_since = 0.0
         super().__init__(interfaces, ports=ports, for_s=for_s, recognition=recognition, filter_fd=self.program.fd)
         self._swept = time.monotonic()
         self.marks_written = 0
@@ -49,10 +58,22 @@ class EbpfSource(PacketSource):
 
     def _walk(self) -> int:
         busy = super()._walk()
+        if self._budget is not None:
+            self._keep_to(self._budget)
         for blocks in self._blocks:
             if blocks.waiting:
                 self._write_marks(blocks.take_marks())
         return busy
+
+    def _keep_to(self, budget: Budget) -> None:
+        """Reads less or more. What was cut before waits in the ring for a moment longer."""
+        now = time.monotonic()
+        if budget.look():
+            self.program.set_effort(Effort(budget.step))
+            self._full_since = now
+        sparing = budget.step > 0 or now - self._full_since < _RING_DELAY_S
+        for blocks in self._blocks:
+            blocks.sparing = sparing
 
     def _write_marks(self, marks: Rows) -> None:
         addresses = self.decoder.tables.addresses
@@ -93,6 +114,33 @@ class EbpfSource(PacketSource):
             self.program.forget_before(time.clock_gettime_ns(time.CLOCK_MONOTONIC) - int(_FORGET_AFTER_S * 1e9))
         return batch
 
+    def _caps(self) -> list[str]:
+        if not self._closed:
+            self._counters = self.program.counters()
+        said = []
+        full = f"{self.program.entries:,} connections in the filter's ledger"
+        if self._counters["no_room"]:
+            said.append(f"{full}: {self._counters['no_room']:,} packets of others were read whole")
+        if self.marks_failed:
+            said.append(f"{self.program.entries:,} connections marked as bulk: {self.marks_failed:,} marks had no room")
+        stale = sum(blocks.stale for blocks in self._blocks)
+        if stale:
+            said.append(f"{stale:,} packets lack their payload because their ports were used again at once")
+        spared = sum(blocks.spared for blocks in self._blocks)
+        if spared:
+            said.append(f"--max-cpu: the payload of {spared:,} packets was not read")
+        return said
+
+    def _damage(self) -> list[str]:
+        missed = self.missed_packets
+        lost = [f"{missed:,} packets that the filter counted were not decoded"] if missed > self._dropped else []
+        if self._budget is not None and self._budget.step:
+            lost.append(
+                f"only {_READS[Effort(self._budget.step)]} are read, to stay within {self._budget.share:.0%} of a processor "
+                f"(now {self._budget.used:.1%})"
+            )
+        return super()._damage() + lost
+
     def _compare(self, key: bytes, decoded: int) -> None:
         entry = self.program.look(key)
         if entry is not None:
@@ -101,7 +149,10 @@ class EbpfSource(PacketSource):
 
     def close(self) -> None:
         super().close()
-        self.program.close()
+        if not self._closed:
+            self._counters = self.program.counters()
+            self._closed = True
+            self.program.close()
 
 
 def flow_key(a: bytes, a_port: int, b: bytes, b_port: int, proto: int = 6) -> tuple[bytes, bool]:

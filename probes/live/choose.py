@@ -20,15 +20,19 @@ def open_probe(
     ports: Sequence[int] = (),
     for_s: float | None = None,
     recognition: Recognition | None = None,
+    max_cpu: float | None = None,
 ) -> PacketSource:
-    """A running live source. ``auto`` falls back to the plain ring and says why in its notes. Raises LbtopError."""
+    """A running live source. ``auto`` falls back to the plain ring and says why in its notes. Raises LbtopError.
+
+    ``max_cpu``: share of one processor that the process may take before less is read (the plain ring cannot read less).
+    """
     reason = ""
     if probe in ("auto", "ebpf"):
         from lbtop.probes.ebpf.source import EbpfSource
         from lbtop.probes.ebpf.toolchain import Unavailable
 
         try:
-            return EbpfSource(interfaces, ports=ports, for_s=for_s, recognition=recognition)
+            return EbpfSource(interfaces, ports=ports, for_s=for_s, recognition=recognition, max_cpu=max_cpu)
         except Unavailable as why:
             if probe == "ebpf":
                 raise LbtopError(f"no eBPF here: {why}") from None
@@ -36,4 +40,6 @@ def open_probe(
     source = PacketSource(interfaces, ports=ports, for_s=for_s, recognition=recognition)
     if reason:
         source.notes.append(f"plain packet ring, because {reason}")
+    if max_cpu is not None:
+        source.notes.append("--max-cpu has no effect: without the eBPF filter every packet is read")
     return source

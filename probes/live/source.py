@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from lbtop.probes.live.blocks import Blocks
+from lbtop.probes.live.losses import HostLosses
 from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
 from lbtop.probes.wire.decoder import Decoder
 
@@ -49,6 +50,7 @@ class PacketSource:
         self._poll = select.poll()
         for ring in self._rings:
             self._poll.register(ring, select.POLLIN | select.POLLERR)
+        self._losses = HostLosses(interfaces)
         self._ends = None if for_s is None else time.monotonic() + for_s
         self._flushed = time.monotonic()
         self._dropped = 0
@@ -124,10 +126,18 @@ class PacketSource:
             duplicate_packets=decoder.duplicates,
             dropped_packets=self._dropped,
             half_open_evicted=decoder.connections.half_open_evicted,
-            caps_reached=decoder.caps_reached(),
+            caps_reached=(*decoder.caps_reached(), *self._caps()),
             read_bytes=decoder.bytes,
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self._losses.notes(), *self._damage()),
         )
+
+    def _caps(self) -> list[str]:
+        """For probes with bounds of their own: a sentence about every one that was met."""
+        return []
+
+    def _damage(self) -> list[str]:
+        damaged = sum(blocks.damaged for blocks in self._blocks)
+        return [f"{damaged:,} blocks of the packet ring were damaged and left out in part"] if damaged else []
 
     def close(self) -> None:
         for blocks in self._blocks:

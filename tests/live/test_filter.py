@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from lbtop.probes.ebpf.program import Effort
 
 from tests.corpus import Capture, committed
 from tests.live.model import ETHERNET, RAW, Filter, through, unlike
 from tests.reference.files import CaptureFile, Record
-
 
 LIVE = [capture for capture in committed() if "-snap-" not in capture.name]
 """A ring has no snap length: a packet that lacks bytes lacks them because of the filter."""

@@ -1,0 +1,246 @@
+"""The compiled filter does what its model does, packet by packet, and shares its structures with user space."""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lbtop.probes.ebpf import program as program_module
+from lbtop.probes.ebpf.program import Effort, FlowBulk, FlowKey, FlowLedger, Program
+from lbtop.probes.ebpf.source import flow_key
+from lbtop.probes.ebpf.toolchain import Unavailable
+
+from tests.corpus import committed
+from tests.live import kernel
+from tests.live.model import ETHERNET, FOREVER, NONE, UNTIL, VLAN, WHOLE, Filter, flow_name, parse, through
+from tests.reference.files import CaptureFile, Record
+from tests.tools.crafting import ethernet
+
+LARGEST = 3000
+"""What the kernel takes for a test run is bounded by a page."""
+SAMPLE = (
+    "passthrough-nlb-source-ip-targets",
+    "mixed-termination-targets",
+    "offload-ipv6-targets",
+    "offload-h2c-targets",
+    "defect-vxlan-offload",
+    "defect-vlan-offload",
+)
+
+
+@pytest.fixture
+def program(root: None) -> Iterator[Program]:
+    try:
+        loaded = Program(4096)
+    except Unavailable as why:
+        pytest.skip(f"no eBPF here: {why}")
+    yield loaded
+    loaded.close()
+
+
+def as_tested(record: Record) -> Record:
+    """A frame as the kernel hands it to a program in a test run: without VLAN tag, and no longer than a page."""
+    data = record.data
+    if data[12:14] == VLAN.to_bytes(2, "big"):
+        data = data[:12] + data[16:]
+    return Record(record.ts_ns, ETHERNET, record.interface, len(data[:LARGEST]), data[:LARGEST])
+
+
+@pytest.mark.parametrize("capture", [c for c in committed() if c.name in SAMPLE], ids=str)
+@pytest.mark.parametrize("effort", Effort, ids=lambda effort: effort.name)
+def test_it_decides_as_its_model(program: Program, capture: object, effort: Effort) -> None:
+    """The kernel leaves the link header out of a test run's packet: the model is told so."""
+    packets = [as_tested(record) for record in CaptureFile(capture.path) if record.linktype == ETHERNET]  # type: ignore[attr-defined]
+    program.set_effort(effort)
+    model = Filter(effort=effort)
+    decided = []
+
+    class Asked(Filter):
+        def length(self, frame: bytes, at: int, kind: int, size: int) -> int:
+            return model.length(frame, at, kind, size - 14)
+
+    def compare(record: Record, length: int) -> None:
+        decided.append(length != WHOLE)
+        assert kernel.run(program, record.data)[0] == length
+
+    asked = Asked()
+    asked.marks = model.marks
+    through(packets, asked, together=3, also=compare, write=lambda flow, marks: kernel.write(program, flow, marks))
+    counters = program.counters()
+    assert counters["packets"] == len(packets) == len(decided)
+    assert counters["cut"] == sum(decided) == model.cut
+    assert counters["not_parsed"] == model.not_parsed and counters["no_room"] == 0
+    for flow, count in model.packets.items():
+        (one, one_port), (other, other_port) = flow[1:]
+        entry = program.look(flow_key(one, one_port, other, other_port, flow[0])[0])
+        assert entry is not None and sum(entry.packets) == count
+        assert sum(entry.bytes) == sum(model.sent.get((flow, end), 0) for end in flow[1:])
+
+
+@given(
+    head=st.binary(min_size=0, max_size=120),
+    kind=st.sampled_from([0x0800, 0x86DD, 0x0806, 0x8100, 0x8847]),
+    first=st.sampled_from([0x45, 0x46, 0x4F, 0x60, 0x00, 0x55]),
+)
+def test_it_survives_anything(head: bytes, kind: int, first: int) -> None:
+    loaded = _shared_program()
+    frame = bytes(12) + kind.to_bytes(2, "big") + bytes([first]) + head
+    frame += bytes(max(0, 60 - len(frame)))
+    model = Filter()
+    assert kernel.run(loaded, frame)[0] == model.length(frame, 14, kind, len(frame) - 14)
+
+
+_loaded: list[Program] = []
+
+
+def _shared_program() -> Program:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if not _loaded:
+        try:
+            _loaded.append(Program(64))
+        except Unavailable as why:
+            pytest.skip(f"no eBPF here: {why}")
+    return _loaded[0]
+
+
+addresses = st.one_of(
+    st.ip_addresses(v=4).map(lambda a: bytes(10) + b"\xff\xff" + a.packed), st.ip_addresses(v=6).map(lambda a: a.packed)
+)
+ports = st.integers(0, 65535)
+
+
+@given(one=addresses, other=addresses, one_port=ports, other_port=ports)
+def test_keys_are_ordered_as_the_kernel_orders_them(one: bytes, other: bytes, one_port: int, other_port: int) -> None:
+    loaded = _shared_program()
+    header = struct.pack(">HHIIBBHHH", one_port, other_port, 1, 0, 5 << 4, 16, 100, 0, 0)
+    packet = struct.pack(">IHBB", 6 << 28, len(header), 6, 64) + one + other + header
+    kernel.run(loaded, bytes(12) + b"\x86\xdd" + packet)
+    key, swapped = flow_key(one, one_port, other, other_port)
+    assert flow_key(other, other_port, one, one_port)[0] == key
+    entry = loaded.look(key)
+    assert entry is not None and entry.packets[1 if swapped and (one, one_port) != (other, other_port) else 0] == 1
+    loaded.forget(key)
+
+
+CLIENT, SERVER = "198.51.100.7", "10.0.0.11"
+
+
+def segment(seq: int, size: int, flags: int = 16, source: str = CLIENT, target: str = SERVER, options: bytes = b"") -> bytes:
+    header = struct.pack(">HHIIBBHHH", 40000, 443, seq & 0xFFFFFFFF, 1, (20 + len(options)) // 4 << 4, flags, 100, 0, 0)
+    return ethernet(source, target, 6, header + options + bytes(size), 7)
+
+
+def ends() -> tuple[tuple[bytes, int], tuple[bytes, int]]:
+    mapped = [bytes(10) + b"\xff\xff" + ipaddress.ip_address(text).packed for text in (CLIENT, SERVER)]
+    return (mapped[0], 40000), (mapped[1], 443)
+
+
+def test_what_is_marked_is_cut_and_nothing_else(program: Program) -> None:
+    client, server = ends()
+    flow = flow_name(6, client, server)
+    until = 0xFFFFFF00
+    assert kernel.run(program, segment(until - 1000, 1000))[0] == WHOLE
+    kernel.write(program, flow, {client: (UNTIL, until), server: (NONE, 0)})
+    cases = [
+        (segment(until - 1000, 1000), 18 + 40),
+        (segment(until - 1000, 1000, options=bytes([1]) * 12), 18 + 52),
+        (segment(until - 1000, 1001), WHOLE),  # reaches beyond: whole
+        (segment(until, 1000), WHOLE),
+        (segment(until + 1000, 1000), WHOLE),  # across the end of the sequence numbers
+        (segment(until - (1 << 30), 1000), 18 + 40),
+        (segment(until - (3 << 29), 1000), WHOLE),  # too far back to be that stretch
+        (segment(until - 1000, 100), WHOLE),  # not worth it
+        (segment(until - 1000, 1000, flags=17), WHOLE),  # FIN
+        (segment(until - 1000, 1000, flags=20), WHOLE),  # RST
+    ]
+    for frame, expected in cases:
+        assert kernel.run(program, frame)[0] == expected
+    kernel.write(program, flow, {client: (FOREVER, 0), server: (NONE, 0)})
+    assert kernel.run(program, segment(5, 1000))[0] == 18 + 40
+
+
+def test_a_syn_voids_what_was_known_of_its_ports(program: Program) -> None:
+    client, server = ends()
+    kernel.write(program, flow_name(6, client, server), {client: (FOREVER, 0), server: (FOREVER, 0)})
+    assert kernel.run(program, segment(1, 500))[0] == 58
+    assert kernel.run(program, segment(1, 0, flags=18))[0] == WHOLE  # the answer to a SYN does not
+    assert kernel.run(program, segment(1, 500))[0] == 58
+    kernel.run(program, segment(1, 0, flags=2))
+    assert kernel.run(program, segment(1, 500))[0] == WHOLE
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        segment(1, 1000)[:12]
+        + b"\x81\x00\x40\x05"
+        + segment(1, 1000)[12:],  # a second VLAN tag, with priority 2: looks like IPv4
+        bytearray(segment(1, 1000)),
+    ],
+    ids=["second VLAN tag", "fragment"],
+)
+def test_what_is_not_taken_apart_is_delivered_whole(program: Program, frame: bytes) -> None:
+    if isinstance(frame, bytearray):
+        frame[20] |= 0x20  # more fragments follow
+    program.set_effort(Effort.LEDGER)
+    assert kernel.run(program, bytes(frame))[0] == WHOLE
+    assert program.counters()["not_parsed"] == 1
+
+
+def test_connections_beyond_the_bound_are_counted_and_delivered_whole(root: None) -> None:
+    small = Program(8)
+    try:
+        for number in range(40):
+            frame = segment(1, 1000, source=f"198.51.100.{number + 1}")
+            assert kernel.run(small, frame)[0] == WHOLE
+        assert small.counters()["no_room"] >= 30
+        assert small.forget_before(1 << 62) == 8
+        kernel.run(small, segment(1, 1000))
+        assert small.counters()["no_room"] < 40
+    finally:
+        small.close()
+
+
+def test_structures_are_laid_out_as_in_c(tmp_path: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    structures = {"flow_key": FlowKey, "flow_ledger": FlowLedger, "flow_bulk": FlowBulk}
+    lines = [
+        "#include <stdio.h>",
+        "#include <stddef.h>",
+        "#include <stdint.h>",
+        "typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;",
+        f'#include "{program_module.HERE / "ledger.h"}"',
+        'int main(void) { printf("counters %d\\n", COUNTERS);',
+    ]
+    expected = [f"counters {len(program_module.NAMES)}"]
+    for name, structure in structures.items():
+        lines.append(f'printf("{name} %zu\\n", sizeof(struct {name}));')
+        expected.append(f"{name} {ctypes.sizeof(structure)}")
+        for column, *_ in structure._fields_:
+            lines.append(f'printf("{name}.{column} %zu\\n", offsetof(struct {name}, {column}));')
+            expected.append(f"{name}.{column} {getattr(structure, column).offset}")
+    for effort in Effort:
+        lines.append(f'printf("EFFORT_{effort.name} %d\\n", EFFORT_{effort.name});')
+        expected.append(f"EFFORT_{effort.name} {int(effort)}")
+    (tmp_path / "layout.c").write_text("\n".join([*lines, "return 0; }"]))
+    subprocess.run((compiler, "-o", str(tmp_path / "layout"), str(tmp_path / "layout.c")), check=True)
+    assert subprocess.run((str(tmp_path / "layout"),), capture_output=True, text=True).stdout.split("\n")[:-1] == expected
+
+
+def test_the_model_reads_its_own_packets() -> None:
+    frame = segment(77, 500)
+    found = parse(frame, 14, 0x0800, len(frame))
+    client, server = ends()
+    assert found == (flow_name(6, client, server), client, 40, 500, 77, 16, 540)
