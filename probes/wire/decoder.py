@@ -11,7 +11,7 @@ from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
 from cython.cimports.lbtop.probes.wire.tunnels import inside_ip, inside_udp, is_tunnel_port
 from cython.cimports.libc.stdint import int32_t, int64_t, uint64_t
 from lbtop.probes.wire.assembly import Assembly
-from lbtop.probes.wire.buffer import AREA_BYTES, Buffer
+from lbtop.probes.wire.buffer import AREA_BYTES, POOL_BYTES, Buffer
 from lbtop.probes.wire.connections import CAP, HALF_OPEN_CAP, Connections
 from lbtop.probes.wire.fragments import Fragments
 from lbtop.probes.wire.frame import Frame
@@ -36,7 +36,8 @@ class Decoder:
     """Takes packets one by one and keeps what they mean.
 
     ``key`` (16 bytes) keys the hashes of sensitive values: random unless values are to be comparable between runs.
-    ``recognition`` names what the parsers look for; ``limit`` is the number of rows after which a batch is due.
+    ``recognition`` names what the parsers look for; ``limit`` is the number of rows after which a batch is due,
+    ``pool`` the most bytes of heads and early segments that wait.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class Decoder:
         strings=STRING_CAP,
         addresses=ADDRESS_CAP,
         limit=LIMIT,
+        pool=POOL_BYTES,
     ):
         # The seed only places entries in tables; nothing of it shows in the output.
         seed = int.from_bytes(os.urandom(8), "little") | 1
-        self.buffer = Buffer(area_size, areas)
+        self.buffer = Buffer(area_size, areas, pool)
         self.tables = Tables(Interner(self.buffer, strings, seed), Interner(self.buffer, addresses, seed), limit)
         self.streams = Streams(self.buffer, self.tables, connections, key or os.urandom(16), recognition)
         self.assembly = Assembly(self.buffer, self.streams, connections)
