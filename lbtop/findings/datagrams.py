@@ -17,38 +17,34 @@ FLOW_FIELDS = ("ip.src", "udp.srcport", "ip.dst")
 
 @rule("udp-affinity", Severity.INFO, "a datagram service depends on flow-hash affinity")
 def udp_affinity(context: Context) -> Iterator[Finding]:
-    """A datagram service is spread by flow, and only the flow keeps to its target.
+    """Clients of a datagram service keep their target by the hash of their flows alone.
 
-    What it means. A balancer maps each flow (addresses and ports) to a target and forgets it after two minutes of
-    silence. A client that changes its port, or pauses, may meet another target; protocols with state on the target
-    break.
+    What it means. Datagrams have no connection that a balancer could follow: it hashes addresses (and perhaps ports), and
+    forgets a flow after two minutes of silence. State that targets keep about clients depends on that hash: a change of
+    targets, a new address or port of the client, and it is gone.
 
-    How it is inferred. More than half of the service's connections are flows of datagrams, to two targets or more,
-    and nothing pins clients by address.
+    How it is inferred. More than half of the service's connections are flows of datagrams (not QUIC, which carries its own
+    connection ids), and clients return to their target far beyond chance, by their address.
 
     How to confirm. Count targets per client address.
 
-    How to mend. Pin by source address (stickiness.type=source_ip), or keep state outside the targets; send
-    keepalives more often than every 120 s.
+    How to mend. Keep the state outside the targets, or accept it: a consistent hash limits what a change of targets moves.
     """
     ledger = context.facts.ledgers.datagrams
     sticky = context.service.stickiness
-    if ledger.flows < FLOWS or ledger.flows < MOSTLY * ledger.connections or len(context.service.targets) < 2:
+    if ledger.flows < FLOWS or ledger.flows < MOSTLY * ledger.connections or len(ledger.quic) >= MOSTLY * ledger.flows:
         return
-    if sticky is not None and sticky.verdict.value is Mechanism.SOURCE_IP:
+    if sticky is None or sticky.verdict.value is not Mechanism.SOURCE_IP:
         return
     yield Finding(
         id="udp-affinity",
         severity=Severity.INFO,
-        title=f"{plural(ledger.flows, 'datagram flow')} over {len(context.service.targets)} targets: "
-        "only the flow's hash keeps them there",
-        detail="A silent flow is forgotten (by an NLB after 120 s), and a client's next flow may meet another target.",
+        title=f"{plural(ledger.flows, 'datagram flow')}: clients keep their target by the hash of their address alone",
+        detail="A silent flow is forgotten (by an NLB after 120 s), and a change of targets moves clients without a sign.",
         service=context.service.service,
-        evidence=sticky.verdict.evidence[:3] if sticky is not None else (),
-        advice=("pin by source address (stickiness.type=source_ip), or send keepalives more often than every 120 s",),
-        confirm=(
-            tshark(context, f"udp.port == {context.service.port}", ("ip.src", "udp.srcport", "ip.dst")) + " | sort | uniq -c",
-        ),
+        evidence=sticky.verdict.evidence[:3],
+        advice=("keep what targets know about clients outside of them, or use a consistent hash",),
+        confirm=(tshark(context, f"udp.port == {context.service.port}", FLOW_FIELDS) + " | sort | uniq -c",),
     )
 
 
