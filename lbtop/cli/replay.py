@@ -5,16 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lbtop.cli import OK
+from lbtop.cli.dashboard import add_dashboard_options, capture_tools, has_screen, open_dashboard
 from lbtop.cli.output import terminal, warn
-from lbtop.cli.reading import FRAME_ROWS, add_knowledge_options, add_reading_options, engine_options, open_files
+from lbtop.cli.reading import (
+    STDIN,
+    add_knowledge_options,
+    add_reading_options,
+    capture_files,
+    engine_options,
+    open_files,
+)
+from lbtop.model.text import safe_text
 
 if TYPE_CHECKING:
+    from lbtop.engine import Options
+    from lbtop.model.observation import Source
     from lbtop.model.snapshot import Snapshot
 
 SUMMARY = "the dashboard over captures or a recording, with a timeline to scrub"
@@ -25,45 +35,57 @@ EXAMPLES = (
 )
 FRAMES = 240
 """Frames a capture of known length is cut into: two per column of a wide terminal."""
+FINEST_ROWS, COARSEST_ROWS = 64, 2_048
+_BYTES_PER_ROW = 150
+"""A guess of how many bytes of a capture make one observation: only how finely it is cut depends on it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_options(parser)
-    parser.add_argument("--theme", metavar="NAME", help="lbtop-dark, lbtop-light, lbtop-colour-blind, ansi-dark, ansi-light, …")
+    add_dashboard_options(parser)
     add_knowledge_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    source = open_files(options, rows=FRAME_ROWS)
-    known = replace(engine_options(options), detail=True)
-    if not (sys.stdout.isatty() and (sys.stdin.isatty() or "-" in options.files)):
-        return _print_diagnosis(source, known)
-    prepare_slow_link()
+    known = engine_options(options)
+    stdin_is_data = STDIN in options.files
+    if not has_screen(stdin_is_data=stdin_is_data):
+        return _print_diagnosis(open_files(options), known)
     from lbtop.engine import frames
-    from lbtop.faces.tui import run_dashboard
-    from lbtop.faces.tui.feed import Feed
 
-    def snapshots(stop: threading.Event) -> Iterator[Snapshot]:
-        return frames(source, FRAMES, known, stop=stop.is_set)
+    source = open_files(options, rows=batch_rows(capture_files(options.files)))
 
+    def snapshots() -> Iterator[Snapshot]:
+        return frames(source, FRAMES, replace(known, detail=True))
+
+    title = safe_text(", ".join(os.path.basename(name) for name in options.files), 60)
     try:
-        return run_dashboard(Feed(snapshots, ", ".join(options.files)), theme=options.theme)
+        return open_dashboard(
+            snapshots,
+            "standard input" if stdin_is_data else title,
+            theme=options.theme,
+            tools=lambda: capture_tools(options),
+            stdin_is_data=stdin_is_data,
+        )
     finally:
         source.close()
 
 
-def _print_diagnosis(source: object, known: object) -> int:
+def batch_rows(files: list[str]) -> int:
+    """Observations per batch, so that a small capture is cut finely and a large one is not slowed down."""
+    try:
+        total = sum(os.path.getsize(name) for name in files)
+    except OSError:
+        return FINEST_ROWS
+    return max(FINEST_ROWS, min(COARSEST_ROWS, total // (FRAMES * _BYTES_PER_ROW)))
+
+
+def _print_diagnosis(source: Source, known: Options) -> int:
     """Without a terminal there is nothing to draw on: say the same in text."""
     from lbtop.engine import diagnose
     from lbtop.faces import text
 
     warn("no terminal here: the diagnosis instead of the dashboard")
-    snapshot = diagnose(source, known)  # type: ignore[arg-type]
+    snapshot = diagnose(source, known)
     sys.stdout.write(text.render(snapshot, terminal(sys.stdout)))
     return OK
-
-
-def prepare_slow_link() -> None:
-    """Fewer frames a second over SSH. Textual reads this when it is imported."""
-    if os.environ.get("SSH_CONNECTION"):
-        os.environ.setdefault("TEXTUAL_FPS", "15")

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lbtop.faces.tui.feed import Feed
+    from lbtop.faces.tui.tools import Tools
 
 
-def run_dashboard(feed: Feed, *, theme: str | None = None) -> int:
+def run_dashboard(feed: Feed, *, theme: str | None = None, tools: Tools | None = None) -> int:
     """Opens the dashboard over a feed and returns the exit status when it is closed."""
+    from lbtop.faces.tui import settings
     from lbtop.faces.tui.app import LbtopApp
 
-    return LbtopApp(feed, theme=theme).run() or 0
+    return LbtopApp(feed, theme=theme, tools=tools, settings_file=settings.path()).run() or 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -14,17 +15,28 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.timer import Timer
 
-from lbtop.faces.tui import export, settings
-from lbtop.faces.tui.feed import Feed, History
+from lbtop.faces.tui import export, palette, settings
+from lbtop.faces.tui.feed import Feed
 from lbtop.faces.tui.filtering import Filter, parse_filter
+from lbtop.faces.tui.frames import History, Packed
 from lbtop.faces.tui.screens.base import FrameScreen
 from lbtop.faces.tui.screens.overview import OverviewScreen
 from lbtop.faces.tui.screens.prompts import Choice, ColumnChooser, Prompt, parse_moment
 from lbtop.faces.tui.themes import THEMES, default_theme
+from lbtop.faces.tui.tools import Tools
 from lbtop.faces.tui.widgets.table import LineTable
-from lbtop.model.snapshot import Snapshot
+from lbtop.model.snapshot import Detail, Snapshot
+
+KEPT_LIVE_NS = 3_600_000_000_000
+"""The last hour is kept while listening live."""
+SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+"""How many times faster than it happened a capture is played."""
+_TICK_S = 0.1
+_REDRAW_S = 0.1
+"""While a capture is read, frames come faster than anybody can see: at most one drawing in this time."""
 
 
 class LbtopApp(App[int]):
@@ -34,8 +46,8 @@ class LbtopApp(App[int]):
     TITLE = "lbtop"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit"),
         Binding("space", "pause", "Pause"),
+        Binding("q", "quit", "Quit"),
         Binding("left", "step(-1)", "Earlier", show=False),
         Binding("right", "step(1)", "Later", show=False),
         Binding("shift+left", "step(-10)", "10 earlier", show=False),
@@ -51,104 +63,160 @@ class LbtopApp(App[int]):
         Binding("E", "export", "Export", show=False),
         Binding("C", "columns", "Columns", show=False),
     ]
-    SPEEDS: ClassVar[tuple[float, ...]] = (1, 2, 4, 8, 16, 32)
-    """Frames a second while a capture is played."""
 
     class FrameReady(Message):
-        """A newer frame waits in :attr:`_newest`. At most one of these is in the queue at any time."""
+        """Newer frames wait in :attr:`_fresh`. At most one of these is in the queue at any time."""
 
     class FeedEnded(Message):
         def __init__(self, problem: str | None) -> None:
             super().__init__()
             self.problem = problem
 
-    def __init__(self, feed: Feed, *, theme: str | None = None, settings_file: Path | None = None) -> None:
+    def __init__(
+        self, feed: Feed, *, theme: str | None = None, settings_file: Path | None = None, tools: Tools | None = None
+    ) -> None:
         super().__init__()
         self.settings_file = settings_file
         self.settings = settings.load(settings_file) if settings_file else settings.Settings()
-        self.speed = 2
-        self._player: Timer | None = None
+        self.tools = tools or Tools()
         self.feed = feed
         self.history = History()
         self.position: int | None = None  # index into the history; None follows the newest
         self.paused = False
         self.ended = False
+        self.problem: str | None = None
         self.filter: Filter = parse_filter("")
+        self.speed: float | None = None  # None until somebody plays: then so that all of it takes half a minute at most
+        self._played_ns = 0
+        self._player: Timer | None = None
         self._wanted_theme = theme
-        self._newest: list[Snapshot] = []
+        self._fresh: list[Packed] = []
         self._lock = threading.Lock()
+        self._redraw_due = False
+        self._opened: tuple[Packed, Snapshot] | None = None
+        self._details: tuple[Packed, str, Detail | None] | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
+        self.theme_changed_signal.subscribe(self, self._themed)
         wanted = self._wanted_theme or self.settings.theme
         self.theme = wanted if wanted in self.available_themes else default_theme(os.environ)
-        self.theme_changed_signal.subscribe(self, lambda theme: self._remember(theme=theme.name))
+        palette.use(self.theme, self.current_theme.dark)
         self.push_screen(OverviewScreen())
         self.feed.start(self._frame_from_thread, self._end_from_thread)
-        for name in ("SIGTERM", "SIGHUP"):
-            try:
-                signal.signal(getattr(signal, name), self._on_signal)
-            except ValueError:  # not the main thread: a test drives the app
-                break
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self.exit, 128 + number)
 
     def on_unmount(self) -> None:
         self.feed.stop()
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self.call_later(self.exit, 128 + number)
+    def _themed(self, theme: Theme) -> None:
+        palette.use(theme.name, theme.dark)
+        if theme.name != self._wanted_theme and theme.name != default_theme(os.environ):
+            self._remember(theme=theme.name)
+        elif self.settings.theme is not None and self._wanted_theme is None:
+            self._remember(theme=None)
+        self.redraw()
 
-    def _frame_from_thread(self, snapshot: Snapshot) -> None:
+    def _frame_from_thread(self, frame: Packed) -> None:
         with self._lock:
-            self._newest.append(snapshot)
-            first = len(self._newest) == 1
+            self._fresh.append(frame)
+            first = len(self._fresh) == 1
         if first:
             self.post_message(self.FrameReady())
 
     def _end_from_thread(self, problem: str | None) -> None:
         self.post_message(self.FeedEnded(problem))
 
-    def on_lbtop_app_frame_ready(self) -> None:
+    def _take(self) -> None:
+        """Moves what came into the history. The frame on screen stays on screen."""
         with self._lock:
-            fresh, self._newest = self._newest, []
-        before = self.frame
-        for snapshot in fresh:
-            if self.history.add(snapshot) and self.position is not None and before is not None:
-                self.position = self.history.at(before.at_ns)
+            fresh, self._fresh = self._fresh, []
+        here = self._here
+        moved = False
+        for frame in fresh:
+            moved = self.history.add(frame) or moved
+        if self.feed.live and fresh:
+            moved = self.history.forget_before(fresh[-1].at_ns - KEPT_LIVE_NS) or moved
+        if moved and self.position is not None and here is not None:
+            self.position = self.history.at(here.at_ns)
+
+    def on_lbtop_app_frame_ready(self) -> None:
+        first = not self.history.frames
+        self._take()
+        if first:
+            self.redraw()
+        elif not self._redraw_due:
+            self._redraw_due = True
+            self.set_timer(_REDRAW_S, self._redraw_now)
+
+    def _redraw_now(self) -> None:
+        self._redraw_due = False
         self.redraw()
 
     def on_lbtop_app_feed_ended(self, message: FeedEnded) -> None:
+        self._take()
         self.ended = True
         if message.problem:
+            self.problem = message.problem
             self.notify(message.problem, title="the source ended", severity="error", markup=False)
         self.redraw()
 
     # -- which frame --------------------------------------------------------------------------------------------------
 
     @property
+    def _here(self) -> Packed | None:
+        frames = self.history.frames
+        if not frames:
+            return None
+        return frames[-1] if self.position is None else frames[min(self.position, len(frames) - 1)]
+
+    @property
+    def index(self) -> int:
+        """Where in the history the frame on screen stands."""
+        last = len(self.history.frames) - 1
+        return last if self.position is None else min(self.position, last)
+
+    @property
     def frame(self) -> Snapshot | None:
         """The frame on screen."""
-        if not self.history.frames:
+        here = self._here
+        if here is None:
             return None
-        index = len(self.history.frames) - 1 if self.position is None else self.position
-        return self.history.frames[min(index, len(self.history.frames) - 1)]
+        if self._opened is None or self._opened[0] is not here:
+            self._opened = (here, here.open())
+        return self._opened[1]
+
+    def detail(self, service: str) -> Detail | None:
+        """Sessions and connections of one service at the frame on screen."""
+        here = self._here
+        if here is None:
+            return None
+        if self._details is None or self._details[0] is not here or self._details[1] != service:
+            self._details = (here, service, here.detail(service))
+        return self._details[2]
 
     def redraw(self) -> None:
         """Shows the current frame on the screen that is on top."""
         frame = self.frame
         for screen in reversed(self.screen_stack):
             if isinstance(screen, FrameScreen):
-                if frame is not None and screen.is_mounted:
-                    screen.show(frame)
+                if screen.is_mounted:
+                    screen.refresh_frame(frame)
                 break
 
     def enter(self, index: int | None) -> None:
         """Puts the whole screen at a frame of the history; None is the newest."""
         last = len(self.history.frames) - 1
         follows = index is None or (index >= last and not self.paused)
-        self.position = None if follows else max(0, index or 0)
+        self.position = None if follows else max(0, min(last, index or 0))
+        if not self.playing and self.position is not None:
+            self._played_ns = self.history.frames[self.position].at_ns
         self.redraw()
 
     @property
@@ -167,29 +235,37 @@ class LbtopApp(App[int]):
         if self._player is not None:
             self._player.stop()
             self._player = None
-        if on and len(self.history.frames) > 1:
+        frames = self.history.frames
+        if on and len(frames) > 1:
             if self.position is None:
                 self.position = 0
-            self._player = self.set_interval(1 / self.SPEEDS[self.speed], self._play_on)
+            if self.speed is None:
+                length_s = (frames[-1].at_ns - frames[0].at_ns) / 1e9
+                self.speed = next((speed for speed in SPEEDS if speed >= 1 and length_s / speed <= 30), SPEEDS[-1])
+            self._played_ns = frames[self.position].at_ns
+            self._player = self.set_interval(_TICK_S, self._play_on)
         self.redraw()
 
     def _play_on(self) -> None:
-        if self.position is None or self.position >= len(self.history.frames) - 1:
+        self._played_ns += int(_TICK_S * (self.speed or 1.0) * 1e9)
+        if self._played_ns >= self.history.frames[-1].at_ns:
             self._play(False)
-        else:
-            self.enter(self.position + 1)
+            self.enter(None)
+        elif (index := self.history.at(self._played_ns)) != self.position:
+            self.position = index
+            self.redraw()
 
     def action_speed(self, by: int) -> None:
-        self.speed = max(0, min(len(self.SPEEDS) - 1, self.speed + by))
-        self.notify(f"{self.SPEEDS[self.speed]:g} frames a second", timeout=1.5)
-        if self.playing:
-            self._play(True)
+        now = SPEEDS.index(self.speed) if self.speed in SPEEDS else SPEEDS.index(1.0)
+        self.speed = SPEEDS[max(0, min(len(SPEEDS) - 1, now + by))]
+        self.notify(f"{self.speed:g} times as fast as it happened", timeout=1.5)
+        self.redraw()
 
     def action_step(self, by: int) -> None:
         last = len(self.history.frames) - 1
         if last >= 0:
-            here = last if self.position is None else self.position
-            self.enter(max(0, min(last, here + by)))
+            self._play(False)
+            self.enter(max(0, min(last, self.index + by)))
 
     def action_newest(self) -> None:
         self.paused = False
@@ -197,17 +273,23 @@ class LbtopApp(App[int]):
         self.enter(None)
 
     def action_finding(self, direction: int) -> None:
-        """To the next or previous moment at which a new finding appeared."""
+        """To the next or previous moment at which something was found."""
         frames = self.history.frames
-        here = len(frames) - 1 if self.position is None else self.position
-        index = here + direction
-        while 0 < index < len(frames):
-            before = {(f.id, f.service, f.subject) for f in frames[index - 1].findings}
-            if any((f.id, f.service, f.subject) not in before for f in frames[index].findings):
-                self.enter(index)
-                return
-            index += direction
-        self.notify("no further finding in this direction", timeout=2)
+        if not frames:
+            return
+        stops = sorted({self._frame_with(at_ns) for at_ns, _ in self.history.first_seen().values()})
+        if direction < 0:
+            stops.reverse()
+        stop = next((stop for stop in stops if (stop - self.index) * direction > 0), None)
+        if stop is None:
+            self.notify("no further finding in this direction", timeout=2)
+        else:
+            self.enter(stop)
+
+    def _frame_with(self, at_ns: int) -> int:
+        """The first frame that knows of a moment."""
+        frames = self.history.frames
+        return next((i for i, frame in enumerate(frames) if frame.at_ns >= at_ns), len(frames) - 1)
 
     def set_filter(self, text: str) -> None:
         self.filter = parse_filter(text)
@@ -217,7 +299,7 @@ class LbtopApp(App[int]):
         frames = self.history.frames
         if not frames:
             return
-        started_ns, ended_ns = frames[-1].source.started_ns, frames[-1].at_ns
+        started_ns, ended_ns = frames[0].moment.started_ns, frames[-1].at_ns
 
         def go(answer: str | None) -> None:
             if answer:
@@ -241,10 +323,8 @@ class LbtopApp(App[int]):
     def action_follow(self) -> None:
         table = self.table
         if table is not None:
-            table.following = not table.following
-            row = table.current
-            what = row.key if table.following and row else "nothing"
-            self.notify(f"following {what}", timeout=2, markup=False)
+            followed = table.follow()
+            self.notify(f"following {followed}" if followed else "following nothing", timeout=2, markup=False)
 
     def action_copy_row(self) -> None:
         table = self.table
@@ -291,6 +371,8 @@ class LbtopApp(App[int]):
         self.push_screen(ColumnChooser(table), apply)
 
     def _remember(self, **changes: object) -> None:
+        if all(getattr(self.settings, name) == value for name, value in changes.items()):
+            return
         self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
         if self.settings_file is not None:
             try:

@@ -6,25 +6,22 @@ sign already says.
 
 from __future__ import annotations
 
-from rich.style import Style
 from rich.text import Text
 
-from lbtop.faces.words import MECHANISM_NAMES, MODE_NAMES, hop_name, percent, plural, product_name, sensitive_name, size
+from lbtop.faces.paths import last_node, segments
+from lbtop.faces.tui.palette import style as style
+from lbtop.faces.words import CAUSE_NAMES, MECHANISM_NAMES, confidence, hop_name, percent, plural, sensitive_name, size
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Severity
 from lbtop.model.snapshot import Service, Snapshot, Stickiness
 
 SIGNS = {Severity.CRITICAL: "!!", Severity.WARNING: "! ", Severity.INFO: "i "}
-_SEVERITY_STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
-_ENCRYPTED, _READABLE, _UNKNOWN = "green", "bold yellow", "dim"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-
-
-def style(name: str) -> Style:
-    return Style.parse(name)
+_LINES = {"tls": ("═", "good"), "plain": ("─", "readable"), "unknown": ("·", "dim")}
+_LONGEST_RULE = 6
 
 
 def severity_mark(severity: Severity) -> Text:
-    return Text(SIGNS[severity], style(_SEVERITY_STYLES[severity]))
+    return Text(SIGNS[severity], style(severity.value))
 
 
 def finding_line(finding: Finding) -> Text:
@@ -36,44 +33,38 @@ def finding_line(finding: Finding) -> Text:
     return text
 
 
-def path(service: Service) -> Text:
-    """``client ══ TLS 1.3 ══ ALB ── plain ── 3 targets``: double lines are encrypted, single ones readable, dots unknown.
+def path(service: Service, width: int = 100) -> Text:
+    """``clients ══ TLS 1.3 ══ ALB ┊── plain ── 3 targets``: double lines are encrypted, single ones readable, dots unknown.
 
-    A hop that is not in view but inferred stands in brackets.
+    ``┊`` is where protection ends. A hop in brackets is not in view but inferred.
     """
-    text = Text()
-    hops = service.termination.hops
-    for index, hop in enumerate(hops):
-        if index == 0:
-            text.append(_place(hop.from_, service), style("bold"))
-        line, word, colour = {
-            "tls": ("══", " ".join(hop.tls_versions[:2]) or "TLS", _ENCRYPTED),
-            "plain": ("──", "plain", _READABLE),
-        }.get(hop.encryption, ("··", "?", _UNKNOWN))
-        label = word if hop.seen else f"({word})"
-        text.append(f" {line} {label} {line} ", style(colour))
-        text.append(_place(hop.to, service), style("bold"))
+    hops = segments(service)
     if not hops:
-        text.append("client ·· ? ·· targets", style("dim"))
+        return Text("clients ·· ? ·· targets", style("dim"))
+    end = last_node(service)
+    labels = [segment.label if segment.note in ("in view", "readable", "not known") else f"({segment.label})" for segment in hops]
+    fixed = len(end) + sum(len(s.node) + len(label) + 4 + s.boundary for s, label in zip(hops, labels, strict=True))
+    rule = max(1, min(_LONGEST_RULE, (width - fixed) // (2 * len(hops))))
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for segment, label in zip(hops, labels, strict=True):
+        line, role = _LINES.get(segment.encryption, _LINES["unknown"])
+        text.append(segment.node, style("bold"))
+        text.append(" ")
+        if segment.boundary:
+            text.append("┊", style("critical"))
+        text.append(f"{line * rule} {label} {line * rule} ", style(role))
+    text.append(end, style("bold"))
     return text
-
-
-def _place(end: str, service: Service) -> str:
-    if end == "load_balancer":
-        return product_name(service.load_balancer.product) if service.load_balancer.product != "unknown" else "load balancer"
-    if end == "target":
-        return plural(len(service.targets), "target")
-    return {"client": "clients", "cdn": "CDN"}.get(end, end)
 
 
 def mode_badge(service: Service) -> Text:
+    """``offload >99 %``, or ``unknown``."""
     verdict = service.termination.verdict
     if verdict.value is None:
-        return Text("unknown", style("magenta"))
-    colour = _READABLE if verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.NONE) else _ENCRYPTED
-    text = Text(MODE_NAMES[verdict.value], style(colour))
-    text.append(f" {verdict.confidence:.0%}".replace("100%", ">99%"), style("dim"))
-    return text
+        return Text("unknown", style("unknown"))
+    role = "readable" if verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.NONE) else "good"
+    return Text.assemble(({Mode.L4_TLS: "layer-4 TLS", Mode.NONE: "no TLS"}.get(verdict.value, verdict.token), style(role)),
+                         (f" {confidence(verdict.confidence)}", style("dim")))  # fmt: skip
 
 
 def mechanism_badge(stickiness: Stickiness | None) -> Text:
@@ -81,32 +72,75 @@ def mechanism_badge(stickiness: Stickiness | None) -> Text:
         return Text("–", style("dim"))
     value = stickiness.verdict.value
     if value is None:
-        return Text("unknown", style("magenta"))
-    if value in (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE) and stickiness.cookie:
-        return Text(f"cookie {stickiness.cookie}")
-    return Text(MECHANISM_NAMES[value])
+        return Text("unknown", style("unknown"))
+    cookie = value in (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE) and stickiness.cookie
+    name = f"cookie {stickiness.cookie}" if cookie else MECHANISM_NAMES[value]
+    return Text.assemble(name, (f" {confidence(stickiness.verdict.confidence)}", style("dim")))
+
+
+def affinity_figure(stickiness: Stickiness | None) -> Text:
+    if stickiness is None or stickiness.affinity is None:
+        return Text("–", style("dim"))
+    return Text(f"{stickiness.affinity:.2f}")
 
 
 def affinity_text(stickiness: Stickiness | None) -> Text:
     """``0.98 [0.95, 1.00]``; a dash where it cannot be measured."""
-    if stickiness is None or stickiness.affinity is None:
-        return Text("–", style("dim"))
-    text = Text(f"{stickiness.affinity:.2f}")
-    if stickiness.affinity_interval is not None:
+    text = affinity_figure(stickiness)
+    if stickiness is not None and stickiness.affinity_interval is not None:
         low, high = stickiness.affinity_interval
         text.append(f" [{low:.2f}, {high:.2f}]", style("dim"))
     return text
 
 
-def skew_text(service: Service) -> Text:
-    """Peak to mean against what chance alone gives."""
+def skew_figure(service: Service) -> Text:
     skew = service.skew
     if skew is None:
         return Text("–", style("dim"))
-    text = Text(f"{skew.peak_to_mean:.2f}×", style("bold yellow") if skew.significant else Style())
-    text.append(f" (chance {skew.expected_peak_to_mean:.2f}×)", style("dim"))
+    return Text(f"{skew.peak_to_mean:.2f}×", style("hot") if skew.significant else style("none"))
+
+
+def skew_text(service: Service) -> Text:
+    """Peak to mean against what chance alone gives, and the cause where one is known."""
+    skew = service.skew
+    if skew is None:
+        return Text("one target in view" if len(service.targets) == 1 else "not measured", style("dim"))
+    text = Text.assemble(
+        (f"{skew.peak_to_mean:.2f}×", style("hot" if skew.significant else "bold")), " the mean of ", skew.metric
+    )
+    text.append(f", chance alone gives {skew.expected_peak_to_mean:.2f}×", style("dim"))
     if skew.significant:
-        text.append(" skewed", style("yellow"))
+        text.append(": skewed", style("hot"))
+    if skew.cause and skew.cause != "unknown":
+        text.append(f", because of {CAUSE_NAMES.get(skew.cause, skew.cause)}")
+    return text
+
+
+def affinity_line(service: Service) -> Text:
+    """How strongly clients are pinned, by which key, what broke it, and how new clients are dealt."""
+    stickiness = service.stickiness
+    text = Text("affinity ", style("dim"))
+    if stickiness is None:
+        return text.append("not measured: nothing returned")
+    text = Text.assemble(("affinity ", style("dim")))
+    text.append_text(affinity_text(stickiness))
+    if stickiness.affinity is not None and stickiness.key:
+        text.append(f" by {stickiness.key}", style("dim"))
+    broken = sum(item.keys for item in stickiness.breaks)
+    if broken:
+        text.append(f" · {plural(broken, 'key')} changed target", style("hot"))
+    if stickiness.sessions_lost:
+        text.append(f" · {plural(stickiness.sessions_lost, 'request')} lost their session", style("critical"))
+    if stickiness.balancing != "unknown":
+        text.append(" · new clients ", style("dim"))
+        text.append(stickiness.balancing.replace("_", " "))
+    return text
+
+
+def load_line(service: Service) -> Text:
+    """How even the load is, and what is readable."""
+    text = Text.assemble(("load ", style("dim")), skew_text(service), (" · readable ", style("dim")))
+    text.append_text(exposure_text(service))
     return text
 
 
@@ -114,44 +148,48 @@ def exposure_text(service: Service) -> Text:
     sensitive = service.exposure.sensitive
     if not sensitive:
         readable = service.exposure.plaintext_bytes
-        return Text(f"{size(readable)} readable, no secret seen" if readable else "nothing readable", style("dim"))
+        return Text(f"{size(readable)}, no secret seen" if readable else "nothing", style("dim"))
     text = Text()
     for index, row in enumerate(sensitive[:3]):
         text.append(", " if index else "")
-        text.append(f"{row.distinct:,} {sensitive_name(row.kind, row.distinct)}", style("bold yellow"))
+        text.append(f"{row.distinct:,} {sensitive_name(row.kind, row.distinct)}", style("readable"))
     if len(sensitive) > 3:
         text.append(f" and {len(sensitive) - 3} more kinds")
     text.append(f" on {hop_name(sensitive[0].hop)}", style("dim"))
     return text
 
 
-def bar(share: float, fair: float, top: float, width: int) -> Text:
+def bar(share: float, fair: float, top: float, width: int, *, hot: bool = False, marked: bool = True) -> Text:
     """A share as a bar on a scale from 0 to ``top``, with ``│`` where the fair share is."""
     filled = max(0.0, min(1.0, share / top if top > 0 else 0.0)) * width
     whole, part = int(filled), round((filled - int(filled)) * 8)
     cells = list("█" * whole + (EIGHTHS[part] if whole < width and part else ""))
     cells += [" "] * (width - len(cells))
-    text = Text("".join(cells), style("blue"))
+    text = Text("".join(cells), style("hot" if hot else "bar"))
+    if not marked:
+        return text
     mark = min(width - 1, int(fair / top * width)) if top > 0 else 0
     text = text[:mark] + Text("│" if cells[mark] == " " else "┃", style("bold")) + text[mark + 1 :]
     return text
 
 
 def verdict_sentence(frame: Snapshot) -> Text:
-    """The worst finding first; otherwise what the largest service does."""
-    open_findings = [finding for finding in frame.findings if not finding.accepted]
-    worst = next((finding for finding in open_findings if finding.severity is not Severity.INFO), None)
-    if worst is not None:
-        rest = sum(1 for finding in open_findings if finding.severity is not Severity.INFO) - 1
+    """The worst finding first; otherwise that nothing is wrong in what was seen."""
+    above = [f for f in frame.findings if not f.accepted and f.severity is not Severity.INFO]
+    if above:
+        worst = above[0]
         text = finding_line(worst)
+        text.stylize(style("bold"))
         if worst.service and len(frame.services) > 1:
             text.append(f"  [{worst.service}]", style("dim"))
-        if rest:
-            text.append(f"  +{rest} more", style("dim"))
+        if len(above) > 1:
+            text.append(f"  +{len(above) - 1} more", style("dim"))
         return text
     if not frame.services:
+        if frame.final:
+            return Text("no load-balanced service in what was read", style("dim"))
         return Text("no load-balanced service seen yet", style("dim"))
-    return Text("✓ nothing above info in what was seen", style("green"))
+    return Text("✓ nothing is wrong in what was seen", style("good"))
 
 
 def evidence_line(item: Evidence) -> Text:
@@ -161,7 +199,7 @@ def evidence_line(item: Evidence) -> Text:
         " proof " if item.weight is None and item.favours else f"{item.weight:+6.1f} " if item.weight is not None else "       ",
         style("bold"),
     )
-    text.append(f"{item.favours or '–':<12} ", style("cyan"))
+    text.append(f"{item.favours or '–':<12} ", style("accent"))
     text.append(item.detail)
     text.append(f"  ({item.group}: {item.signal})", style("dim"))
     return text

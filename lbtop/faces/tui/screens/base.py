@@ -1,68 +1,158 @@
-"""What every screen that shows a frame shares: header, breadcrumbs, the filter line, going back."""
+"""What every screen that shows a frame shares: header with breadcrumbs, the timeline, going back."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lbtop.faces.tui.draw import style
-from lbtop.faces.words import percent
+from lbtop.faces.tui.palette import style
+from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
+from lbtop.faces.words import percent, plural
 from lbtop.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from lbtop.faces.tui.app import LbtopApp
 
+_MODES = {"now": "good", "end": "good", "reading": "good", "playing": "accent", "paused": "hot", "at": "hot"}
+
 
 class Header(Static):
-    """Two lines: what is read and how well it is seen; what lbtop itself costs."""
+    """Two lines: where one is and at what time; what is read, how well it is seen, and what lbtop itself costs."""
 
-    DEFAULT_CSS = "Header { height: 1; background: $panel; }"
+    DEFAULT_CSS = "Header { height: 2; background: $panel; }"
 
     def __init__(self) -> None:
         super().__init__(markup=False)
-        import psutil
-
-        self._process = psutil.Process()
         self._measured = (0.0, "")
+        self._last_cpu: tuple[float, float] | None = None
+        self._parts: list[tuple[int, int, FrameScreen, int]] = []  # from, to (columns), screen, its own part
 
-    def show(self, frame: Snapshot, crumbs: str, state: str) -> None:
-        source = frame.source
-        coverage = source.connections_seen_from_start / source.connections if source.connections else None
+    def show(self, frame: Snapshot | None) -> None:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(" lbtop ", style("bold reverse"))
-        text.append(f" {crumbs} ", style("bold"))
-        text.append(state, style("bold yellow" if state.startswith(("paused", "at ")) else "green"))
-        text.append(f" · seen from {source.vantage.replace('_', ' ')}")
-        text.append(f" · {source.connections:,} conn")
-        if coverage is not None and coverage < 0.995:
-            text.append(f" ({percent(coverage)} from their start)", style("yellow"))
-        if source.dropped_packets:
-            text.append(f" · {source.dropped_packets:,} dropped", style("bold red"))
-        if source.undecoded_packets:
-            text.append(f" · {source.undecoded_packets:,} not decoded", style("dim"))
-        if source.caps_reached:
-            text.append(f" · at cap: {', '.join(source.caps_reached)}", style("yellow"))
-        text.append(f" · {self._own_cost()}", style("dim"))
+        state, clock = _state(self.screen.lbtop, frame)  # type: ignore[attr-defined]
+        room = self.size.width - 9 - len(state) - len(clock) - 7
+        self._crumbs(text, room)
+        text.pad_right(max(1, self.size.width - text.cell_len - len(state) - len(clock) - 6))
+        text.append(f"{state} ", style(_MODES.get(state.split()[0], "good")))
+        text.append(f"{clock} UTC"[: max(0, self.size.width - text.cell_len)], style("bold"))
+        text.append("\n")
+        text.append_text(self._source(frame))
         self.update(text, layout=False)
 
+    def _crumbs(self, text: Text, room: int) -> None:
+        parts = [
+            (part, screen, number)
+            for screen in self.app.screen_stack
+            if isinstance(screen, FrameScreen)
+            for number, part in enumerate(screen.trail)
+        ]
+        widest = max(8, (room - 3 * len(parts)) // max(1, len(parts)))
+        self._parts = []
+        for i, (part, screen, number) in enumerate(parts):
+            text.append(" › " if i else " ", style("dim"))
+            label = Text(
+                part if sum(len(p) + 3 for p, _, _ in parts) <= room else part[: widest - 1] + "…" * (len(part) >= widest)
+            )
+            start = text.cell_len
+            text.append(label.plain, style("bold" if i == len(parts) - 1 else "underline"))
+            self._parts.append((start, text.cell_len, screen, number))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            for start, end, screen, number in self._parts:
+                if start <= event.x < end:
+                    while self.app.screen_stack[-1] is not screen and len(self.app.screen_stack) > 2:
+                        self.app.pop_screen()
+                    screen.cut_trail(number)
+                    return
+
+    def _source(self, frame: Snapshot | None) -> Text:
+        app: LbtopApp = self.screen.lbtop  # type: ignore[attr-defined]
+        text = Text(f" {app.feed.title}", no_wrap=True, overflow="ellipsis")
+        if frame is not None:
+            source = frame.source
+            text.append(f" · seen from {'an unknown place' if source.vantage == 'unknown' else source.vantage.replace('_', ' ')}")
+            text.append(f" · {plural(source.connections, 'connection')}")
+            coverage = source.connections_seen_from_start / source.connections if source.connections else None
+            if coverage is not None:
+                seen = "all from their start" if coverage == 1 else f"{percent(coverage)} from their start"
+                text.append(f", {seen}", style("hot") if coverage < 0.9 else style("dim"))
+            rate = rate_now([packed.moment for packed in app.history.frames[max(0, app.index - 40) : app.index + 1]], -1)
+            if rate is not None:
+                text.append(f" · {rate:.3g}/s" if rate < 1000 else f" · {rate:,.0f}/s")
+            if source.dropped_packets:
+                text.append(f" · {source.dropped_packets:,} packets dropped", style("critical"))
+            elif source.dropped_packets == 0:
+                text.append(" · none dropped", style("dim"))
+            if source.undecoded_packets:
+                text.append(f" · {source.undecoded_packets:,} not decoded", style("dim"))
+            if source.truncated_packets:
+                text.append(f" · {source.truncated_packets:,} cut", style("hot"))
+            if source.caps_reached:
+                text.append(f" · at cap: {', '.join(source.caps_reached)}", style("hot"))
+            for note in source.notes[:2]:
+                text.append(f" · {note}", style("hot"))
+        cost = f" lbtop {self._own_cost()}"
+        text.truncate(max(10, self.size.width - len(cost) - 1), overflow="ellipsis")
+        text.pad_right(max(0, self.size.width - text.cell_len - len(cost) - 1))
+        text.append(cost, style("dim"))
+        return text
+
     def _own_cost(self) -> str:
+        """CPU and memory of this process and of the engine's, measured once a second at most."""
         now = time.monotonic()
         if now - self._measured[0] > 1.0:
-            cpu = self._process.cpu_percent(None)
-            memory = self._process.memory_info().rss / 1e6
-            self._measured = (now, f"cpu {cpu:.0f} % {memory:.0f} MB")
+            import psutil
+
+            feed = self.screen.lbtop.feed  # type: ignore[attr-defined]
+            cpu, memory = 0.0, 0
+            for pid in (os.getpid(), *([feed.pid] if feed.pid else [])):
+                try:
+                    process = psutil.Process(pid)
+                    spent = process.cpu_times()
+                    cpu += spent.user + spent.system
+                    memory += process.memory_info().rss
+                except psutil.Error:
+                    continue
+            before, self._last_cpu = self._last_cpu, (now, cpu)
+            share = max(0.0, (cpu - before[1]) / (now - before[0])) if before else None
+            told = "" if share is None else f"{share:.0%} cpu ".replace("%", " %")
+            self._measured = (now, f"{told}{memory / 1e6:.0f} MB")
         return self._measured[1]
 
 
-class FrameScreen(Screen[None]):
-    """A screen that draws one snapshot. Subclasses say their crumbs and draw in :meth:`draw`."""
+def _state(app: LbtopApp, frame: Snapshot | None) -> tuple[str, str]:
+    """What the clock does, and what it says."""
+    if frame is None:
+        return ("waiting" if app.feed.live or not app.ended else "nothing was read"), "--:--:--"
+    clock = time.strftime("%H:%M:%S", time.gmtime(frame.at_ns / 1e9))
+    if app.playing:
+        return f"playing {app.speed or 1:g}×", clock
+    if app.paused:
+        return "paused", clock
+    if app.position is not None:
+        back = (app.history.frames[-1].at_ns - frame.at_ns) / 1e9
+        return f"at -{back:.1f} s" if back < 100 else f"at -{back / 60:.0f} min", clock
+    if app.feed.live:
+        return ("ended" if app.ended else "now"), clock
+    return ("end" if app.ended else "reading"), clock
 
+
+class FrameScreen(Screen[None]):
+    """A screen that draws one snapshot. Subclasses say their :attr:`trail` and draw in :meth:`draw`."""
+
+    about: ClassVar[str] = ""
+    """What one sees here, for the help."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "back", "Back"),
         Binding("question_mark", "help", "Help"),
@@ -76,38 +166,56 @@ class FrameScreen(Screen[None]):
         return cast("LbtopApp", self.app)
 
     @property
-    def crumbs(self) -> str:
-        return "overview"
+    def trail(self) -> list[str]:
+        """Where one is, as breadcrumbs; the first is the screen itself."""
+        return ["overview"]
+
+    def cut_trail(self, number: int) -> None:
+        """Goes back to one of the screen's own breadcrumbs."""
 
     def draw(self, frame: Snapshot) -> None:
         """Puts a frame on the screen."""
 
-    def show(self, frame: Snapshot) -> None:
-        self.query_one(Header).show(frame, self.crumbs, self._state(frame))
+    def refresh_frame(self, frame: Snapshot | None) -> None:
+        self.query_one(Header).show(frame)
+        if frame is None:
+            return
         self.draw(frame)
+        app = self.lbtop
+        try:
+            timeline = self.query_one(Timeline)
+        except NoMatches:
+            return
+        timeline.show(
+            [packed.moment for packed in app.history.frames],
+            list(app.history.first_seen().values()),
+            app.position,
+            live=app.feed.live,
+        )
 
     def on_mount(self) -> None:
-        if self.lbtop.frame is not None:
-            self.show(self.lbtop.frame)
+        self.call_after_refresh(self._draw_again)
 
     def on_screen_resume(self) -> None:
-        if self.lbtop.frame is not None and self.is_mounted:
-            self.show(self.lbtop.frame)
+        self._draw_again()
 
-    def _state(self, frame: Snapshot) -> str:
-        clock = time.strftime("%H:%M:%S", time.gmtime(frame.at_ns / 1e9))
-        if self.lbtop.playing:
-            return f"playing {clock}"
-        if self.lbtop.paused:
-            return f"paused {clock}"
-        if self.lbtop.position is not None:
-            return f"at {clock}"
-        return f"end {clock}" if self.lbtop.ended else f"now {clock}"
+    def on_resize(self) -> None:
+        self.set_class(self.size.height < 30, "low")
+        self.set_class(self.size.height >= 38, "tall")
+        self.call_after_refresh(self._draw_again)
+
+    def _draw_again(self) -> None:
+        if self.is_mounted and self.is_current:
+            self.refresh_frame(self.lbtop.frame)
+
+    @on(Timeline.Entered)
+    def _enter(self, event: Timeline.Entered) -> None:
+        self.lbtop.enter(event.index)
 
     def action_help(self) -> None:
-        from lbtop.faces.tui.screens.details import HelpScreen
+        from lbtop.faces.tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self.crumbs))
+        self.app.push_screen(HelpScreen(self))
 
     def action_back(self) -> None:
         if len(self.app.screen_stack) > 2:

@@ -8,31 +8,30 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.widgets import Footer, Static
 
 from lbtop.faces.tui import draw
-from lbtop.faces.tui.moments import moments
 from lbtop.faces.tui.screens.base import FrameScreen, Header
-from lbtop.faces.tui.screens.details import EvidenceScreen, FindingScreen
+from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
+from lbtop.faces.tui.screens.rows import TARGET_COLUMNS, target_rows
 from lbtop.faces.tui.screens.service import ServiceScreen
 from lbtop.faces.tui.widgets.filter_line import FilterLine
 from lbtop.faces.tui.widgets.table import Column, LineTable, Row
 from lbtop.faces.tui.widgets.timeline import Timeline
-from lbtop.model.judgement import Severity
+from lbtop.model.judgement import Finding, Severity
 from lbtop.model.snapshot import Service, Snapshot
 
 SERVICE_COLUMNS = (
-    Column("service", "service", minimum=14),
-    Column("mode", "TLS ends", width=22),
-    Column("mechanism", "pinned by", minimum=12),
-    Column("affinity", "affinity", width=19),
-    Column("skew", "peak/mean", width=20),
-    Column("findings", "findings", width=9),
+    Column("service", "service", minimum=14, weight=9),
+    Column("mode", "TLS ends", width=17, weight=9),
+    Column("mechanism", "pinned by", minimum=14, weight=5),
+    Column("affinity", "affinity", width=8, right=True, weight=4),
+    Column("skew", "peak/mean", width=9, right=True, weight=3),
+    Column("findings", "findings", width=9, weight=8),
 )
 FINDING_COLUMNS = (
-    Column("mark", "", width=2),
-    Column("title", "findings, worst first"),
+    Column("mark", "", width=2, weight=9),
+    Column("title", "findings, worst first", weight=9),
     Column("service", "service", width=18),
 )
 
@@ -48,9 +47,8 @@ class OverviewScreen(FrameScreen):
         yield Static(id="verdict", markup=False)
         yield FilterLine()
         yield LineTable(SERVICE_COLUMNS, empty="no load-balanced service yet: waiting for connections", id="services")
-        yield Static(id="path", markup=False)
-        with Vertical(id="below"):
-            yield LineTable(FINDING_COLUMNS, empty="nothing found", id="findings")
+        yield LineTable(FINDING_COLUMNS, empty="nothing found", id="findings")
+        yield LineTable(TARGET_COLUMNS, empty="no target", id="overview-targets")
         yield Timeline(id="timeline")
         yield Footer()
 
@@ -59,65 +57,52 @@ class OverviewScreen(FrameScreen):
         self.query_one("#services").focus()
 
     def draw(self, frame: Snapshot) -> None:
-        self.query_one("#verdict", Static).update(draw.verdict_sentence(frame), layout=False)
-        services = self.query_one("#services", LineTable)
-        services.accepts = self.lbtop.filter
-        services.show([_service_row(service, frame) for service in frame.services])
-        services.styles.height = max(2, min(len(frame.services) + 1, self.size.height // 3))
-        self.query_one("#findings", LineTable).show(
-            [
-                Row(
-                    f"{finding.id}@{finding.service}@{finding.subject}",
-                    {"finding": finding.id, "severity": finding.severity.value, "service": finding.service or ""},
-                    {
-                        "mark": draw.severity_mark(finding.severity),
-                        "title": _title(finding),
-                        "service": finding.service or "",
-                    },
-                )
-                for finding in frame.findings
-            ]
-        )
-        self._draw_path(frame)
-        app = self.lbtop
-        self.query_one(Timeline).show(moments(app.history.frames), app.position)
+        self.query_one("#verdict", Static).update(draw.verdict_sentence(frame))
+        width, height = self.size
+        services, findings = self.query_one("#services", LineTable), self.query_one("#findings", LineTable)
+        services.accepts = findings.accepts = self.lbtop.filter
+        room = max(4, height - 12)  # header, verdict, timeline, footer and the titles of both tables
+        lines = self._lines_beneath(len(frame.services), len(frame.findings), room)
+        services.show([_service_row(service, frame, lines, width - 6) for service in frame.services])
+        wanted = len(services.rows) * services.row_height + 1
+        services.styles.height = max(2, min(wanted, room - min(len(frame.findings), room // 2) + 1))
+        told = int(room - wanted >= 2 * len(frame.findings))
+        findings.show([_finding_row(finding, told) for finding in frame.findings])
+        left = room - wanted - len(frame.findings) * (1 + told)
+        targets = self.query_one("#overview-targets", LineTable)
+        targets.display = left >= 5
+        targets.styles.height = min(left - 1, 12)
+        if targets.display:
+            self._show_targets(frame)
+        several = len(frame.services) > 1
+        if findings.columns[2].hidden == several:
+            findings.hide([] if several else ["service"])
 
-    def _draw_path(self, frame: Snapshot) -> None:
+    @staticmethod
+    def _lines_beneath(services: int, findings: int, room: int) -> int:
+        """How many lines below every service: all of them where there is room for all services and some findings."""
+        rest = room - min(findings, room // 3)
+        return next((lines for lines in (4, 3, 1) if services * (lines + 1) <= rest), 1 if services * 2 <= 2 * rest else 0)
+
+    def _show_targets(self, frame: Snapshot) -> None:
+        """The targets of the service under the cursor, where the screen has room for them."""
         service = self._selected(frame)
-        panel = self.query_one("#path", Static)
-        if service is None:
-            panel.update("")
-            return
-        text = Text()
-        text.append("  ")
-        text.append_text(draw.path(service))
-        text.append("\n  readable: ")
-        text.append_text(draw.exposure_text(service))
-        text.append("\n  ")
-        verdict = service.termination.verdict
-        if verdict.value is None:
-            text.append("where TLS ends is unknown: ")
-            text.append_text(draw.candidates_line({mode.value: p for mode, p in verdict.candidates.items()}))
-            if verdict.settled_by:
-                text.append(f". It would be settled by {verdict.settled_by}")
-        elif verdict.evidence:
-            text.append("because ")
-            text.append(
-                next(
-                    (item.detail for item in verdict.evidence if item.favours == verdict.token),
-                    verdict.evidence[0].detail,
-                )
-            )
-        panel.update(text)
+        self.query_one("#overview-targets", LineTable).show(target_rows(service) if service else [])
+
+    @on(LineTable.Moved, "#services")
+    def _moved(self) -> None:
+        if self.lbtop.frame is not None and self.query_one("#overview-targets").display:
+            self._show_targets(self.lbtop.frame)
+
+    @on(LineTable.Selected, "#overview-targets")
+    def _open_target(self, event: LineTable.Selected) -> None:
+        service = self._selected(self.lbtop.frame) if self.lbtop.frame else None
+        if service is not None:
+            self.app.push_screen(ServiceScreen(service.service, target=event.row.key))
 
     def _selected(self, frame: Snapshot) -> Service | None:
         cursor = self.query_one("#services", LineTable).cursor
         return next((service for service in frame.services if service.service == cursor), None)
-
-    @on(LineTable.Moved, "#services")
-    def _moved(self) -> None:
-        if self.lbtop.frame is not None:
-            self._draw_path(self.lbtop.frame)
 
     @on(LineTable.Selected, "#services")
     def _open_service(self, event: LineTable.Selected) -> None:
@@ -127,42 +112,53 @@ class OverviewScreen(FrameScreen):
     def _open_finding(self, event: LineTable.Selected) -> None:
         frame = self.lbtop.frame
         for finding in frame.findings if frame else ():
-            if f"{finding.id}@{finding.service}@{finding.subject}" == event.row.key:
-                self.app.push_screen(FindingScreen(finding))
-
-    @on(Timeline.Entered)
-    def _enter(self, event: Timeline.Entered) -> None:
-        self.lbtop.enter(event.index)
+            if frame is not None and _finding_key(finding) == event.row.key:
+                self.app.push_screen(FindingScreen(finding, frame.source))
 
     def action_evidence(self) -> None:
+        """The ledger behind what is under the cursor: a service's verdicts, or a finding."""
         frame = self.lbtop.frame
-        service = self._selected(frame) if frame else None
-        if service is not None:
+        findings = self.query_one("#findings", LineTable)
+        if findings.has_focus:
+            findings.action_select()
+        elif frame is not None and (service := self._selected(frame)) is not None:
             self.app.push_screen(EvidenceScreen(service))
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()
 
 
-def _title(finding: object) -> Text:
-    from lbtop.model.judgement import Finding
+def _finding_key(finding: Finding) -> str:
+    return f"{finding.id}@{finding.service}@{finding.subject}"
 
-    assert isinstance(finding, Finding)
-    text = Text(finding.title)
+
+def _finding_row(finding: Finding, lines: int) -> Row:
+    title = Text(finding.title)
     if finding.accepted:
-        text.append("  (accepted)", draw.style("dim"))
-    return text
+        title.append("  (accepted)", draw.style("dim"))
+    return Row(
+        _finding_key(finding),
+        {
+            "finding": finding.id,
+            "severity": finding.severity.value,
+            "service": finding.service or "",
+            "title": finding.title,
+            "mark": -finding.severity.rank,
+        },
+        {"mark": draw.severity_mark(finding.severity), "title": title, "service": finding.service or ""},
+        (Text(finding.detail, draw.style("dim")),) if lines else (),
+    )
 
 
-def _service_row(service: Service, frame: Snapshot) -> Row:
+def _service_row(service: Service, frame: Snapshot, lines: int, width: int) -> Row:
     stickiness = service.stickiness
-    own = [finding for finding in frame.findings if finding.service == service.service]
-    worst = [sum(1 for finding in own if finding.severity is severity) for severity in Severity]
+    own = [finding for finding in frame.findings if finding.service == service.service and not finding.accepted]
+    counts = [sum(1 for finding in own if finding.severity is severity) for severity in Severity]
     marks = Text()
-    for severity, count in zip(Severity, worst, strict=True):
+    for severity, count in zip(Severity, counts, strict=True):
         if count:
-            marks.append_text(draw.severity_mark(severity))
-            marks.append(f"{count} ")
+            marks.append(f"{draw.SIGNS[severity].strip()}{count} ", draw.style(severity.value))
+    under = (draw.path(service, width), draw.affinity_line(service), draw.load_line(service), Text())
     return Row(
         str(service.service),
         {
@@ -175,16 +171,17 @@ def _service_row(service: Service, frame: Snapshot) -> Row:
             "severity": " ".join(finding.severity.value for finding in own),
             "affinity": stickiness.affinity if stickiness else None,
             "skew": service.skew.peak_to_mean if service.skew else None,
-            "findings": worst[0] * 10_000 + worst[1] * 100 + worst[2],
+            "findings": counts[0] * 10_000 + counts[1] * 100 + counts[2],
             "connections": sum(target.connections for target in service.targets),
             "requests": sum(target.requests or 0 for target in service.targets),
         },
         {
-            "service": service.service,
+            "service": Text(str(service.service), draw.style("bold")),
             "mode": draw.mode_badge(service),
             "mechanism": draw.mechanism_badge(stickiness),
-            "affinity": draw.affinity_text(stickiness),
-            "skew": draw.skew_text(service),
+            "affinity": draw.affinity_figure(stickiness),
+            "skew": draw.skew_figure(service),
             "findings": marks,
         },
+        under[:lines],
     )

@@ -1,344 +1,400 @@
-"""One service: its targets, what pins clients, what is readable, the handshakes, its findings."""
+"""One service: its targets, sessions, connections, what pins clients, what is readable, the handshakes, its findings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Static
+from textual.worker import get_current_worker
 
 from lbtop.faces.tui import draw
+from lbtop.faces.tui.screens import rows
 from lbtop.faces.tui.screens.base import FrameScreen, Header
-from lbtop.faces.tui.screens.details import ConnectionScreen, EvidenceScreen, FindingScreen
-from lbtop.faces.tui.screens.history_rows import connection_rows, session_rows
+from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
+from lbtop.faces.tui.screens.connection import ConnectionScreen
+from lbtop.faces.tui.tools import Fields
 from lbtop.faces.tui.widgets.filter_line import FilterLine
-from lbtop.faces.tui.widgets.table import Column, LineTable, Row
-from lbtop.faces.words import hop_name, percent, sensitive_name, size
-from lbtop.model.snapshot import Service, Snapshot, Target
-
-TARGET_COLUMNS = (
-    Column("target", "target", minimum=18),
-    Column("bar", "share │ fair", width=18),
-    Column("share", "share", width=7, right=True),
-    Column("state", "state", width=9),
-    Column("connections", "conn", width=7, right=True),
-    Column("requests", "requests", width=9, right=True),
-    Column("p50", "p50 ms", width=7, right=True),
-    Column("p99", "p99 ms", width=7, right=True),
-    Column("errors", "5xx", width=5, right=True),
-    Column("resets", "RST", width=5, right=True),
-    Column("retransmits", "retr", width=5, right=True),
-    Column("clients", "clients", width=8, right=True),
-    Column("in", "in", width=8, right=True),
-    Column("out", "out", width=8, right=True),
-    Column("live", "live", width=6, right=True),
-)
-KEY_COLUMNS = (
-    Column("key", "key", minimum=20),
-    Column("affinity", "affinity", width=9, right=True),
-    Column("interval", "95 % interval", width=16),
-    Column("keys", "keys", width=8, right=True),
-    Column("returns", "returns", width=9, right=True),
-)
-EXPOSURE_COLUMNS = (
-    Column("kind", "what is readable", minimum=20),
-    Column("hop", "on", width=26),
-    Column("count", "times", width=9, right=True),
-    Column("distinct", "distinct", width=9, right=True),
-)
-TLS_COLUMNS = (
-    Column("what", "", width=12),
-    Column("value", "value", minimum=30),
-    Column("count", "handshakes", width=11, right=True),
-)
-FINDING_COLUMNS = (Column("mark", "", width=2), Column("title", "finding"))
-
-SESSION_COLUMNS = (
-    Column("key", "session or client", width=20),
-    Column("strip", "targets of its last arrivals, newest right", minimum=16),
-    Column("moves", "moves", width=6, right=True),
-    Column("arrivals", "arrivals", width=9, right=True),
-    Column("client", "client", width=17),
-    Column("last", "last seen", width=9),
-)
-CONNECTION_COLUMNS = (
-    Column("client", "client", minimum=16),
-    Column("target", "target", minimum=16),
-    Column("opened", "opened", width=9),
-    Column("lasted", "lasted", width=9, right=True),
-    Column("protocol", "protocol", width=9),
-    Column("requests", "req", width=5, right=True),
-    Column("out", "bytes out", width=9, right=True),
-    Column("idle", "idle", width=8, right=True),
-    Column("retransmits", "retr", width=5, right=True),
-    Column("end", "end", width=14),
-)
+from lbtop.faces.tui.widgets.table import LineTable, Row
+from lbtop.faces.tui.widgets.timeline import Timeline
+from lbtop.faces.words import percent, plural
+from lbtop.model.snapshot import ConnectionRow, Service, SessionRow, Snapshot
 
 TABS = (
-    ("targets", "Targets"),
-    ("affinity", "Affinity"),
-    ("exposure", "Exposure"),
-    ("tls", "Handshakes"),
-    ("findings", "Findings"),
-    ("sessions", "Sessions"),
-    ("connections", "Connections"),
+    ("targets", "Targets", "Targets"),
+    ("sessions", "Sessions", "Sessions"),
+    ("connections", "Connections", "Conns"),
+    ("affinity", "Affinity", "Affinity"),
+    ("exposure", "Exposure", "Exposure"),
+    ("tls", "Handshakes", "TLS"),
+    ("service-findings", "Findings", "Findings"),
+    ("whatif", "What-if", "What-if"),
 )
+NUMBER = {name: number for number, (name, _, _) in enumerate(TABS)}
+ABOUT = {
+    "targets": "Each target's share on one scale; │ marks the fair share. Enter: the sessions of a target.",
+    "sessions": "One letter per arrival, the target it went to; a reversed letter is a move. Enter: its connections.",
+    "connections": "Connections, newest first. Enter: the life of one, then its observations.",
+    "affinity": "How much more often than by chance a returning key meets its target again: 0 chance, 1 always.",
+    "exposure": "Kinds of secrets on readable hops, counted. Values are never kept, shown or written.",
+    "tls": "What client and server hellos in view say.",
+    "service-findings": "What is wrong, worst first. Enter: evidence, advice and the command that confirms it.",
+    "whatif": "The captured arrivals through other algorithms. + and - change the number of targets.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A breadcrumb within a service: rows are narrowed to one target or one session."""
+
+    label: str
+    came_from: int  # tab
+    session: Callable[[SessionRow], bool]
+    connection: Callable[[ConnectionRow], bool]
+
+
+class Tabs(Static):
+    """The names of the tabs; a click opens one."""
+
+    def __init__(self) -> None:
+        super().__init__(id="tabs", markup=False)
+        self._ends: list[int] = []
+
+    def show(self, chosen: int) -> None:
+        text = Text(no_wrap=True)
+        wide = self.size.width >= 100
+        self._ends = []
+        for i, (_, title, short) in enumerate(TABS):
+            text.append(
+                f" {i + 1} {title} " if wide else f"{i + 1} {short}", draw.style("bold reverse" if i == chosen else "dim")
+            )
+            text.append(" ")
+            self._ends.append(text.cell_len)
+        self.update(text, layout=False)
+
+    def on_click(self, event: events.Click) -> None:
+        x = event.x - self.styles.padding.left
+        number = next((i for i, end in enumerate(self._ends) if x < end), None)
+        if number is not None and isinstance(self.screen, ServiceScreen):
+            self.screen.action_tab(number)
 
 
 class ServiceScreen(FrameScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "evidence", "Evidence"),
         Binding("slash", "filter", "Filter"),
-        *(Binding(str(i + 1), f"tab({i})", title, show=False) for i, (_, title) in enumerate(TABS)),
+        Binding("plus,equals_sign", "more(1)", "More targets", show=False),
+        Binding("minus", "more(-1)", "Fewer targets", show=False),
+        *(Binding(str(i + 1), f"tab({i})", title, show=False) for i, (_, title, _) in enumerate(TABS)),
     ]
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, target: str | None = None) -> None:
         super().__init__()
+        self._first_target = target
         self.service = service
         self.tab = 0
+        self.scopes: list[Scope] = []
+        self.extra = 0  # targets more or fewer than there are, for what-if
+        self._answers: dict[tuple[str, int], Fields | str] = {}
+        self._asked: set[tuple[str, int]] = set()
+        self._questions: list[tuple[str, int]] = []
+        self._asking = False
 
     @property
-    def crumbs(self) -> str:
-        return f"overview › {self.service}"
+    def about(self) -> str:  # type: ignore[override]
+        return ABOUT[TABS[self.tab][0]]
+
+    @property
+    def trail(self) -> list[str]:
+        return [self.service, *(scope.label for scope in self.scopes)]
 
     def compose(self) -> ComposeResult:
         yield Header()
         yield Static(id="facts", markup=False)
-        yield Static(id="tabs", markup=False)
+        yield Tabs()
         yield FilterLine()
-        yield LineTable(TARGET_COLUMNS, empty="no target", id="targets")
-        yield LineTable(KEY_COLUMNS, empty="no key was seen twice", id="affinity")
-        yield LineTable(EXPOSURE_COLUMNS, empty="no secret seen on a readable hop", id="exposure")
-        yield LineTable(TLS_COLUMNS, empty="no TLS handshake in view", id="tls")
-        yield LineTable(FINDING_COLUMNS, empty="nothing found", id="findings-of-service")
-        yield LineTable(SESSION_COLUMNS, empty="no session or client came more than once yet", id="sessions")
-        yield LineTable(CONNECTION_COLUMNS, empty="no connection has ended yet", id="connections")
+        yield LineTable(rows.TARGET_COLUMNS, empty="no target", id="targets")
+        yield LineTable(rows.SESSION_COLUMNS, empty="no session or client came more than once yet", id="sessions")
+        yield LineTable(rows.CONNECTION_COLUMNS, empty="no connection yet", id="connections")
+        yield LineTable(rows.KEY_COLUMNS, empty="no key was seen twice", id="affinity")
+        yield LineTable(rows.EXPOSURE_COLUMNS, empty="no secret seen on a readable hop", id="exposure")
+        yield LineTable(rows.TLS_COLUMNS, empty="no TLS handshake in view", id="tls")
+        yield LineTable(rows.FINDING_COLUMNS, empty="nothing found", id="service-findings")
+        yield LineTable(rows.WHATIF_COLUMNS, empty="", id="whatif")
+        yield Static(id="info", markup=False)
+        yield Timeline(id="timeline")
         yield Footer()
 
     def on_mount(self) -> None:
         super().on_mount()
         self.action_tab(0)
+        if self._first_target is not None:
+            self._narrow_to_target(self._first_target)
 
     def action_tab(self, index: int) -> None:
         self.tab = index
-        tables = list(self.query(LineTable))
-        for i, table in enumerate(tables):
-            table.display = i == index
-        tables[index].focus()
-        text = Text(no_wrap=True)
-        for i, (_, title) in enumerate(TABS):
-            text.append(f" {i + 1} {title} ", draw.style("bold reverse" if i == index else "dim"))
-            text.append(" ")
-        self.query_one("#tabs", Static).update(text)
+        for name, _, _ in TABS:
+            self._table(name).display = name == TABS[index][0]
+        self._table(TABS[index][0]).focus()
+        self.query_one(Tabs).show(index)
+        self._draw_again()
 
-    def _service(self, frame: Snapshot) -> Service | None:
-        return next((service for service in frame.services if service.service == self.service), None)
+    def _table(self, name: str) -> LineTable:
+        return self.query_one(f"#{name}", LineTable)
+
+    def _service(self, frame: Snapshot | None) -> Service | None:
+        return next((service for service in frame.services if service.service == self.service), None) if frame else None
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
 
     def draw(self, frame: Snapshot) -> None:
         service = self._service(frame)
+        name = TABS[self.tab][0]
+        table = self._table(name)
+        self.query_one(Tabs).show(self.tab)
         if service is None:
             self.query_one("#facts", Static).update(Text("this service had not been seen at this time", draw.style("dim")))
-            for table in self.query(LineTable):
-                table.show([])
+            table.show([])
             return
-        self.query_one("#facts", Static).update(_facts(service))
-        top = max([target.share for target in service.targets], default=1.0)
-        fair = 1 / len(service.targets) if service.targets else 1.0
-        targets = self.query_one("#targets", LineTable)
-        targets.accepts = self.lbtop.filter
-        targets.show([_target_row(target, fair, max(top, fair) * 1.1) for target in service.targets])
-        self.query_one("#affinity", LineTable).show(_key_rows(service))
-        self.query_one("#exposure", LineTable).show(_exposure_rows(service))
-        self.query_one("#tls", LineTable).show(_tls_rows(service))
-        self.query_one("#findings-of-service", LineTable).show(
-            [
-                Row(
-                    f"{finding.id}@{finding.subject}",
-                    {"finding": finding.id, "severity": finding.severity.value},
-                    {"mark": draw.severity_mark(finding.severity), "title": Text(finding.title)},
-                )
-                for finding in frame.findings
-                if finding.service == service.service
-            ]
-        )
+        self.query_one("#facts", Static).update(self._facts(service))
+        table.accepts = self.lbtop.filter
+        table.show(self._rows(name, service, frame))
+        self._inform(service)
 
-        detail = service.detail
-        for name, rows in (
-            ("#sessions", session_rows(service, detail.sessions) if detail else []),
-            ("#connections", connection_rows(detail.connections) if detail else []),
-        ):
-            table = self.query_one(name, LineTable)
-            table.accepts = self.lbtop.filter
-            table.show(rows)
+    def _rows(self, name: str, service: Service, frame: Snapshot) -> list[Row]:
+        """The rows of one tab. Sessions and connections are unpacked only where somebody looks at them."""
+        if name == "targets":
+            return rows.target_rows(service)
+        if name == "sessions":
+            return rows.session_rows(service, self._sessions())
+        if name == "connections":
+            return rows.connection_rows(self._connections())
+        if name == "affinity":
+            return rows.key_rows(service)
+        if name == "exposure":
+            return rows.exposure_rows(service, frame.source.started_ns, frame.at_ns)
+        if name == "tls":
+            return rows.tls_rows(service)
+        if name == "whatif":
+            return self._whatif_rows()
+        return [
+            Row(
+                f"{finding.id}@{finding.subject}",
+                {
+                    "finding": finding.id,
+                    "severity": finding.severity.value,
+                    "title": finding.title,
+                    "mark": -finding.severity.rank,
+                },
+                {"mark": draw.severity_mark(finding.severity), "title": Text(finding.title)},
+                (Text(finding.detail, draw.style("dim")),),
+            )
+            for finding in frame.findings
+            if finding.service == service.service
+        ]
 
-    @on(LineTable.Selected, "#connections")
-    def _open_connection(self, event: LineTable.Selected) -> None:
-        service = self._service(self.lbtop.frame) if self.lbtop.frame else None
-        for row in service.detail.connections if service and service.detail else ():
-            if str(row.number) == event.row.key:
-                self.app.push_screen(ConnectionScreen(row))
+    def _sessions(self) -> list[SessionRow]:
+        detail = self.lbtop.detail(self.service)
+        sessions = detail.sessions if detail else ()
+        return [row for row in sessions if all(scope.session(row) for scope in self.scopes)]
+
+    def _connections(self) -> list[ConnectionRow]:
+        detail = self.lbtop.detail(self.service)
+        connections = detail.connections if detail else ()
+        return [row for row in connections if all(scope.connection(row) for scope in self.scopes)]
+
+    def _facts(self, service: Service) -> Text:
+        width = self.size.width - 2
+        lines = [draw.path(service, width)]
+        verdict = service.termination.verdict
+        ends = Text.assemble(("TLS ends ", draw.style("dim")), draw.mode_badge(service))
+        if verdict.value is None:
+            ends.append(" · candidates ", draw.style("dim"))
+            ends.append_text(draw.candidates_line({mode.value: p for mode, p in verdict.candidates.items()}))
+        else:
+            why = next((item.detail for item in verdict.evidence if verdict.token in (item.favours or "").split("/")), "")
+            ends.append(f" · {why}" if why else "", draw.style("dim"))
+        pinned = Text.assemble(("pinned by ", draw.style("dim")), draw.mechanism_badge(service.stickiness), " · ")
+        pinned.append_text(draw.affinity_line(service))
+        lines += [ends, pinned, draw.load_line(service)]
+        for nat in service.nat[:1]:
+            high = f" to {nat.users_high}" if nat.users_high is not None else " or more"
+            told = f"{nat.address}: {nat.users_low}{high} users, {percent(nat.share)} of the load"
+            lines.append(Text.assemble(("NAT ", draw.style("dim")), told))
+        for line in lines:
+            line.truncate(width, overflow="ellipsis")
+        return Text("\n").join(lines)
+
+    @on(LineTable.Moved)
+    def _moved(self) -> None:
+        service = self._service(self.lbtop.frame)
+        if service is not None:
+            self._inform(service)
+
+    def _inform(self, service: Service) -> None:
+        """Below the table: what its columns have no room for."""
+        name = TABS[self.tab][0]
+        room = max(0, (self.size.height - 16) // 2)
+        row = self._table(name).current
+        text = Text()
+        if name == "targets" and row is not None:
+            number = next((i for i, target in enumerate(service.targets) if target.target == row.key), None)
+            if number is not None:
+                text = rows.target_story(number, service.targets[number])
+        elif name == "sessions" and row is not None:
+            session = next((session for session in self._sessions() if rows.session_key(session) == row.key), None)
+            text = rows.session_history(service, session) if session else text
+        elif name == "affinity":
+            text = rows.breaks_text(service, max(1, room - 1))
+        elif name == "tls":
+            tls = service.exposure.tls
+            if tls.resumption_offered:
+                text = Text(f"sessions offered for resumption {tls.resumption_offered:,}, accepted {tls.resumption_accepted:,}")
+        elif name == "whatif":
+            text = self._whatif_note(service)
+        lines = text.split("\n")
+        shown = Text("\n").join(lines[: max(2, room)]) if lines else Text()
+        panel = self.query_one("#info", Static)
+        panel.update(shown if shown.plain else Text(self.about, draw.style("dim")))
+
+    # -- going deeper -------------------------------------------------------------------------------------------------
+
+    def _narrow(self, scope: Scope, tab: str) -> None:
+        self.scopes.append(scope)
+        self.action_tab(NUMBER[tab])
 
     @on(LineTable.Selected, "#targets")
     def _open_target(self, event: LineTable.Selected) -> None:
-        """The connections of one target."""
-        self.lbtop.set_filter(f"target:{event.row.key}")
-        self.action_tab(6)
+        self._narrow_to_target(event.row.key)
+
+    def _narrow_to_target(self, target: str) -> None:
+        """The sessions of one target; its connections where no session is known."""
+        service = self._service(self.lbtop.frame)
+        number = next((i for i, row in enumerate(service.targets) if row.target == target), -1) if service else -1
+        scope = Scope(
+            f"target {target}",
+            self.tab,
+            lambda session: any(index == number for _, index in session.strip),
+            lambda connection: connection.target == target,
+        )
+        self.scopes.clear()
+        self._narrow(scope, "sessions")
+        if not self._sessions():
+            self.action_tab(NUMBER["connections"])
 
     @on(LineTable.Selected, "#sessions")
     def _open_session(self, event: LineTable.Selected) -> None:
-        """The connections of one session's client."""
-        self.lbtop.set_filter(f"client:{event.row.values['client']}")
-        self.action_tab(6)
+        """The connections that one session used."""
+        same = event.row.key
+        session = next((session for session in self._sessions() if rows.session_key(session) == same), None)
+        if session is None:
+            return
+        used = frozenset(session.connections)
+        scope = Scope(
+            session.key,
+            self.tab,
+            lambda other: rows.session_key(other) == same,
+            lambda connection: connection.number in used,
+        )
+        self._narrow(scope, "connections")
 
-    @on(LineTable.Selected, "#findings-of-service")
+    @on(LineTable.Selected, "#connections")
+    def _open_connection(self, event: LineTable.Selected) -> None:
+        for row in self._connections():
+            if str(row.number) == event.row.key:
+                self.app.push_screen(ConnectionScreen(row))
+                return
+
+    @on(LineTable.Selected, "#service-findings")
     def _open_finding(self, event: LineTable.Selected) -> None:
         frame = self.lbtop.frame
         for finding in frame.findings if frame else ():
-            if finding.service == self.service and f"{finding.id}@{finding.subject}" == event.row.key:
-                self.app.push_screen(FindingScreen(finding))
+            if frame and finding.service == self.service and f"{finding.id}@{finding.subject}" == event.row.key:
+                self.app.push_screen(FindingScreen(finding, frame.source))
+                return
+
+    def cut_trail(self, number: int) -> None:
+        if number < len(self.scopes):
+            tab = self.scopes[number].came_from
+            del self.scopes[number:]
+            self.action_tab(tab)
+
+    def action_back(self) -> None:
+        if self.scopes:
+            self.cut_trail(len(self.scopes) - 1)
+        else:
+            super().action_back()
 
     def action_evidence(self) -> None:
-        frame = self.lbtop.frame
-        service = self._service(frame) if frame else None
-        if service is not None:
+        service = self._service(self.lbtop.frame)
+        if TABS[self.tab][0] == "service-findings":
+            self._table("service-findings").action_select()
+        elif service is not None:
             self.app.push_screen(EvidenceScreen(service))
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()
 
+    # -- what-if ------------------------------------------------------------------------------------------------------
 
-def _facts(service: Service) -> Text:
-    text = Text()
-    text.append_text(draw.path(service))
-    text.append("\nTLS ends   ", draw.style("dim"))
-    text.append_text(draw.mode_badge(service))
-    text.append("\npinned by  ", draw.style("dim"))
-    text.append_text(draw.mechanism_badge(service.stickiness))
-    text.append("   affinity ", draw.style("dim"))
-    text.append_text(draw.affinity_text(service.stickiness))
-    if service.stickiness is not None and service.stickiness.balancing != "unknown":
-        text.append("   new clients go ", draw.style("dim"))
-        text.append(service.stickiness.balancing.replace("_", " "))
-    text.append("\nload       ", draw.style("dim"))
-    text.append_text(draw.skew_text(service))
-    text.append("\nreadable   ", draw.style("dim"))
-    text.append_text(draw.exposure_text(service))
-    for nat in service.nat[:2]:
-        high = f"–{nat.users_high}" if nat.users_high is not None else " or more"
-        text.append(
-            f"\nNAT        {nat.address}: {nat.users_low}{high} users, {percent(nat.share)} of the load",
-            draw.style("dim"),
-        )
-    return text
+    def action_more(self, by: int) -> None:
+        """More or fewer targets than there are."""
+        service = self._service(self.lbtop.frame)
+        if TABS[self.tab][0] == "whatif" and service is not None and len(service.targets) + self.extra + by >= 1:
+            self.extra += by
+            self._draw_again()
 
-
-def _target_row(target: Target, fair: float, top: float) -> Row:
-    response = target.response_ms
-    status = target.status or {}
-    values: dict[str, object] = {
-        "target": target.target,
-        "share": target.share * 100,
-        "state": target.state,
-        "connections": target.connections,
-        "requests": target.requests or 0,
-        "p50": response.p50 if response else None,
-        "p99": response.p99 if response else None,
-        "errors": status.get("5xx", 0),
-        "resets": target.resets,
-        "retransmits": target.retransmits,
-        "clients": target.clients or 0,
-        "in": target.bytes_in,
-        "out": target.bytes_out,
-        "live": target.live,
-        "status": status,
-    }
-    name = f"{target.name} {target.target}" if target.name else target.target
-    cells: dict[str, str | Text] = {
-        "target": name,
-        "bar": draw.bar(target.share, fair, top, 18),
-        "share": f"{target.share:.1%}",
-        "state": target.state,
-        "connections": f"{target.connections:,}",
-        "requests": "–" if target.requests is None else f"{target.requests:,}",
-        "p50": f"{response.p50:.1f}" if response else "–",
-        "p99": f"{response.p99:.1f}" if response else "–",
-        "errors": f"{status.get('5xx', 0):,}",
-        "resets": f"{target.resets:,}",
-        "retransmits": f"{target.retransmits:,}",
-        "clients": "–" if target.clients is None else f"{target.clients:,}",
-        "in": size(target.bytes_in),
-        "out": size(target.bytes_out),
-        "live": f"{target.live:,}",
-    }
-    return Row(target.target, values, cells)
-
-
-def _key_rows(service: Service) -> list[Row]:
-    if service.stickiness is None:
-        return []
-    return [
-        Row(
-            row.key,
-            {"key": row.key, "affinity": row.affinity, "keys": row.keys, "returns": row.returns},
-            {
-                "key": row.key,
-                "affinity": "–" if row.affinity is None else f"{row.affinity:.2f}",
-                "interval": f"{row.interval[0]:.2f} … {row.interval[1]:.2f}" if row.interval else "",
-                "keys": f"{row.keys:,}",
-                "returns": f"{row.returns:,}",
-            },
-        )
-        for row in service.stickiness.by_key
-    ]
-
-
-def _exposure_rows(service: Service) -> list[Row]:
-    return [
-        Row(
-            f"{row.kind}@{row.hop}",
-            {"kind": row.kind, "count": row.count, "distinct": row.distinct, "hop": row.hop},
-            {
-                "kind": sensitive_name(row.kind, 2),
-                "hop": hop_name(row.hop),
-                "count": f"{row.count:,}",
-                "distinct": f"{row.distinct:,}",
-            },
-        )
-        for row in service.exposure.sensitive
-    ]
-
-
-def _tls_rows(service: Service) -> list[Row]:
-    tls = service.exposure.tls
-    rows: list[Row] = []
-    for what, counts in (
-        ("version", tls.versions),
-        ("SNI", tls.sni),
-        ("ALPN", tls.alpn),
-        ("JA4", tls.ja4),
-        ("cipher", tls.ciphers),
-    ):
-        for value, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
-            rows.append(
-                Row(
-                    f"{what} {value}",
-                    {what.lower(): value, "count": count, "value": value},
-                    {"what": what, "value": str(value), "count": f"{count:,}"},
-                )
+    def _whatif_rows(self) -> list[Row]:
+        tools = self.lbtop.tools
+        if tools.whatif is None or not self.lbtop.ended:
+            self._table("whatif").empty = (
+                f"what-if: {tools.without}" if tools.whatif is None else "what-if is there when all of it has been read"
             )
-    if tls.resumption_offered:
-        rows.append(
-            Row(
-                "resumption",
-                {"count": tls.resumption_accepted},
-                {
-                    "what": "resumption",
-                    "value": f"offered {tls.resumption_offered:,} times, accepted {tls.resumption_accepted:,}",
-                    "count": f"{tls.resumption_accepted:,}",
-                },
-            )
-        )
-    return rows
+            return []
+        fresh = [(name, self.extra) for name in tools.algorithms if (name, self.extra) not in self._asked]
+        if fresh:
+            self._asked.update(fresh)
+            self._questions += fresh
+            if not self._asking:
+                self._asking = True
+                self._ask()
+        return [rows.whatif_row(name, self._answers.get((name, self.extra))) for name in tools.algorithms]
+
+    @work(thread=True)
+    def _ask(self) -> None:
+        """One question after the other, the newest number of targets first: rows fill in as the answers come."""
+        worker = get_current_worker()
+        ask = self.lbtop.tools.whatif
+        while self._questions and ask is not None and not worker.is_cancelled:
+            number = next((i for i, (_, extra) in enumerate(self._questions) if extra == self.extra), 0)
+            algorithm, extra = self._questions.pop(number)
+            answer: Fields | str
+            try:
+                answer = ask(self.service, algorithm, f"{extra:+d}")
+            except RuntimeError as error:
+                answer = str(error)
+            if not worker.is_cancelled:
+                self.app.call_from_thread(self._answered, algorithm, extra, answer)
+        self._asking = False
+
+    def _answered(self, algorithm: str, extra: int, answer: Fields | str) -> None:
+        self._answers[(algorithm, extra)] = answer
+        if TABS[self.tab][0] == "whatif" and self.is_current:
+            self._table("whatif").show([
+                rows.whatif_row(name, self._answers.get((name, self.extra))) for name in self.lbtop.tools.algorithms
+            ])  # fmt: skip
+            self._moved()
+
+    def _whatif_note(self, service: Service) -> Text:
+        count = len(service.targets) + self.extra
+        text = Text.assemble("onto ", (plural(count, "target"), draw.style("bold")), " (+ - changes it)")
+        answer = next((a for a in self._answers.values() if isinstance(a, Mapping)), None)
+        if answer is not None:
+            text.append(f", {answer.get('units'):,} {answer.get('unit')}s; as captured: ", draw.style("dim"))
+            text.append(f"{answer.get('observed_peak_to_mean'):.2f}× on {plural(len(service.targets), 'target')}")
+        return text

@@ -28,7 +28,7 @@ Cell = str | Text
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``width`` in cells; 0 shares what is left. ``sort`` gives the raw value a row is ordered by."""
+    """``width`` in cells; 0 shares what is left. On a narrow screen the columns of least ``weight`` give way, the last first."""
 
     key: str
     title: str
@@ -36,15 +36,20 @@ class Column:
     right: bool = False
     hidden: bool = False
     minimum: int = 6
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown."""
+    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown.
+
+    ``under`` are lines over the whole width below the cells; every row of a table has the same number of them.
+    """
 
     key: str
     values: dict[str, object]
     cells: dict[str, Cell]
+    under: tuple[Text, ...] = ()
 
 
 class LineTable(ScrollView, can_focus=True):
@@ -92,7 +97,9 @@ class LineTable(ScrollView, can_focus=True):
         self.rows: list[Row] = []
         self.sort_key: str | None = None
         self.descending = True
-        self.following = False
+        self.followed: str | None = None  # the row that stays under the cursor, also when it was away for a while
+        self.row_height = 1
+        self._moved = False  # nobody has chosen a row yet: the cursor stays on the first
         self.accepts: Callable[[dict[str, object]], bool] = lambda values: True
         self._all: list[Row] = []
 
@@ -115,22 +122,37 @@ class LineTable(ScrollView, can_focus=True):
             rows.sort(key=lambda row: _order(row.values.get(key)), reverse=self.descending)
         self.rows = rows
         keys = {row.key for row in rows}
-        if self.cursor not in keys:
+        if self.followed in keys:
+            self.cursor = self.followed
+        elif self.cursor not in keys or not self._moved:
             self.cursor = rows[0].key if rows else None
-        self.virtual_size = Size(self.size.width, len(rows) + 1)
-        if self.following:
+        self.row_height = 1 + (len(rows[0].under) if rows else 0)
+        self._measure()
+        if self.followed is not None:
             self._reveal()
         self.refresh()
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self.rows) * self.row_height + 1)
 
     def hide(self, keys: Sequence[str]) -> None:
         """Hides these columns and shows all others."""
         self.columns = [replace(column, hidden=column.key in keys) for column in self.columns]
         self.refresh()
 
+    def follow(self) -> str | None:
+        """Follows the row under the cursor, or stops following. Returns what is followed now."""
+        row = self.current
+        self._moved = True
+        self.followed = row.key if row is not None and self.followed != row.key else None
+        self.refresh()
+        return self.followed
+
     def _reveal(self) -> None:
         index = self.index
         if index is not None:
-            self.scroll_to_region(Region(0, index + 1, 1, 1), animate=False, force=True)
+            region = Region(0, index * self.row_height, 1, self.row_height + 1)  # with the line that the header covers
+            self.scroll_to_region(region, animate=False, force=True)
 
     @property
     def current(self) -> Row | None:
@@ -151,7 +173,8 @@ class LineTable(ScrollView, can_focus=True):
         fixed = sum(column.width for column in shown if column.width)
         flexible = [column for column in shown if not column.width]
         while shown and fixed + sum(column.minimum for column in flexible) > space and len(shown) > 2:
-            last = shown.pop()  # the last columns matter least: they give way on a narrow screen
+            last = min(reversed(shown[1:]), key=lambda column: column.weight)
+            shown.remove(last)
             space += 1
             if last.width:
                 fixed -= last.width
@@ -165,9 +188,9 @@ class LineTable(ScrollView, can_focus=True):
         layout = self._layout()
         if y == 0:
             return self._header(layout, width)
-        index = y - 1 + int(self.scroll_offset.y)
+        index, line = divmod(y - 1 + int(self.scroll_offset.y), self.row_height)
         if index >= len(self.rows):
-            text = f" {self.empty}" if not self.rows and y == 1 else ""
+            text = f" {self._nothing()}" if not self.rows and y == 1 else ""
             return Strip([Segment(text, self.rich_style + Style(dim=True))]).adjust_cell_length(width, self.rich_style)
         row = self.rows[index]
         base = self.rich_style
@@ -175,10 +198,14 @@ class LineTable(ScrollView, can_focus=True):
             base = base + self.get_component_rich_style("line-table--cursor")
             if not self.has_focus:
                 base = base + Style(bold=False)
+        if line:
+            under = row.under[line - 1] if line <= len(row.under) else Text()
+            base = base if under else self.rich_style  # an empty line only sets rows apart
+            return Strip([Segment("   ", base), *_fit(under, max(1, width - 4), False, base)]).adjust_cell_length(width, base)
         segments: list[Segment] = []
         for position, (column, columns) in enumerate(layout):
             here = position == 0 and row.key == self.cursor
-            marker = ("◆" if self.following else "▸") if here else " "
+            marker = ("◆" if self.followed == row.key else "▸") if here else " "
             segments.append(Segment(marker, base))
             segments.extend(_fit(row.cells.get(column.key, ""), columns, column.right, base))
         return Strip(segments).adjust_cell_length(width, base)
@@ -198,7 +225,18 @@ class LineTable(ScrollView, can_focus=True):
             self.hide(hidden.hidden[self.id])
 
     def on_resize(self, event: events.Resize) -> None:
-        self.virtual_size = Size(event.size.width, len(self.rows) + 1)
+        self._measure()
+        self._reveal()
+
+    def on_focus(self) -> None:
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def _nothing(self) -> str:
+        hidden = len(self._all)
+        return f"none of {hidden:,} rows passes the filter" if hidden else self.empty
 
     # -- moving -------------------------------------------------------------------------------------------------------
 
@@ -213,18 +251,21 @@ class LineTable(ScrollView, can_focus=True):
         if self.rows:
             index = self.index
             target = 0 if index is None else min(len(self.rows) - 1, max(0, index + by))
+            self._moved = True
             self.cursor = self.rows[target].key
 
     def action_page(self, direction: int) -> None:
-        self.action_move(direction * max(1, self.size.height - 2))
+        self.action_move(direction * max(1, (self.size.height - 2) // self.row_height))
 
     def action_edge(self, index: int) -> None:
         if self.rows:
+            self._moved = True
             self.cursor = self.rows[index].key
 
     def action_select(self) -> None:
         row = self.current
         if row is not None:
+            self._moved = True
             self.post_message(self.Selected(self, row))
 
     def action_sort(self, by: int) -> None:
@@ -250,8 +291,9 @@ class LineTable(ScrollView, can_focus=True):
                     self._arrange()
                     return
             return
-        index = event.y - 1 + int(self.scroll_offset.y)
+        index = (event.y - 1 + int(self.scroll_offset.y)) // self.row_height
         if index < len(self.rows):
+            self._moved = True
             again = self.rows[index].key == self.cursor
             self.cursor = self.rows[index].key
             if again or event.chain > 1:
@@ -268,8 +310,10 @@ def _fit(cell: Cell, width: int, right: bool, base: Style) -> list[Segment]:
     else:
         text.pad_right(max(0, width - text.cell_len))
     plain = text.plain
+    if text.style:
+        base = base + (Style.parse(text.style) if isinstance(text.style, str) else text.style)
     if not text.spans:
-        return [Segment(plain, base + text.style if isinstance(text.style, Style) else base)]
+        return [Segment(plain, base)]
     segments: list[Segment] = []
     edges = sorted({0, len(plain), *(s.start for s in text.spans), *(s.end for s in text.spans)})
     for start, end in itertools.pairwise(edges):

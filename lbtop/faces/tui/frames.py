@@ -1,0 +1,152 @@
+"""Snapshots as the dashboard keeps them: packed, so that an hour of them is tens of megabytes and not gigabytes.
+
+The engine's process packs a snapshot; the screen unpacks the one it shows, and the detail of a service only where somebody
+looks at it. Nothing here imports Textual: the engine's process does not pay for it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lbtop.model.snapshot import Detail, Snapshot
+
+MAX_FRAMES = 720
+MAX_BYTES = 128_000_000
+
+FindingKey = tuple[str, str, str]
+"""What makes a finding the same one in two frames: id, service, subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the timeline needs of one frame. Counts are totals since the start; the skew is the worst service's, the affinity
+    the weakest's."""
+
+    at_ns: int
+    started_ns: int
+    arrivals: int
+    skew: float | None
+    affinity: float | None
+    breaks: tuple[tuple[int, int], ...]  # (time, keys)
+    findings: Mapping[FindingKey, tuple[str, int | None]]  # severity, and when it happened if it has a time
+
+
+def moment_of(frame: Snapshot) -> Moment:
+    """The summary of a frame."""
+    skews = [service.skew.peak_to_mean for service in frame.services if service.skew]
+    affinities = [s.stickiness.affinity for s in frame.services if s.stickiness and s.stickiness.affinity is not None]
+    arrivals = sum(
+        target.connections if target.requests is None else target.requests for s in frame.services for target in s.targets
+    )
+    breaks = tuple((item.time_ns, item.keys) for s in frame.services if s.stickiness for item in s.stickiness.breaks)
+    return Moment(
+        frame.at_ns,
+        frame.source.started_ns,
+        arrivals,
+        max(skews, default=None),
+        min(affinities, default=None),
+        breaks,
+        {(f.id, str(f.service or ""), f.subject): (f.severity.value, f.at_ns) for f in frame.findings if not f.accepted},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One snapshot: its summary, the snapshot without details, and the details of its services."""
+
+    moment: Moment
+    core: bytes
+    details: Mapping[str, bytes]
+
+    @property
+    def at_ns(self) -> int:
+        return self.moment.at_ns
+
+    @property
+    def size(self) -> int:
+        return len(self.core) + sum(map(len, self.details.values()))
+
+    def open(self) -> Snapshot:
+        """The snapshot, its services without their details."""
+        frame: Snapshot = pickle.loads(zlib.decompress(self.core))
+        return frame
+
+    def detail(self, service: str) -> Detail | None:
+        """Sessions and connections of one service."""
+        packed = self.details.get(service)
+        if packed is None:
+            return None
+        detail: Detail = pickle.loads(zlib.decompress(packed))
+        return detail
+
+
+def pack(frame: Snapshot) -> Packed:
+    bare = replace(frame, services=tuple(replace(service, detail=None) for service in frame.services))
+    details = {str(service.service): _packed(service.detail) for service in frame.services if service.detail is not None}
+    return Packed(moment_of(frame), _packed(bare), details)
+
+
+def _packed(thing: object) -> bytes:
+    return zlib.compress(pickle.dumps(thing, pickle.HIGHEST_PROTOCOL), 1)
+
+
+class History:
+    """Frames in order of time, bounded in number and in bytes.
+
+    When it is full, every second frame of its older half goes, so that an hour stays an hour, only coarser the further back.
+    """
+
+    def __init__(self, limit: int = MAX_FRAMES, most_bytes: int = MAX_BYTES) -> None:
+        self.limit = limit
+        self.most_bytes = most_bytes
+        self.bytes = 0
+        self.frames: list[Packed] = []
+
+    def add(self, frame: Packed) -> bool:
+        """Appends a frame. Returns whether older frames were thinned out (indexes changed)."""
+        self.frames.append(frame)
+        self.bytes += frame.size
+        if len(self.frames) <= self.limit and (self.bytes <= self.most_bytes or len(self.frames) < 8):
+            return False
+        half = len(self.frames) // 2
+        self.frames = self.frames[:half:2] + self.frames[half:]
+        self.bytes = sum(kept.size for kept in self.frames)
+        return True
+
+    def forget_before(self, at_ns: int) -> bool:
+        """Drops what is older than a time. Returns whether something was dropped."""
+        kept = next((i for i, frame in enumerate(self.frames) if frame.at_ns >= at_ns), 0)
+        if kept:
+            self.bytes -= sum(frame.size for frame in self.frames[:kept])
+            self.frames = self.frames[kept:]
+        return kept > 0
+
+    def at(self, at_ns: int) -> int:
+        """Index of the last frame not after a time; 0 when all are after it."""
+        index = 0
+        for i, frame in enumerate(self.frames):
+            if frame.at_ns > at_ns:
+                break
+            index = i
+        return index
+
+    def first_seen(self) -> dict[FindingKey, tuple[int, str]]:
+        """When each finding of the newest frame happened, or was first there, and how severe it is."""
+        if not self.frames:
+            return {}
+        newest = self.frames[-1].moment.findings
+        when: dict[FindingKey, tuple[int, str]] = {}
+        for key, (severity, at_ns) in newest.items():
+            if at_ns is not None:
+                when[key] = (at_ns, severity)
+                continue
+            first = self.frames[-1].at_ns
+            for frame in reversed(self.frames):
+                if key not in frame.moment.findings:
+                    break
+                first = frame.at_ns
+            when[key] = (first, severity)
+        return when

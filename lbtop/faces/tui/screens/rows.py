@@ -1,0 +1,407 @@
+"""What a service consists of, as table rows: targets, sessions, connections, keys, what is readable, handshakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from lbtop.faces.tui import draw
+from lbtop.faces.tui.palette import target_style
+from lbtop.faces.tui.tools import Fields
+from lbtop.faces.tui.widgets.table import Column, Row
+from lbtop.faces.words import hop_name, length, percent, sensitive_name, size
+from lbtop.model.snapshot import Break, ConnectionRow, Service, SessionRow, Target
+
+TARGET_COLUMNS = (
+    Column("target", "target", minimum=18, weight=9),
+    Column("bar", "share │ fair", width=20, weight=8),
+    Column("share", "share", width=6, right=True, weight=9),
+    Column("state", "state", width=8, weight=9),
+    Column("live", "open", width=5, right=True, weight=6),
+    Column("connections", "conns", width=6, right=True, weight=7),
+    Column("requests", "requests", width=8, right=True, weight=7),
+    Column("p50", "p50 ms", width=6, right=True, weight=4),
+    Column("p99", "p99 ms", width=6, right=True, weight=5),
+    Column("errors", "5xx", width=4, right=True, weight=3),
+    Column("resets", "RST", width=4, right=True, weight=3),
+    Column("retransmits", "retr", width=5, right=True, weight=2),
+    Column("refused", "refus", width=5, right=True, weight=2),
+    Column("clients", "clients", width=7, right=True, weight=2),
+    Column("in", "in", width=8, right=True),
+    Column("out", "out", width=8, right=True),
+)
+SESSION_COLUMNS = (
+    Column("key", "session or client", width=19, weight=9),
+    Column("strip", "targets of its last arrivals, newest right", minimum=16, weight=9),
+    Column("moves", "moves", width=5, right=True, weight=8),
+    Column("arrivals", "arrivals", width=8, right=True, weight=7),
+    Column("client", "client", width=17, weight=4),
+    Column("last", "last seen", width=9, weight=5),
+)
+CONNECTION_COLUMNS = (
+    Column("client", "client", minimum=16, weight=9),
+    Column("target", "target", minimum=16, weight=8),
+    Column("opened", "opened", width=8, weight=7),
+    Column("lasted", "lasted", width=8, right=True, weight=6),
+    Column("protocol", "protocol", width=8, weight=4),
+    Column("requests", "req", width=5, right=True, weight=6),
+    Column("out", "out", width=8, right=True, weight=3),
+    Column("idle", "silence", width=8, right=True, weight=2),
+    Column("retransmits", "retr", width=4, right=True),
+    Column("end", "end", width=13, weight=7),
+)
+KEY_COLUMNS = (
+    Column("key", "key", minimum=20, weight=9),
+    Column("affinity", "affinity", width=9, right=True, weight=9),
+    Column("scale", "chance 0 ─ always 1", width=21, weight=3),
+    Column("interval", "95 % interval", width=14, weight=5),
+    Column("keys", "keys", width=7, right=True, weight=6),
+    Column("returns", "returns", width=8, right=True, weight=6),
+)
+EXPOSURE_COLUMNS = (
+    Column("kind", "what is readable", minimum=18, weight=9),
+    Column("hop", "on the hop", width=25, weight=8),
+    Column("count", "times", width=8, right=True, weight=9),
+    Column("distinct", "different", width=9, right=True, weight=9),
+    Column("rate", "per minute", width=10, right=True, weight=4),
+    Column("first", "first", width=8, weight=3),
+    Column("last", "last", width=8, weight=3),
+)
+TLS_COLUMNS = (
+    Column("what", "", width=11, weight=9),
+    Column("value", "value", minimum=30, weight=9),
+    Column("count", "handshakes", width=10, right=True, weight=9),
+)
+FINDING_COLUMNS = (Column("mark", "", width=2, weight=9), Column("title", "finding", weight=9))
+WHATIF_COLUMNS = (
+    Column("algorithm", "balancing", width=17, weight=9),
+    Column("peak", "peak/mean", width=9, right=True, weight=9),
+    Column("interval", "nine of ten", width=13, weight=6),
+    Column("kept", "returns kept", width=12, right=True, weight=8),
+    Column("moved", "moved", width=7, right=True, weight=7),
+    Column("radius", "one address", width=11, right=True, weight=5),
+    Column("shares", "shares, hottest first", minimum=20, weight=4),
+)
+
+SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def target_sign(index: int) -> Text:
+    """A letter in the colour of a target: the letter alone tells them apart up to 26."""
+    return Text(SIGNS[index % len(SIGNS)], target_style(index))
+
+
+def _clock(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%H:%M:%S")
+
+
+def session_rows(service: Service, sessions: Sequence[SessionRow]) -> list[Row]:
+    """One row per key; its strip has a letter per arrival, A for the first target of the service, a move underlined."""
+    rows: list[Row] = []
+    for session in sessions:
+        strip = Text()
+        before: int | None = None
+        for _, index in session.strip:
+            sign = target_sign(index)
+            if before is not None and before != index:
+                sign.stylize("bold reverse")
+            strip.append_text(sign)
+            before = index
+        targets = " ".join(sorted({service.targets[i].target for _, i in session.strip if i < len(service.targets)}))
+        rows.append(
+            Row(
+                session_key(session),
+                {
+                    "key": session.key,
+                    "client": session.client,
+                    "target": targets,
+                    "moves": session.moves,
+                    "breaks": session.moves,
+                    "arrivals": session.arrivals,
+                    "requests": session.arrivals,
+                    "last": session.last_ns,
+                },
+                {
+                    "key": session.key,
+                    "client": session.client,
+                    "strip": strip,
+                    "moves": Text(f"{session.moves:,}", draw.style("hot" if session.moves else "dim")),
+                    "arrivals": f"{session.arrivals:,}",
+                    "last": _clock(session.last_ns),
+                },
+            )
+        )
+    return rows
+
+
+def session_key(session: SessionRow) -> str:
+    return f"{session.key} {session.client}"
+
+
+def session_history(service: Service, session: SessionRow) -> Text:
+    """Where a session was, stay by stay, and why it moved where a break is known."""
+    text = Text.assemble((f"{session.key}", draw.style("bold")), f"  from {session.client}  ")
+    stays: list[tuple[int, int, int, int]] = []  # first, last, target, arrivals
+    for at_ns, index in session.strip:
+        if stays and stays[-1][2] == index:
+            first, _, _, count = stays[-1]
+            stays[-1] = (first, at_ns, index, count + 1)
+        else:
+            stays.append((at_ns, at_ns, index, 1))
+    breaks = service.stickiness.breaks if service.stickiness else ()
+    for number, (first, last, index, count) in enumerate(stays[-12:]):
+        if number:
+            before = stays[-12:][number - 1]
+            why = _cause(service, breaks, before[2], index, before[1], first)
+            text.append(f"\n  → {why or 'moved'} ", draw.style("hot" if why else "dim"))
+        text.append_text(target_sign(index))
+        name = service.targets[index].target if index < len(service.targets) else "?"
+        text.append(f" {name}")
+        text.append(f" {_clock(first)} to {_clock(last)}, {count} arrival{'s' if count > 1 else ''}", draw.style("dim"))
+    return text
+
+
+def _cause(service: Service, breaks: Sequence[Break], old: int, new: int, from_ns: int, to_ns: int) -> str | None:
+    """Why a key went from one target to another at about this time, if a break says so."""
+    names = [target.target for target in service.targets]
+    for item in breaks:
+        if item.from_ not in (None, names[old] if old < len(names) else None):
+            continue
+        if item.to not in (None, names[new] if new < len(names) else None):
+            continue
+        if from_ns - 2_000_000_000 <= item.time_ns <= to_ns + 2_000_000_000:
+            return item.cause.replace("_", " ")
+    return None
+
+
+def connection_rows(connections: Sequence[ConnectionRow]) -> list[Row]:
+    rows: list[Row] = []
+    for row in connections:
+        end = row.end if not row.closed_by else f"{row.end} by {row.closed_by}"
+        lasted = (row.last_ns - row.opened_ns) / 1e9
+        rows.append(
+            Row(
+                str(row.number),
+                {
+                    "client": row.client,
+                    "target": row.target,
+                    "opened": row.opened_ns,
+                    "lasted": lasted,
+                    "protocol": row.protocol,
+                    "requests": row.requests,
+                    "out": row.bytes_out,
+                    "idle": row.idle_s,
+                    "retransmits": row.retransmits,
+                    "end": end,
+                    "state": row.end,
+                },
+                {
+                    "client": row.client,
+                    "target": row.target,
+                    "opened": _clock(row.opened_ns),
+                    "lasted": length(lasted),
+                    "protocol": row.protocol.replace("_", " ") + (" hc" if row.health_check else ""),
+                    "requests": f"{row.requests:,}",
+                    "out": size(row.bytes_out),
+                    "idle": length(row.idle_s),
+                    "retransmits": f"{row.retransmits:,}",
+                    "end": Text(end, draw.style("hot" if row.end == "rst" else "none")),
+                },
+            )
+        )
+    return rows
+
+
+def target_rows(service: Service) -> list[Row]:
+    """Shares as bars on one scale for all targets, with the fair share marked."""
+    fair = 1 / len(service.targets) if service.targets else 1.0
+    top = max([fair, *(target.share for target in service.targets)]) * 1.1
+    peak = max((target.share for target in service.targets), default=0.0)
+    skewed = service.skew is not None and service.skew.significant
+    return [
+        _target_row(number, target, fair, top, skewed and target.share == peak) for number, target in enumerate(service.targets)
+    ]
+
+
+def _target_row(number: int, target: Target, fair: float, top: float, hot: bool) -> Row:
+    response = target.response_ms
+    status = target.status or {}
+    values: dict[str, object] = {
+        "target": target.target,
+        "share": target.share * 100,
+        "bar": target.share,
+        "state": target.state,
+        "connections": target.connections,
+        "requests": target.requests or 0,
+        "p50": response.p50 if response else None,
+        "p99": response.p99 if response else None,
+        "errors": status.get("5xx", 0),
+        "resets": target.resets,
+        "retransmits": target.retransmits,
+        "refused": target.refused,
+        "clients": target.clients or 0,
+        "in": target.bytes_in,
+        "out": target.bytes_out,
+        "live": target.live,
+        "status": status,
+    }
+    name = Text.assemble(target_sign(number), " ", f"{target.name} {target.target}" if target.name else target.target)
+    errors = status.get("5xx", 0)
+    cells: dict[str, str | Text] = {
+        "target": name,
+        "bar": draw.bar(target.share, fair, top, 20, hot=hot),
+        "share": percent(target.share),
+        "state": Text(target.state, draw.style({"serving": "good", "added": "info"}.get(target.state, "hot"))),
+        "connections": f"{target.connections:,}",
+        "requests": "–" if target.requests is None else f"{target.requests:,}",
+        "p50": f"{response.p50:.1f}" if response else "–",
+        "p99": f"{response.p99:.1f}" if response else "–",
+        "errors": Text(f"{errors:,}", draw.style("critical" if errors else "dim")),
+        "resets": Text(f"{target.resets:,}", draw.style("none" if target.resets else "dim")),
+        "retransmits": Text(f"{target.retransmits:,}", draw.style("none" if target.retransmits else "dim")),
+        "refused": Text(f"{target.refused:,}", draw.style("hot" if target.refused else "dim")),
+        "clients": "–" if target.clients is None else f"{target.clients:,}",
+        "in": size(target.bytes_in),
+        "out": size(target.bytes_out),
+        "live": f"{target.live:,}",
+    }
+    return Row(target.target, values, cells)
+
+
+def target_story(number: int, target: Target) -> Text:
+    """What the columns have no room for."""
+    text = Text.assemble(target_sign(number), " ", (target.target, draw.style("bold")))
+    if target.name:
+        text.append(f" {target.name}")
+    text.append(f"  {target.state}, seen {_clock(target.first_seen_ns)} to {_clock(target.last_seen_ns)}", draw.style("dim"))
+    parts = []
+    if target.connect_ms:
+        parts.append(f"accepts in {target.connect_ms.p50:.2f} ms (p99 {target.connect_ms.p99:.2f})")
+    if target.response_ms:
+        parts.append(f"answers in {target.response_ms.p50:.1f} ms (p99 {target.response_ms.p99:.1f})")
+    if target.status:
+        parts.append(", ".join(f"{count:,} {name}" for name, count in target.status.items() if count))
+    if target.health_checks:
+        parts.append(f"{target.health_checks:,} health checks")
+    if target.probes:
+        parts.append(f"{target.probes:,} probes without a byte")
+    if parts:
+        text.append("\n  " + " · ".join(part for part in parts if part))
+    return text
+
+
+def key_rows(service: Service) -> list[Row]:
+    if service.stickiness is None:
+        return []
+    explains = service.stickiness.key
+    return [
+        Row(
+            row.key,
+            {"key": row.key, "affinity": row.affinity, "keys": row.keys, "returns": row.returns, "scale": row.affinity},
+            {
+                "key": _key_name(row.key, explains),
+                "affinity": "–" if row.affinity is None else f"{row.affinity:+.2f}",
+                "scale": "" if row.affinity is None else draw.bar(max(0.0, row.affinity), 0.0, 1.0, 21, marked=False),
+                "interval": f"{row.interval[0]:+.2f} to {row.interval[1]:+.2f}" if row.interval else "",
+                "keys": f"{row.keys:,}",
+                "returns": f"{row.returns:,}",
+            },
+        )
+        for row in service.stickiness.by_key
+    ]
+
+
+def _key_name(key: str, explains: str | None) -> Text:
+    return Text(f"{key}  (explains the target)", draw.style("bold")) if key == explains else Text(key)
+
+
+def breaks_text(service: Service, limit: int) -> Text:
+    """When keys changed target, and why: the newest last."""
+    text = Text()
+    breaks = service.stickiness.breaks if service.stickiness else ()
+    if not breaks:
+        return Text("no key changed target against its habit", draw.style("dim"))
+    text.append(f"{sum(item.keys for item in breaks):,} keys changed target", draw.style("bold"))
+    for item in breaks[-limit:]:
+        text.append(f"\n  {_clock(item.time_ns)}  ", draw.style("dim"))
+        text.append(f"{item.cause.replace('_', ' '):<20}", draw.style("hot"))
+        text.append(f" {item.keys:>4,} {'key' if item.keys == 1 else 'keys'}  {item.from_ or 'several'} → {item.to or 'several'}")
+    return text
+
+
+def exposure_rows(service: Service, started_ns: int, at_ns: int) -> list[Row]:
+    minutes = max(1.0, (at_ns - started_ns) / 60e9)
+    return [
+        Row(
+            f"{row.kind}@{row.hop}",
+            {
+                "kind": row.kind,
+                "count": row.count,
+                "distinct": row.distinct,
+                "hop": row.hop,
+                "rate": row.count,
+                "first": row.first_ns,
+                "last": row.last_ns,
+            },
+            {
+                "kind": Text(sensitive_name(row.kind, 2), draw.style("readable")),
+                "hop": hop_name(row.hop),
+                "count": f"{row.count:,}",
+                "distinct": f"{row.distinct:,}",
+                "rate": f"{row.count / minutes:,.1f}",
+                "first": _clock(row.first_ns),
+                "last": _clock(row.last_ns),
+            },
+        )
+        for row in service.exposure.sensitive
+    ]
+
+
+def tls_rows(service: Service) -> list[Row]:
+    tls = service.exposure.tls
+    groups: tuple[tuple[str, Mapping[str, int]], ...] = (
+        ("version", tls.versions),
+        ("server name", {str(name): count for name, count in tls.sni.items()}),
+        ("ALPN", {str(name): count for name, count in tls.alpn.items()}),
+        ("cipher", tls.ciphers),
+        ("client JA4", {str(name): count for name, count in tls.ja4.items()}),
+    )
+    fields = {"server name": "sni", "client JA4": "ja4"}
+    return [
+        Row(
+            f"{what} {value}",
+            {fields.get(what, what.lower()): value, "count": count, "value": value, "what": what},
+            {"what": Text(what, draw.style("dim")), "value": value or "(none)", "count": f"{count:,}"},
+        )
+        for what, counts in groups
+        for value, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+
+
+def whatif_row(algorithm: str, answer: Fields | str | None) -> Row:
+    """One algorithm; a text is why there is no answer, None is not asked yet."""
+    values: dict[str, object] = {"algorithm": algorithm, "key": algorithm}
+    cells: dict[str, str | Text] = {"algorithm": algorithm.replace("_", " ")}
+    if answer is None or isinstance(answer, str):
+        cells["shares"] = Text(answer or "…", draw.style("dim"))
+        return Row(algorithm, values, cells)
+    peak, moved = answer.get("peak_to_mean"), answer.get("sessions_moved")
+    if isinstance(peak, Mapping):
+        values["peak"] = peak["typical"]
+        cells["peak"] = f"{peak['typical']:.2f}×"
+        low, high = peak["interval"]
+        cells["interval"] = Text("exact" if answer.get("exact") else f"{low:.2f} to {high:.2f}", draw.style("dim"))
+    if isinstance(moved, Mapping):
+        values["moved"] = moved["typical"]
+        cells["moved"] = percent(moved["typical"])
+    for key, name in (("kept", "returns_to_same_target"), ("radius", "nat_blast_radius")):
+        figure = answer.get(name)
+        if isinstance(figure, float | int):
+            values[key] = figure
+            cells[key] = percent(figure)
+    shares = answer.get("shares")
+    if isinstance(shares, list):
+        cells["shares"] = " ".join(percent(share) for share in shares[:8])
+    return Row(algorithm, values, cells)
