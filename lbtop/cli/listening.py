@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lbtop.cli.output import warn
 from lbtop.model.errors import LbtopError
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=_share,
         help="of one processor, such as 5%%: above it less of every connection is read (and said so) until there is room again",
+    )
+    live.add_argument(
+        "--keep-root",
+        action="store_true",
+        help="do not give up privileges once sockets and programs are open (docs/privileges.md)",
     )
 
 
@@ -61,4 +68,18 @@ def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Sou
         recognition=recognition(),
         max_cpu=options.max_cpu,
     )
+    if not options.keep_root:
+        _give_up_privileges(source, options)
     return source
+
+
+def _give_up_privileges(source: Source, options: argparse.Namespace) -> None:
+    """Everything that needs them is open by now. A command that writes files must still be able to write them."""
+    from lbtop.probes.live.privileges import drop
+
+    output = getattr(options, "output", None)
+    writes = Path(output).absolute().parent if output else None
+    try:
+        drop(maps=source.stats().kind == "ebpf", writes=writes)
+    except OSError as error:
+        warn(f"could not give up privileges ({error.strerror}); lbtop goes on with them")
