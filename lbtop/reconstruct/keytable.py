@@ -59,8 +59,9 @@ SPAN_STEPS = 32
 """Bins per doubling of the durations after which keys returned to their target."""
 _STEPS = cython.declare(cython.longlong, 32)
 SPAN_BINS = 64 * SPAN_STEPS
-_MOVES_KEPT = 2048
-_FIRSTS_KEPT = 2048
+_KEPT = 2048
+_KEPT_C = cython.declare(cython.Py_ssize_t, 2048)
+_KEPT_AT_FIRST = 32
 
 
 class KeyTable:
@@ -73,7 +74,7 @@ class KeyTable:
         self.arrivals = self.marked_arrivals = self.keys_seen = self.moves_seen = self.expired = 0
         self.used = self.indexed = self.touched_count = 0
         self._bind_slots(np.zeros(64, SLOT), np.zeros((64, 3 * _CELLS), np.uint32), np.zeros((64, _CELLS)))
-        self._bind_rest(np.zeros(_MOVES_KEPT, MOVE), np.zeros(_FIRSTS_KEPT, np.uint16), np.zeros((5, 8), np.int64))
+        self._bind_rest(np.zeros(_KEPT_AT_FIRST, MOVE), np.zeros(_KEPT_AT_FIRST, np.uint16), np.zeros((5, 8), np.int64))
         self._reindex()
 
     def _bind_slots(self, slots, counts, expected):
@@ -173,7 +174,17 @@ class KeyTable:
         return np.roll(self.first_rows, -(self.keys_seen % kept))
 
     def _make_room(self):
-        """More slots, up to the cap; then the half of the keys that was not seen for longest goes."""
+        """More slots, up to the cap; then the half of the keys that was not seen for longest goes. Longer lists of what
+        happened last, up to theirs; then the oldest are written over."""
+        if self.moves_seen >= len(self.move_rows) or self.keys_seen >= len(self.first_rows):
+            moves, firsts = (
+                np.concatenate((rows, np.zeros(min(4 * len(rows), _KEPT) - len(rows), rows.dtype))) if full else rows
+                for rows, full in (
+                    (self.move_rows, self.moves_seen >= len(self.move_rows) and len(self.move_rows) < _KEPT),
+                    (self.first_rows, self.keys_seen >= len(self.first_rows) and len(self.first_rows) < _KEPT),
+                )
+            )
+            self._bind_rest(moves, firsts, self.share_rows)
         if self.used >= len(self.slot_rows):
             size = len(self.slot_rows)
             if size < self.cap:
@@ -234,6 +245,10 @@ class KeyTable:
         i: cython.Py_ssize_t = start
         while i < stop:
             if self.used >= self.slots.shape[0] or self.indexed * 2 >= self.index.shape[0]:
+                break
+            if self.moves_seen >= self.moves.shape[0] and self.moves.shape[0] < _KEPT_C:
+                break
+            if self.keys_seen >= self.firsts.shape[0] and self.firsts.shape[0] < _KEPT_C:
                 break
             if self.values[i] != 0:
                 self._arrive(i)
