@@ -491,7 +491,7 @@ class PairCounter:
         held = self.held
         self.members = members
         self.owners = owners
-        self.index = np.zeros(2 * size, np.uint32)
+        self.index = np.zeros(2 << (size - 1).bit_length(), np.uint32)
         self.counts = np.zeros(len(self.count_rows), np.uint32)
         self.held = 0
         self._fold(owners[:held].copy(), members[:held].copy())
