@@ -114,7 +114,7 @@ class Decoder:
             caps.append(f"{self.tables.addresses.cap} addresses: further ones are not told apart")
         if self.buffer.refused or self.assembly.full:
             caps.append("memory for heads and early segments: some were left out")
-        return tuple(caps)
+        return (*caps, *self.streams.caps_reached())
 
     def take(self, linktype, interface, ts_ns, offset, captured, wire):
         slot: int32_t

@@ -230,6 +230,16 @@ def reset(table, frame, slot):
     table.assembly.halves[h].resets += 1
     if table.all[slot].first_closer == 0:
         table.all[slot].first_closer = 1 + table.end
+    # A request whose sender could not know of the FIN yet, and that was never acknowledged. Its sender may have sent a FIN since.
+    if (
+        not table.assembly.halves[h].flags & CLIENT
+        and table.assembly.halves[h].flags & FIN_SEEN
+        and table.assembly.halves[o].bytes > 0
+        and cython.cast(int32_t, table.assembly.halves[o].data_ack - table.assembly.halves[h].fin) <= 0
+        and table.assembly.halves[o].flags & ACKED
+        and cython.cast(int32_t, table.assembly.halves[o].acked - table.assembly.halves[o].data_end) < 0
+    ):
+        table.all[slot].flags |= FLAG_RACE
     if table.all[slot].state & RESET or (table.assembly.halves[h].flags & table.assembly.halves[o].flags & FIN_SEEN):
         return 0
     table.all[slot].state |= RESET
@@ -240,23 +250,14 @@ def reset(table, frame, slot):
         table.all[slot].flags |= FLAG_RST_AFTER_IDLE
     if frame.window == 0 and frame.options_length == 0:
         table.all[slot].flags |= FLAG_RST_BARE
-    if not table.assembly.halves[h].flags & CLIENT:
-        if (
-            table.all[slot].syn_ns
-            and not table.all[slot].state & SYNACK_SEEN
-            and table.all[slot].first_data_ns == 0
-            and not table.assembly.halves[h].flags & STARTED
-        ):
-            table.all[slot].flags |= FLAG_REFUSED
-        # A request whose sender could not know of the FIN yet, and that was never acknowledged.
-        if (
-            table.assembly.halves[h].flags & FIN_SEEN
-            and table.assembly.halves[o].data_end != table.assembly.halves[o].data_ack
-            and cython.cast(int32_t, table.assembly.halves[o].data_ack - table.assembly.halves[h].fin) <= 0
-            and table.assembly.halves[o].flags & ACKED
-            and cython.cast(int32_t, table.assembly.halves[o].acked - table.assembly.halves[o].data_end) < 0
-        ):
-            table.all[slot].flags |= FLAG_RACE
+    if (
+        not table.assembly.halves[h].flags & CLIENT
+        and table.all[slot].syn_ns
+        and not table.all[slot].state & SYNACK_SEEN
+        and table.all[slot].first_data_ns == 0
+        and not table.assembly.halves[h].flags & STARTED
+    ):
+        table.all[slot].flags |= FLAG_REFUSED
     table.close(slot)
     return 0
 

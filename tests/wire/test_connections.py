@@ -164,8 +164,9 @@ def test_reset_after_idling(wire: Wire, answers: bool, before: int) -> None:
     assert (row["idle_survived_ns"] // SECOND == 300) != answers
 
 
+@pytest.mark.parametrize("closes", [False, True], ids=["", "the client closes too"])
 @pytest.mark.parametrize("crossing", [True, False], ids=["seen at the server", "seen at the client"])
-def test_keepalive_race(wire: Wire, crossing: bool) -> None:
+def test_keepalive_race(wire: Wire, crossing: bool, closes: bool) -> None:
     wire.handshake()
     wire.segment(40, CLIENT, 1001, 5001, ACK, REQUEST)
     end = 1001 + len(REQUEST)
@@ -176,6 +177,8 @@ def test_keepalive_race(wire: Wire, crossing: bool) -> None:
     ]
     for at, step in zip((5000, 5001), steps if crossing else steps[::-1], strict=True):
         step(at)
+    if closes:
+        wire.segment(5001.5, CLIENT, end + len(REQUEST), 5008, FIN | ACK)
     wire.segment(5002, SERVER, 5008, 0, RST, window=0)
     assert only(wire.finish())["flags"] & ConnFlag.KEEPALIVE_RACE
 
