@@ -124,7 +124,7 @@ def capabilities(status: str) -> frozenset[str]:
 
 def _privileges() -> Check:
     held = capabilities(_read("/proc/self/status"))
-    ebpf = "CAP_SYS_ADMIN" in held or {"CAP_BPF", "CAP_PERFMON"} <= held
+    ebpf = "CAP_SYS_ADMIN" in held or "CAP_BPF" in held
     raw = "CAP_NET_RAW" in held
     user = f"uid {os.geteuid()}" if hasattr(os, "geteuid") else "unknown user"
     if raw and ebpf:

@@ -10,6 +10,9 @@
  */
 #include "ledger.h"
 
+#ifndef CLOCK
+#define CLOCK bpf_ktime_get_ns /* the coarse one costs half as much, and came with Linux 5.11 */
+#endif
 #define ETH_IPV4 0x0800
 #define ETH_IPV6 0x86DD
 #define PROTO_TCP 6
@@ -54,22 +57,13 @@ static __always_inline int order(const u8 *a, const u8 *b, u16 a_port, u16 b_por
     return a_port <= b_port;
 }
 
-static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8 *src, u8 *dst, u32 ip_header, u32 ip_total, u8 proto)
+/* `head`: the first bytes of the transport header, 20 of TCP's, 8 of UDP's. */
+static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8 *src, u8 *dst, const u8 *head, u32 ip_header, u32 ip_total, u8 proto)
 {
-    u8 head[20] = {};
-    u16 sport, dport;
+    u16 sport = (u16)head[0] << 8 | head[1];
+    u16 dport = (u16)head[2] << 8 | head[3];
     u32 need = 8;
 
-    if (proto != PROTO_TCP && proto != PROTO_UDP)
-        return -1;
-    if (proto == PROTO_TCP) {
-        if (bpf_skb_load_bytes_relative(skb, ip_header, head, 20, BPF_HDR_START_NET))
-            return -1;
-    } else if (bpf_skb_load_bytes_relative(skb, ip_header, head, 8, BPF_HDR_START_NET)) {
-        return -1;
-    }
-    sport = (u16)head[0] << 8 | head[1];
-    dport = (u16)head[2] << 8 | head[3];
     if (proto == PROTO_TCP) {
         need = (u32)(head[12] >> 4) * 4;
         if (need < 20)
@@ -97,16 +91,30 @@ static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8
     return 0;
 }
 
+/* Reads the transport header; -1 when it is not all there. */
+static __always_inline int read_head(struct __sk_buff *skb, u8 *head, u32 at, u8 proto)
+{
+    if (proto == PROTO_TCP)
+        return bpf_skb_load_bytes_relative(skb, at, head, 20, BPF_HDR_START_NET) ? -1 : 0;
+    if (proto == PROTO_UDP)
+        return bpf_skb_load_bytes_relative(skb, at, head, 8, BPF_HDR_START_NET) ? -1 : 0;
+    return -1;
+}
+
 static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 {
-    u8 ip[40] __attribute__((aligned(8))) = {};
+    u8 ip[60] __attribute__((aligned(8)));
     u8 src[16] __attribute__((aligned(8))) = {};
     u8 dst[16] __attribute__((aligned(8))) = {};
     u32 header, total;
 
     /* By its type and not by its first bits: behind a second VLAN tag the network header is that tag. */
     if (skb->protocol == __builtin_bswap16(ETH_IPV4)) {
-        if (bpf_skb_load_bytes_relative(skb, 0, ip, 20, BPF_HDR_START_NET) || ip[0] >> 4 != 4)
+        /* Both headers in one go where they have their usual lengths. */
+        int at_once = !bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET);
+        if (!at_once && bpf_skb_load_bytes_relative(skb, 0, ip, 20, BPF_HDR_START_NET))
+            return -1;
+        if (ip[0] >> 4 != 4)
             return -1;
         header = (u32)(ip[0] & 15) * 4;
         total = (u32)ip[2] << 8 | ip[3];
@@ -117,7 +125,10 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
         src[10] = src[11] = dst[10] = dst[11] = 0xff;
         __builtin_memcpy(src + 12, ip + 12, 4);
         __builtin_memcpy(dst + 12, ip + 16, 4);
-        return transport(skb, p, src, dst, header, total, ip[9]);
+        if (!at_once || header != 20 || (ip[9] != PROTO_TCP && ip[9] != PROTO_UDP))
+            if (read_head(skb, ip + 20, header, ip[9]))
+                return -1;
+        return transport(skb, p, src, dst, ip + 20, header, total, ip[9]);
     }
     if (skb->protocol == __builtin_bswap16(ETH_IPV6)) {
         if (bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET) || ip[0] >> 4 != 6)
@@ -127,7 +138,10 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
             total = skb->len;
         __builtin_memcpy(src, ip + 8, 16);
         __builtin_memcpy(dst, ip + 24, 16);
-        return transport(skb, p, src, dst, 40, total, ip[6]); /* extension headers: delivered whole */
+        header = ip[6]; /* extension headers: delivered whole */
+        if (read_head(skb, ip + 40, 40, header))
+            return -1;
+        return transport(skb, p, src, dst, ip + 40, 40, total, header);
     }
     return -1;
 }
@@ -136,7 +150,7 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 static __always_inline u64 enter(struct packet *p)
 {
     struct flow_ledger *entry = ledger.lookup(&p->key);
-    u64 now = bpf_ktime_get_ns();
+    u64 now = p->flags & 2 ? bpf_ktime_get_ns() : CLOCK(); /* only handshakes are timed */
     u8 d = p->direction & 1;
     u64 before;
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Any
 from lbtop.probes.ebpf.toolchain import Unavailable, load_bcc
 
 HERE = Path(__file__).parent
+_COARSE_CLOCK = (5, 11)
+"""Linux since which programs may read the clock of the last tick."""
 ENTRIES = 65_536
 NAMES = ("packets", "cut", "cut_bytes", "no_room", "not_parsed")
 """The kernel's counters, in the order of enum counter in ledger.h."""
@@ -66,12 +69,12 @@ class Program:
     def __init__(self, entries: int = ENTRIES) -> None:
         if os.geteuid() != 0 and not _may_load():
             raise Unavailable(
-                "loading a filter needs root, or CAP_BPF and CAP_NET_ADMIN (setcap, or systemd's AmbientCapabilities)"
+                "loading a filter needs root, or CAP_BPF and CAP_NET_RAW (setcap, or systemd's AmbientCapabilities)"
             )
         bcc = load_bcc()
         with _quiet_compiler() as said:
             try:
-                self._bpf: Any = bcc.BPF(text=source().encode(), cflags=[f"-DLEDGER_ENTRIES={entries}", "-Wno-everything"])
+                self._bpf: Any = bcc.BPF(text=source().encode(), cflags=_flags(entries))
                 self._function: Any = self._bpf.load_func(b"lbtop_filter", bcc.BPF.SOCKET_FILTER)
             except Exception as error:
                 detail = " ".join(said().split())[-200:] or str(error)
@@ -124,6 +127,13 @@ def source() -> str:
     """The C text with its header in place: bcc compiles from memory."""
     header = (HERE / "ledger.h").read_text("utf-8")
     return (HERE / "ledger.c").read_text("utf-8").replace('#include "ledger.h"', header)
+
+
+def _flags(entries: int) -> list[str]:
+    numbers = platform.release().split("-")[0].split(".")[:2]
+    coarse = all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= _COARSE_CLOCK
+    clock = ["-DCLOCK=bpf_ktime_get_coarse_ns"] if coarse else []
+    return [f"-DLEDGER_ENTRIES={entries}", *clock, "-Wno-everything"]
 
 
 def _may_load() -> bool:
