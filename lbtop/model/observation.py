@@ -15,12 +15,13 @@ Conventions
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from lbtop.model.record import dataclass, field
 
 Rows = npt.NDArray[np.void]
 
@@ -225,8 +226,8 @@ class SecretKind(IntEnum):
 #   SILENT_END    the last segment with payload or FIN of either end was sent again, and no acknowledgement covers it.
 #   duplicates    the same packet seen again (same addresses, ports, IP id, sequence and acknowledgement numbers, flags,
 #                 length) within 10 ms although nothing was lost: a mirror's or ``-i any``'s second copy, recognised by another
-# interface, VLAN, TTL or
-#                 link-layer address, or for an IPv4 packet with a non-zero id by the id itself.
+#                 file, interface, VLAN, TTL or link-layer address, or for an IPv4 packet with a non-zero id by the id itself.
+#                 With both, within a second: files of several hosts may be merged whose clocks differ.
 # Heads
 #   at_ns         the time of the packet that completed the head in order (the later of its own packets). delay_ns: likewise.
 #   path          request target up to "?" or "#", of an absolute target only its path, of CONNECT the authority;

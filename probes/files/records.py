@@ -187,6 +187,7 @@ class Records:
                     # Far behind the end: packets are out of order by less than this.
                     self.inputs[best].active = 0
                 continue
+            self.decoder.origin = best
             self.decoder.take(
                 self.inputs[best].linktype,
                 self.inputs[best].interface,

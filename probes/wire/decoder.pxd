@@ -24,6 +24,7 @@ cdef class Decoder:
     cdef Frame frame
     cdef readonly object fragments
     cdef Seen[::1] seen
+    cdef uint32_t origin            # number of the file or ring that packets come from: part of their place
 
     cdef readonly uint64_t packets
     cdef readonly uint64_t bytes

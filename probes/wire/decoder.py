@@ -25,6 +25,7 @@ SEEN = np.dtype([("print", "u8"), ("when", "u8")], align=True)
 WAYS = cython.declare(cython.size_t, 4)
 SEEN_SETS = cython.declare(cython.size_t, (1 << 10) - 1)
 COPY_US = cython.declare(int64_t, 10_000)
+CLOCKS_US = cython.declare(int64_t, 1_000_000)
 TIME_MASK = cython.declare(uint64_t, (1 << 48) - 1)
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
 M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
@@ -203,7 +204,7 @@ class Decoder:
         self.frame.end = self.frame.begin + self.frame.captured
         self.frame.wire_end = self.frame.begin + self.frame.wire
         self.frame.vlan = 0
-        self.frame.place = self.frame.interface
+        self.frame.place = (cython.cast(uint64_t, self.origin) << 32) | self.frame.interface
         self.frame.tunnels = 0
         kind = network_type(self.buffer, self.frame, linktype)
         self.frame.fragment = 0
@@ -229,6 +230,7 @@ class Decoder:
         way: cython.size_t
         oldest: cython.size_t
         copy: cython.bint = False
+        elsewhere: cython.bint
         when: uint64_t
         apart: int64_t
         # Not under the run's seed: which packets a full set forgets must not differ between runs.
@@ -255,9 +257,13 @@ class Decoder:
             if self.seen[way].print == a:
                 oldest = way
                 apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, self.seen[way].when & TIME_MASK)
+                elsewhere = (self.seen[way].when ^ when) & ~TIME_MASK != 0
+                # The same packet at another place, or at the same place with a number that no packet sent again has; with both,
+                # it is one even where the clocks of two capturing hosts differ.
                 if -COPY_US <= apart <= COPY_US:
-                    # The same packet at another place, or at the same place with a number that no packet sent again has.
-                    copy = self.frame.ip_id != 0 or (self.seen[way].when ^ when) & ~TIME_MASK != 0
+                    copy = self.frame.ip_id != 0 or elsewhere
+                elif -CLOCKS_US <= apart <= CLOCKS_US:
+                    copy = self.frame.ip_id != 0 and elsewhere
                 break
             if self.seen[way].when & TIME_MASK < self.seen[oldest].when & TIME_MASK:
                 oldest = way

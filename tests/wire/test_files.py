@@ -220,6 +220,14 @@ def test_files_are_merged_by_time(tmp_path: Path, plainly: dict[str, object]) ->
         assert observations(read(order)[0]) == plainly
 
 
+@pytest.mark.parametrize("behind_ms", [0, 3, 400, -400])
+def test_both_ends_of_a_leg_whose_clocks_differ(behind_ms: int, tmp_path: Path, plainly: dict[str, object]) -> None:
+    elsewhere = [(ts - behind_ms * 10**6, data[:8] + bytes([data[8] - 1]) + data[9:]) for ts, data in PACKETS]
+    batch, stats = read(files(tmp_path, iter([pcap(PACKETS), pcap(elsewhere)])))
+    assert (stats.packets, stats.duplicate_packets) == (len(PACKETS), len(PACKETS))
+    assert len(batch["requests"]) == 20 and not batch["connections"]["retransmits_c"].any()
+
+
 def test_a_rotated_set_may_be_longer_than_what_is_read_at_once(tmp_path: Path, plainly: dict[str, object]) -> None:
     count = len(PACKETS)
     paths = files(tmp_path, (pcapng(PACKETS[n : n + 1], "<", 9) for n in range(count)))
