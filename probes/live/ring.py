@@ -25,7 +25,7 @@ LOOPBACK = "lo"
 
 BLOCK_BYTES = 1 << 20
 """Room for a segment of 64 KB however offload has merged it, and for thousands of small ones."""
-BLOCKS = 16
+BLOCKS = 32
 RETIRE_MS = 20
 """A block that is not full is handed over after this time: what the screen shows is never older."""
 _FRAME_BYTES = 2048
