@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -326,6 +327,25 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
     truth.write(destination / f"{output.name}.toml", sections)
     total = sum(row.get("connections", 0) for row in rows), sum(row.get("requests", 0) for row in rows)
     say(f"  {output.file}: {final.stat().st_size / 1024:.0f} KiB, connections {total[0]}, requests {total[1]}")
+
+
+def refresh(captures: Path) -> None:
+    """Bring the truth files of a folder in line with the scenarios; what was counted and recorded stays."""
+    outputs = {output.name: (spec, output) for spec in load_all().values() for output in spec.outputs}
+    for path in captures.glob("*.toml"):
+        if path.stem in outputs:
+            spec, output = outputs[path.stem]
+            known = tomllib.loads(path.read_text())
+            services = [_service(output, service["target"]) for service in known["service"]]
+            judged = {
+                "scenario": spec.title,
+                "shows": output.shows,
+                "healthy": output.healthy,
+                "service": services,
+                "findings": {"must": list(output.must), "may": list(output.may)},
+                "exposure": {"kinds": list(output.kinds)},
+            }
+            truth.write(path, {**known, **judged})
 
 
 def assemble(current: Run, output: Output) -> Path:

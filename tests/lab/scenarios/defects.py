@@ -138,7 +138,7 @@ UNREADABLE = ("haproxy", "nlb", "alb", "unknown")
             shows="holes in every connection",
         ),
         Output(
-            "defect-torn-offload.pcap",
+            "defect-torn-offload.pcap.gz",
             "all_targets",
             "offload",
             "lb_cookie",

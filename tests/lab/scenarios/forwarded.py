@@ -257,7 +257,7 @@ NO_ADDED = "nothing is added to the requests"
             shows=f"{SOCKETS} under readable requests; a session's connections are spread over the targets, which all know it",
         ),
         Output(
-            "plain-nlb-five-tuple-one.pcap",
+            "plain-nlb-five-tuple-one.pcap.gz",
             "one_target",
             "none",
             "none",

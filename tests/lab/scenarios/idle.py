@@ -101,6 +101,7 @@ def nlb_idle_silent(run: Run) -> None:
             may=("idle-reset",),
             mechanism_accept=("unknown",),
             extra={"idle": {"limit_s": 3.0, "ended_by": "fin"}},
+            committed=False,
             shows="the balancer's FIN comes 3 s after the last byte, never sooner",
         ),
     ],

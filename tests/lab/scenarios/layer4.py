@@ -126,7 +126,7 @@ def tcp_plain_scripts(run: Run) -> None:
             shows="many addresses and one TCP stack; browsers send what they only send over TLS",
         ),
         Output(
-            "l4-tls-addresses-kept-one.pcap",
+            "l4-tls-addresses-kept-one.pcap.gz",
             "one_target",
             "l4_tls",
             "source_ip",
@@ -214,6 +214,7 @@ def l4_bridging(run: Run) -> None:
             healthy=True,
             product=("haproxy", "nlb", "unknown"),
             seen="tls",
+            committed=False,
             shows="many addresses, one TLS stack and one TCP stack; one TLS session is resumed from many addresses",
         ),
         Output(

@@ -298,6 +298,7 @@ def nginx_targets(run: Run) -> None:
             really="none",
             **INSIDE,
             servers_agree=False,
+            committed=False,
             shows="the balancer's closing alert comes after the target's FIN and draws RST: no lost request",
         ),
     ],

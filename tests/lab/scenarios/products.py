@@ -25,7 +25,7 @@ from tests.lab.target import Application
             shows="Go's header case; the cookie `lb` comes back and goes with the target",
         ),
         Output(
-            "offload-caddy-cookie-one.pcap",
+            "offload-caddy-cookie-one.pcap.gz",
             "one_target",
             "offload",
             "lb_cookie",
@@ -124,7 +124,7 @@ def caddy_bridging(run: Run) -> None:
             shows="X-Forwarded-Host and -Server; ROUTEID comes back and names the route",
         ),
         Output(
-            "offload-apache-route-one.pcap",
+            "offload-apache-route-one.pcap.gz",
             "one_target",
             "offload",
             "lb_cookie",
@@ -213,7 +213,7 @@ def hitch_varnish(run: Run) -> None:
             shows="lower-case x-forwarded-* and x-request-id; a cookie that names the target's address",
         ),
         Output(
-            "offload-envoy-cookie-one.pcap",
+            "offload-envoy-cookie-one.pcap.gz",
             "one_target",
             "offload",
             "lb_cookie",

@@ -26,7 +26,7 @@ from tests.lab.target import Application
             shows="SRV comes back and names the target; lower-case x-forwarded-for; browsers send what they only send over TLS",
         ),
         Output(
-            "offload-haproxy-srv-one.pcap",
+            "offload-haproxy-srv-one.pcap.gz",
             "one_target",
             "offload",
             "lb_cookie",
@@ -144,7 +144,7 @@ def haproxy_scripts(run: Run) -> None:
             shows="HTTP/1.0, Host is the upstream's name, nothing forwarded; browsers' tells of TLS",
         ),
         Output(
-            "offload-nginx-stock-one.pcap",
+            "offload-nginx-stock-one.pcap.gz",
             "one_target",
             "offload",
             "none",
