@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from lbtop import findings
 from lbtop.findings.rule import Context
@@ -19,6 +18,7 @@ from lbtop.inference.targets import target_rows
 from lbtop.inference.termination import infer_termination
 from lbtop.model.address import endpoint_text
 from lbtop.model.judgement import UNKNOWN, Finding
+from lbtop.model.record import replace
 from lbtop.model.snapshot import Dependency, Detail, Service, Snapshot, SourceFrame
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import Facts, ServiceFacts

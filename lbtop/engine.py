@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from lbtop.assemble import judge
 from lbtop.model.address import pack_ip
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Interner, Source, SourceStats
+from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import Snapshot
 from lbtop.reconstruct.reconstructor import Reconstructor
 from lbtop.reconstruct.roles import Overrides

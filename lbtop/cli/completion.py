@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lbtop.cli import COMMANDS, OK
+from lbtop.model.record import dataclass
 
 SUMMARY = "shell completion: prints a script for bash, zsh or fish"
 EXAMPLES = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 
 from lbtop.cli import FINDINGS, OK
 from lbtop.cli.listening import add_live_options
@@ -12,6 +11,7 @@ from lbtop.cli.moments import duration_ns
 from lbtop.cli.output import COLOR_CHOICES, Progress, terminal, warn
 from lbtop.cli.reading import add_knowledge_options, add_reading_options, engine_options, open_source
 from lbtop.model.errors import LbtopError
+from lbtop.model.record import replace
 
 SUMMARY = "verdicts and findings from captures: where TLS ends, what pins clients, what crosses in clear"
 EXAMPLES = (

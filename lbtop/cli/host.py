@@ -6,8 +6,8 @@ import os
 import platform
 import shlex
 import sys
-from dataclasses import dataclass
 
+from lbtop.model.record import dataclass
 from lbtop.model.text import safe_text
 
 WORKS, PARTLY, MISSING = "works", "partly", "missing"

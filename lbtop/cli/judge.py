@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lbtop.model.errors import LbtopError
 from lbtop.model.judgement import UNKNOWN, Mechanism, Mode, Severity
+from lbtop.model.record import dataclass
 from lbtop.model.snapshot import Service, Snapshot
 from lbtop.model.text import safe_text
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lbtop.cli.dashboard import add_dashboard_options, has_screen, open_dashboard
 from lbtop.cli.listening import add_live_options, open_live
 from lbtop.cli.reading import add_knowledge_options, engine_options
 from lbtop.model.errors import LbtopError
+from lbtop.model.record import replace
 
 if TYPE_CHECKING:
     from lbtop.model.snapshot import Snapshot

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import Enum
 
 from lbtop.model.errors import LbtopError
+from lbtop.model.record import dataclass
 
 _SECOND = 1_000_000_000
 _UNITS = {

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lbtop.cli import OK
@@ -20,6 +19,7 @@ from lbtop.cli.reading import (
     engine_options,
     open_files,
 )
+from lbtop.model.record import replace
 from lbtop.model.text import safe_text
 
 if TYPE_CHECKING:

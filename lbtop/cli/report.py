@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from lbtop.cli import OK
 from lbtop.cli.output import warn
 from lbtop.cli.reading import FRAME_ROWS, add_knowledge_options, add_reading_options, engine_options, open_files
 from lbtop.model.errors import LbtopError
+from lbtop.model.record import replace
 
 SUMMARY = "one self-contained HTML page with plots, for someone who was not there"
 EXAMPLES = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from inspect import cleandoc
 
 from lbtop.faces.terminal import Terminal
 from lbtop.model.judgement import Mode
+from lbtop.model.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ and nothing else can be learned from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
 
@@ -29,6 +28,7 @@ from lbtop.model.observation import (
     SecretKind,
     Side,
 )
+from lbtop.model.record import dataclass
 from lbtop.model.text import bare_path, known_method, safe_text
 from lbtop.model.times import iso_utc
 

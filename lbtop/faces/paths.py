@@ -5,11 +5,10 @@ A double line is encrypted, a single one readable, a dotted one not known; ``┊
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lbtop.faces.terminal import Terminal, cut
 from lbtop.faces.words import PLACES, PRODUCT_NAMES, plural
 from lbtop.model.judgement import Mode
+from lbtop.model.record import dataclass
 from lbtop.model.snapshot import Hop, Service
 
 _LINES = {"tls": "═", "plain": "─", "unknown": "┄"}

@@ -6,7 +6,6 @@ Importing this package registers every rule. Adding one is writing one function 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from importlib import import_module
 
 from lbtop.findings.capture import whole_input
@@ -14,6 +13,7 @@ from lbtop.findings.precedence import most_specific
 from lbtop.findings.rule import RULES, Context, Rule
 from lbtop.model.judgement import Finding
 from lbtop.model.observation import SourceStats
+from lbtop.model.record import replace
 from lbtop.model.snapshot import SourceFrame
 
 __all__ = ["RULES", "Context", "Rule", "find"]

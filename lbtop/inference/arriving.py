@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from lbtop import catalog
@@ -11,6 +9,7 @@ from lbtop.inference.identity import EVERYWHERE, ProductMarks
 from lbtop.inference.weighing import Question
 from lbtop.model.figures import percent, plural
 from lbtop.model.observation import Protocol7, ProxyFlag, ReqFlag
+from lbtop.model.record import dataclass, replace
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.exposure import BACK, CLEAR, ENCRYPTED
 from lbtop.reconstruct.ledgers.heads import BROWSER_BITS, HTTP, HTTPS

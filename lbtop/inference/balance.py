@@ -8,8 +8,6 @@ call it skew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +19,7 @@ from lbtop.inference.zones import zones
 from lbtop.model.address import ip_text
 from lbtop.model.arrays import median
 from lbtop.model.judgement import Mechanism
+from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import Skew, Stickiness
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.load import BYTES, CHECKS, CHECKS_BAD, DURATION, OPENED, PROBED, REQUESTS

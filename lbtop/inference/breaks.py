@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from lbtop.model.address import endpoint_text
 from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Mechanism
 from lbtop.model.observation import Rows
+from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import Break, CookieLifetime
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import span_edges

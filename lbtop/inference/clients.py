@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lbtop.model.observation import Rows
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.facts import ServiceFacts
 
 ARRIVALS = 4

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from lbtop import catalog
 from lbtop.model.address import ip_text
 from lbtop.model.figures import percent
 from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence
 from lbtop.model.observation import ProxyFlag
+from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import LoadBalancer
 from lbtop.model.text import safe_text
 from lbtop.reconstruct.facts import ServiceFacts

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.inference.statistics import Floats, log_mean_exp, normalised
 from lbtop.model.judgement import Evidence, Mechanism, Verdict
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.keytable import CROSSED, CROSSED_MARKED, FRESH, MARKED, PLAIN
 
 STICKY = np.array([0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.985, 0.998])

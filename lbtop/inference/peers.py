@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from lbtop.inference.statistics import Floats, binomial_tail, histogram_rank_test
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.targets import BINS_PER_OCTAVE, FIRST_OCTAVE
 

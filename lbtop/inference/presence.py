@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.load import OPENED, REQUESTS
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.inference.statistics import Floats, log_mean_exp
 from lbtop.model.judgement import Mechanism
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import ISSUED, SLOT
 from lbtop.reconstruct.ledgers.load import ANSWERED, REQUESTS

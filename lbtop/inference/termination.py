@@ -9,13 +9,13 @@ Where the answer stays open the verdict is `unknown`, with the candidates and wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from lbtop.inference.arriving import Arrivals, arrivals, front_signals, layer_signals, tls_signals
 from lbtop.inference.hops import hops
 from lbtop.inference.identity import ProductMarks, product_marks
 from lbtop.inference.weighing import PROOF, Question
 from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence, Mode, Verdict
+from lbtop.model.record import dataclass, replace
 from lbtop.model.snapshot import Termination
 from lbtop.reconstruct.facts import ServiceFacts
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Evidence, Mode
+from lbtop.model.record import dataclass
 from lbtop.model.snapshot import Termination
 from lbtop.model.text import safe_text
 from lbtop.reconstruct.facts import ServiceFacts

@@ -8,11 +8,11 @@ their sum is capped, or one cause would manufacture certainty. A proof is outsid
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from lbtop.model.judgement import Evidence
+from lbtop.model.record import dataclass, field
 
 PROOF = 8.0
 """Log-odds of a logical proof: 0.9997. Not 1: captures lie, and an address can be renumbered."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.replayed import Arrivals
 
 DRAWS = 400

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
+
+from lbtop.model.record import dataclass, field
 
 UNKNOWN = "unknown"
 DECISION_THRESHOLD = 0.8

@@ -9,9 +9,9 @@ All text that came from the wire is :class:`~lbtop.model.text.SafeText`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Verdict
+from lbtop.model.record import dataclass
 from lbtop.model.text import SafeText
 
 SCHEMA = "lbtop.diagnosis/1"

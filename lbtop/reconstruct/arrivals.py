@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import Interner, Rows
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.keytable import ARRIVAL
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.arrivals import U64, Targets
 from lbtop.reconstruct.chance import same_target_chance
 from lbtop.reconstruct.keytable import LANES, KeyTable, next_cut

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Interner, SourceStats
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.ledgers.affinity import AffinityLedger
 from lbtop.reconstruct.ledgers.datagrams import DatagramLedger
 from lbtop.reconstruct.ledgers.exposure import ExposureLedger

@@ -8,9 +8,9 @@ balancer or a handful of clients: then :attr:`Feeders.preserved` is None.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lbtop.model.judgement import Evidence
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.tallies import ClientTally, EndpointTally
 
 FEW = 8

@@ -9,7 +9,6 @@ addresses that are the front's clients. The first three are proofs one by one, t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import RespFlag, Rows, empty
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.columns import groups
 from lbtop.reconstruct.facts import PairFacts

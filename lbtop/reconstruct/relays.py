@@ -8,13 +8,13 @@ two addresses of one balancer, or strangers? Each sign is a log-odds for "passes
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
+from lbtop.model.record import dataclass
 from lbtop.reconstruct.feeders import FEW
 from lbtop.reconstruct.pairing import Link
 from lbtop.reconstruct.tallies import ENCRYPTED, WEB, ClientTally, Endpoint, EndpointTally

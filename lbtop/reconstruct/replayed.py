@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from lbtop import catalog
 from lbtop.model.address import endpoint_text
 from lbtop.model.observation import Batch, CookieFlag, Rows, Source
+from lbtop.model.record import dataclass
 
 Column = npt.NDArray[np.int64]
 

@@ -8,11 +8,11 @@ is likely (:mod:`lbtop.reconstruct.relays`); private and public addresses never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Rows
+from lbtop.model.record import dataclass, field, replace
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders, forwards
 from lbtop.reconstruct.pairing import Chains, Links

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from lbtop.model.observation import Protocol7
+from lbtop.model.record import dataclass, field
 
 TLS_HANDSHAKE_BYTES = 2500
 HELLO_BYTES = 500

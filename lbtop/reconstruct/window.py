@@ -6,13 +6,13 @@ input gives the same windows. Within a window roles are fixed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import Interner, Rows
+from lbtop.model.record import dataclass, field
 
 NO_TARGET = 0xFFFF
 

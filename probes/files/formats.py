@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from lbtop.probes.files.feed import Feed
 
 from lbtop.model.errors import LbtopError
+from lbtop.model.record import dataclass
 
 SECTION, DESCRIPTION, STATISTICS, SECRETS = 0x0A0D0D0A, 1, 5, 10
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"

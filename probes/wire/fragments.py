@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from lbtop.model.record import dataclass, field
 
 MOST_PACKETS = 256
 MOST_PIECES = 64

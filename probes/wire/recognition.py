@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from lbtop.model.observation import SecretKind
+from lbtop.model.record import dataclass, field
 
 Decoded = tuple[bytes, int, int]
 """A target named by a balancer's cookie: 16 address bytes (IPv4 mapped), port, number of the decoder (COOKIE.decoder)."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.catalog import balancer_cookie
 from lbtop.model.observation import CookieFlag, Rows
+from lbtop.model.record import dataclass
 from lbtop.model.text import safe_text
 from lbtop.reconstruct.arrivals import (
     U64,

@@ -6,12 +6,12 @@ Only the dashboard asks for it (`Options.detail`): a diagnosis keeps none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import TABLES, CookieFlag, Rows, empty
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 ARRIVALS = 20_000

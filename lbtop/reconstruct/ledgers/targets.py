@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, Interner, Protocol7, RespFlag
+from lbtop.model.record import dataclass, field
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.window import ServiceWindow
 
@@ -69,7 +68,7 @@ class TargetLedger:
         known = len(self.connections)
         if targets <= known:
             return
-        for name in self.__dataclass_fields__:
+        for name in self.__match_args__:
             array = getattr(self, name)
             if isinstance(array, np.ndarray):
                 wider = np.zeros((targets, *array.shape[1:]), array.dtype)
