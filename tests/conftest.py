@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.corpus import SHARED_CAPTURES, Capture, committed
+from tests.corpus import SHARED_CAPTURES, THOROUGH, Capture, committed
 
-settings.register_profile("steady", deadline=None, derandomize=True, print_blob=True,
-                          suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("steady")
 
 
@@ -69,4 +74,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
         for report in skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             terminalreporter.line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
+    if not THOROUGH:
+        terminalreporter.line("Tests over the captures took a sample of them; LBTOP_THOROUGH=1 takes all.")
     yield

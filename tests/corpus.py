@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CAPTURES = ROOT / "captures"
 SHARED_CAPTURES = ROOT.parent / "shared" / "captures"
-SUFFIXES = (".pcap", ".pcapng", ".pcap.gz", ".pcapng.gz")
+THOROUGH = bool(os.environ.get("LBTOP_THOROUGH"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,17 @@ class Capture:
 def committed() -> tuple[Capture, ...]:
     """All whose recording is there, by name; :func:`orphans` names the others, and a test wants there to be none."""
     return tuple(capture for capture in _declared() if capture.path.is_file())
+
+
+def sampled(names: Iterable[str], step: int, *always: str) -> list[str]:
+    """Every ``step``-th of the names, and those in ``always``; all of them where LBTOP_THOROUGH is set.
+
+    A test over every capture and every way to spoil it takes minutes; a sample of each finds nearly the same.
+    """
+    names = list(names)
+    if THOROUGH:
+        return names
+    return sorted({*names[::step], *(name for name in always if name in names)})
 
 
 def orphans() -> list[str]:

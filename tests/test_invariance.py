@@ -12,7 +12,7 @@ import pytest
 from lbtop.engine import diagnose
 from lbtop.faces.json import render
 from lbtop.model.observation import TABLES, Batch, Rows, Source, SourceStats
-from tests.corpus import committed
+from tests.corpus import committed, sampled
 from tests.diagnosing import diagnosis_of, parted
 from tests.readers import open_decoded, read_all
 from tests.reference.files import Record
@@ -55,7 +55,7 @@ class Rebatched:
         pass
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", sampled(CAPTURES, 3))
 def test_rows_one_by_one_are_rows_at_once(name: str) -> None:
     """Windows are cut by what was observed, never by how it was handed over."""
     at_once = render(diagnose(Rebatched(open_decoded(CAPTURES[name]), 10**9)))
@@ -63,7 +63,7 @@ def test_rows_one_by_one_are_rows_at_once(name: str) -> None:
         assert render(diagnose(Rebatched(open_decoded(CAPTURES[name]), size))) == at_once
 
 
-@pytest.mark.parametrize("name", list(CAPTURES)[::8])
+@pytest.mark.parametrize("name", sampled(CAPTURES, 12))
 def test_standard_input_is_a_file(name: str, lbtop: list[str]) -> None:
     command = [*lbtop, "diagnose", "--json"]
     named = subprocess.run([*command, str(CAPTURES[name])], capture_output=True, timeout=60, check=False)
@@ -84,7 +84,7 @@ FORMS: dict[str, Callable[[list[Record]], bytes]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", list(CAPTURES)[::4])
+@pytest.mark.parametrize("name", sampled(CAPTURES, 12))
 def test_every_form_of_file_tells_the_same(name: str, form: str, tmp_path: Path) -> None:
     records = writing.read(CAPTURES[name])
     if any(record.ts_ns % 1000 for record in records) or len({record.interface for record in records}) > 1:

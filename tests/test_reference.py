@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.comparison import differences
-from tests.corpus import SHARED_CAPTURES, committed, orphans
+from tests.corpus import SHARED_CAPTURES, committed, orphans, sampled
 from tests.readers import by_decoder, by_reference
 from tests.reference.files import Record
 from tests.tools import rewrite, writing
@@ -56,7 +56,7 @@ CHANGES: dict[str, Callable[[list[Record]], list[Record]]] = {
     "in a VLAN": rewrite.in_vlan,
     "raw IP": rewrite.raw_ip,
 }
-SAMPLE = [name for name, path in CAPTURES.items() if path.stat().st_size < 60_000][::5]
+SAMPLE = sampled([name for name, path in CAPTURES.items() if path.stat().st_size < 60_000], 12)
 
 
 @pytest.mark.parametrize("change", CHANGES)

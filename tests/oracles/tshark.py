@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 FIELDS = (
     "frame.number", "tcp.stream", "ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport", "tcp.seq_raw",
     "tcp.len", "tcp.flags", "tcp.analysis.retransmission", "tcp.analysis.keep_alive", "tcp.analysis.out_of_order",
     "http.request.method", "http.response.code", "tls.handshake.type", "tcp.analysis.lost_segment",
+    "http2.headers.method", "http2.headers.status",
 )  # fmt: skip
 PREFERENCES = ("tcp.relative_sequence_numbers:FALSE", "tcp.desegment_tcp_streams:TRUE", "tcp.reassemble_out_of_order:TRUE",
                "tcp.analyze_sequence_numbers:TRUE", "ip.defragment:FALSE", "http.tls.port:1")  # fmt: skip
@@ -32,6 +34,7 @@ class Stream:
     lossy: bool = False
 
 
+@cache
 def streams(tshark: str, capture: Path) -> list[Stream]:
     """Every TCP connection of a capture, in order of appearance."""
     command = [tshark, "-n", "-r", str(capture), "-Y", "tcp", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,"]
@@ -57,8 +60,9 @@ def streams(tshark: str, capture: Path) -> list[Stream]:
         if length and not row["tcp.analysis.keep_alive"]:
             start = seq + (int(row["tcp.flags"], 16) >> 1 & 1)
             covered[number, source].append((start, start + length))
-        stream.requests += _count(row["http.request.method"])
-        stream.responses += sum(not code.startswith("1") or code == "101" for code in _items(row["http.response.code"]))
+        stream.requests += len(_items(row["http.request.method"]) + _items(row["http2.headers.method"]))
+        codes = _items(row["http.response.code"]) + _items(row["http2.headers.status"])
+        stream.responses += sum(not code.startswith("1") or code == "101" for code in codes)
         kinds = _items(row["tls.handshake.type"])
         stream.client_hellos += kinds.count("1")
         stream.server_hellos += kinds.count("2")
@@ -69,10 +73,6 @@ def streams(tshark: str, capture: Path) -> list[Stream]:
 
 def _items(text: str) -> list[str]:
     return text.split(",") if text else []
-
-
-def _count(text: str) -> int:
-    return len(_items(text))
 
 
 def _last(text: str) -> str:
