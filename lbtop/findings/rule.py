@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from lbtop.model.judgement import Finding, Severity
+from lbtop.model.record import dataclass
 from lbtop.model.snapshot import Service, SourceFrame
 from lbtop.reconstruct.facts import ServiceFacts
 
@@ -26,8 +26,8 @@ Check = Callable[[Context], Iterable[Finding]]
 @dataclass(frozen=True, slots=True)
 class Rule:
     id: str
-    severity: Severity            # the usual one; a finding may be raised (session-cookie-in-plaintext) or lowered
-    summary: str                  # "fires when …", one line
+    severity: Severity  # the usual one; a finding may be raised (session-cookie-in-plaintext) or lowered
+    summary: str  # "fires when …", one line
     check: Check
 
     @property

@@ -6,7 +6,6 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
 from lbtop.probes.wire.decoder import Decoder
 
 from lbtop.model.observation import Batch, Rows, SourceStats
+from lbtop.model.record import replace
 
 if TYPE_CHECKING:
     from lbtop.probes.wire.recognition import Recognition
