@@ -6,6 +6,9 @@ sign already says.
 
 from __future__ import annotations
 
+import io
+
+from rich.console import Console
 from rich.text import Text
 
 from lbtop.faces.paths import last_node, segments
@@ -15,6 +18,7 @@ from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Severity
 from lbtop.model.snapshot import Service, Snapshot, Stickiness
 
 SIGNS = {Severity.CRITICAL: "!!", Severity.WARNING: "! ", Severity.INFO: "i "}
+_CONSOLE = Console(file=io.StringIO(), width=200)  # only wraps
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LINES = {"tls": ("═", "good"), "plain": ("─", "readable"), "unknown": ("·", "dim")}
 _LONGEST_RULE = 6
@@ -192,16 +196,25 @@ def verdict_sentence(frame: Snapshot) -> Text:
     return Text("✓ nothing is wrong in what was seen", style("good"))
 
 
-def evidence_line(item: Evidence) -> Text:
-    """One row of a ledger: weight, what it speaks for, the sentence."""
+def evidence_line(item: Evidence, width: int) -> Text:
+    """One row of a ledger: weight, the sentence, what it speaks for and where it comes from."""
+    proof = item.weight is None and item.favours
+    head = Text("  proof  " if proof else f"{item.weight:+7.1f}  " if item.weight is not None else "      ·  ", style("bold"))
+    body = Text(item.detail)
+    favours = f"{item.favours.replace('/', ' or ')}; " if item.favours else ""
+    body.append(f"  ({favours}{item.group}: {item.signal})", style("dim"))
+    return hanging(head, body, width)
+
+
+def hanging(head: Text, body: Text, width: int) -> Text:
+    """A paragraph whose lines all start below its first word, ended by a new line."""
+    indent = head.cell_len
     text = Text()
-    text.append(
-        " proof " if item.weight is None and item.favours else f"{item.weight:+6.1f} " if item.weight is not None else "       ",
-        style("bold"),
-    )
-    text.append(f"{item.favours or '–':<12} ", style("accent"))
-    text.append(item.detail)
-    text.append(f"  ({item.group}: {item.signal})", style("dim"))
+    for number, line in enumerate(body.wrap(_CONSOLE, max(10, width - indent)) or [Text()]):
+        line.rstrip()
+        text.append_text(head if number == 0 else Text(" " * indent))
+        text.append_text(line)
+        text.append("\n")
     return text
 
 

@@ -14,6 +14,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Static
 
+from lbtop.faces.terminal import cut
 from lbtop.faces.tui.palette import style
 from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
 from lbtop.faces.words import percent, plural
@@ -78,7 +79,7 @@ class Header(Static):
 
     def _source(self, frame: Snapshot | None) -> Text:
         app: LbtopApp = self.screen.lbtop  # type: ignore[attr-defined]
-        text = Text(f" {app.feed.title}", no_wrap=True, overflow="ellipsis")
+        text = Text(f" {cut(app.feed.title, max(16, self.size.width // 4))}", no_wrap=True, overflow="ellipsis")
         if frame is not None:
             source = frame.source
             text.append(f" · seen from {'an unknown place' if source.vantage == 'unknown' else source.vantage.replace('_', ' ')}")
@@ -148,11 +149,26 @@ def _state(app: LbtopApp, frame: Snapshot | None) -> tuple[str, str]:
     return ("end" if app.ended else "reading"), clock
 
 
+class Words(Static):
+    """Text that changes rarely: drawn again only when it did, laid out again only where its height is not ``fixed``."""
+
+    def __init__(self, *, id: str, fixed: bool = False) -> None:
+        super().__init__(id=id, markup=False)
+        self._fixed = fixed
+        self._shown: Text | None = None
+
+    def say(self, text: Text) -> None:
+        if self._shown is None or text != self._shown or text.style != self._shown.style:
+            self._shown = text
+            self.update(text, layout=not self._fixed)
+
+
 class FrameScreen(Screen[None]):
     """A screen that draws one snapshot. Subclasses say their :attr:`trail` and draw in :meth:`draw`."""
 
     about: ClassVar[str] = ""
     """What one sees here, for the help."""
+    _composed = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "back", "Back"),
         Binding("question_mark", "help", "Help"),
@@ -177,6 +193,8 @@ class FrameScreen(Screen[None]):
         """Puts a frame on the screen."""
 
     def refresh_frame(self, frame: Snapshot | None) -> None:
+        if not self._composed:
+            return
         self.query_one(Header).show(frame)
         if frame is None:
             return
@@ -194,6 +212,7 @@ class FrameScreen(Screen[None]):
         )
 
     def on_mount(self) -> None:
+        self._composed = True
         self.call_after_refresh(self._draw_again)
 
     def on_screen_resume(self) -> None:

@@ -39,8 +39,16 @@ class Box(ModalScreen[None]):
             box.border_subtitle = self.foot
             yield Static(self.text(), markup=False)
 
+    @property
+    def width(self) -> int:
+        """Columns inside the frame."""
+        return min(120, self.app.size.width * 96 // 100) - 6
+
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
+
+    def on_resize(self) -> None:
+        self.query_one(Static).update(self.text())
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(self.copied())
@@ -62,13 +70,13 @@ class EvidenceScreen(Box):
         text.append(f"{service.service}\n\n", draw.style("bold"))
         verdict = service.termination.verdict
         candidates = {mode.value: p for mode, p in verdict.candidates.items()}
-        _part(text, "where TLS ends", verdict.token, candidates, verdict.evidence, verdict.settled_by)
+        _part(text, self.width, "where TLS ends", verdict.token, candidates, verdict.evidence, verdict.settled_by)
         if service.stickiness is not None:
             pinned = service.stickiness.verdict
             mechanisms = {mechanism.value: p for mechanism, p in pinned.candidates.items()}
-            _part(text, "what pins clients", pinned.token, mechanisms, pinned.evidence, pinned.settled_by)
-        _part(text, "which load balancer", service.load_balancer.product, {}, service.load_balancer.evidence, None)
-        _part(text, "who is who", "", {}, service.roles_evidence, None)
+            _part(text, self.width, "what pins clients", pinned.token, mechanisms, pinned.evidence, pinned.settled_by)
+        _part(text, self.width, "which load balancer", service.load_balancer.product, {}, service.load_balancer.evidence, None)
+        _part(text, self.width, "who is who", "", {}, service.roles_evidence, None)
         text.append(
             "figures are log-odds: what a signal adds for (+) or takes from (-) the candidate beside it;\n", draw.style("dim")
         )
@@ -77,7 +85,13 @@ class EvidenceScreen(Box):
 
 
 def _part(
-    text: Text, title: str, value: str, candidates: dict[str, float], evidence: tuple[Evidence, ...], settled: str | None
+    text: Text,
+    width: int,
+    title: str,
+    value: str,
+    candidates: dict[str, float],
+    evidence: tuple[Evidence, ...],
+    settled: str | None,
 ) -> None:
     """One verdict: its value, candidates, and the evidence for, against and beside it."""
     text.append(title, draw.style("bold"))
@@ -98,12 +112,11 @@ def _part(
         if rows and value:
             text.append(f"  {heading}\n", draw.style("dim"))
         for item in rows:
-            text.append_text(draw.evidence_line(item))
-            text.append("\n")
+            text.append_text(draw.evidence_line(item, width))
     if not evidence:
         text.append("  nothing in view speaks to it\n", draw.style("dim"))
     if settled:
-        text.append(f"  it would be settled by {settled}\n", draw.style("italic"))
+        text.append_text(draw.hanging(Text("  "), Text(f"it would be settled by {settled}", draw.style("italic")), width))
     text.append("\n")
 
 
@@ -142,7 +155,7 @@ class FindingScreen(Box):
             if lines:
                 text.append(f"\n{title}\n", draw.style("bold"))
                 for line in lines:
-                    text.append(f"  · {line}\n")
+                    text.append_text(draw.hanging(Text("  · "), Text(line), self.width))
         if self.commands:
             text.append("\nconfirm it\n", draw.style("bold"))
             for line in self.commands:

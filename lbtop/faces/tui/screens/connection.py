@@ -216,6 +216,6 @@ class FieldsScreen(Box):
     def text(self) -> Text:
         text = Text()
         for name, value in self.fields.items():
-            text.append(f"{name:<18}", draw.style("accent"))
-            text.append("–\n" if value is None else f"{safe_text(_told(value))}\n")
+            told = "–" if value is None else safe_text(_told(value))
+            text.append_text(draw.hanging(Text(f"{name:<18} ", draw.style("accent")), Text(told), self.width))
         return text

@@ -11,8 +11,8 @@ from lbtop.faces.tui.screens.boxes import Box
 
 KEYS = (
     ("moving", (
-        ("↑ ↓  page up/down", "choose a row; also j k and the mouse"),
-        ("Enter, second click", "open what is under the cursor"),
+        ("↑ ↓  page up, down", "choose a row; also j k and the mouse"),
+        ("Enter, click again", "open what is under the cursor"),
         ("Esc, a breadcrumb", "back"),
         ("Tab", "next table, or the timeline"),
         ("1 … 8", "parts of a service"),
@@ -21,7 +21,7 @@ KEYS = (
     ("time", (
         ("space", "live: hold the screen; a capture: play, hold"),
         ("← →  (shift: ten)", "one frame earlier, later; in the timeline one column"),
-        ("click, Enter on the timeline", "the whole screen at that moment"),
+        ("click the timeline", "the whole screen at that moment"),
         ("t", "go to a time: 14:05:30, +30s after the start, -2m before the end"),
         ("< >", "play slower, faster"),
         ("n N", "next, previous finding"),
@@ -29,7 +29,7 @@ KEYS = (
     )),
     ("tables", (
         ("/", "filter rows; Esc in the line clears"),
-        ("s S, click on a title", "sort by the next column, reverse"),
+        ("s S, click a title", "sort by the next column, reverse"),
         ("C", "choose columns"),
         ("F", "follow this row: it stays under the cursor"),
         ("c", "copy the row, the evidence or the command (OSC 52)"),
@@ -54,14 +54,12 @@ class HelpScreen(Box):
         for title, keys in KEYS:
             text.append(f"{title}\n", draw.style("bold"))
             for key, does in keys:
-                text.append(f"  {key:<29}", draw.style("accent"))
-                text.append(f"{does}\n")
+                text.append_text(draw.hanging(Text(f"  {key:<20} ", draw.style("accent")), Text(does), self.width))
         text.append("\nsigns\n", draw.style("bold"))
         text.append("  ══ encrypted   ── readable   ·· not known   (…) inferred, not in view   ┊ here protection ends\n")
         text.append("  !! critical   ! warning   i info      timeline: ! critical  ▲ warning  i info  x sessions moved\n")
         text.append("\nfilter\n", draw.style("bold"))
         for name, takes in FIELDS.items():
-            text.append(f"  {name + ':':<13}", draw.style("accent"))
-            text.append(f"{takes}\n")
+            text.append_text(draw.hanging(Text(f"  {name + ':':<13} ", draw.style("accent")), Text(takes), self.width))
         text.append("  terms must all hold; -field:value excludes; commas mean or; a bare word may stand anywhere\n")
         return text

@@ -8,10 +8,10 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from lbtop.faces.tui import draw
-from lbtop.faces.tui.screens.base import FrameScreen, Header
+from lbtop.faces.tui.screens.base import FrameScreen, Header, Words
 from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
 from lbtop.faces.tui.screens.rows import TARGET_COLUMNS, target_rows
 from lbtop.faces.tui.screens.service import ServiceScreen
@@ -44,7 +44,7 @@ class OverviewScreen(FrameScreen):
 
     def compose(self) -> ComposeResult:
         yield Header()
-        yield Static(id="verdict", markup=False)
+        yield Words(id="verdict")
         yield FilterLine()
         yield LineTable(SERVICE_COLUMNS, empty="no load-balanced service yet: waiting for connections", id="services")
         yield LineTable(FINDING_COLUMNS, empty="nothing found", id="findings")
@@ -57,7 +57,7 @@ class OverviewScreen(FrameScreen):
         self.query_one("#services").focus()
 
     def draw(self, frame: Snapshot) -> None:
-        self.query_one("#verdict", Static).update(draw.verdict_sentence(frame))
+        self.query_one("#verdict", Words).say(draw.verdict_sentence(frame))
         width, height = self.size
         services, findings = self.query_one("#services", LineTable), self.query_one("#findings", LineTable)
         services.accepts = findings.accepts = self.lbtop.filter
@@ -65,13 +65,13 @@ class OverviewScreen(FrameScreen):
         lines = self._lines_beneath(len(frame.services), len(frame.findings), room)
         services.show([_service_row(service, frame, lines, width - 6) for service in frame.services])
         wanted = len(services.rows) * services.row_height + 1
-        services.styles.height = max(2, min(wanted, room - min(len(frame.findings), room // 2) + 1))
+        _resize(services, max(2, min(wanted, room - min(len(frame.findings), room // 2) + 1)))
         told = int(room - wanted >= 2 * len(frame.findings))
         findings.show([_finding_row(finding, told) for finding in frame.findings])
         left = room - wanted - len(frame.findings) * (1 + told)
         targets = self.query_one("#overview-targets", LineTable)
         targets.display = left >= 5
-        targets.styles.height = min(left - 1, 12)
+        _resize(targets, min(left - 1, 12))
         if targets.display:
             self._show_targets(frame)
         several = len(frame.services) > 1
@@ -126,6 +126,12 @@ class OverviewScreen(FrameScreen):
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()
+
+
+def _resize(table: LineTable, height: int) -> None:
+    """Only when it changes: setting a style lays the whole screen out again."""
+    if table.styles.height is None or table.styles.height.value != height:
+        table.styles.height = height
 
 
 def _finding_key(finding: Finding) -> str:

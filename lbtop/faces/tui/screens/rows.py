@@ -332,7 +332,7 @@ def breaks_text(service: Service, limit: int) -> Text:
 
 
 def exposure_rows(service: Service, started_ns: int, at_ns: int) -> list[Row]:
-    minutes = max(1.0, (at_ns - started_ns) / 60e9)
+    minutes = max(1e-3, (at_ns - started_ns) / 60e9)
     return [
         Row(
             f"{row.kind}@{row.hop}",

@@ -15,7 +15,7 @@ from textual.worker import get_current_worker
 
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.screens import rows
-from lbtop.faces.tui.screens.base import FrameScreen, Header
+from lbtop.faces.tui.screens.base import FrameScreen, Header, Words
 from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
 from lbtop.faces.tui.screens.connection import ConnectionScreen
 from lbtop.faces.tui.tools import Fields
@@ -115,7 +115,7 @@ class ServiceScreen(FrameScreen):
 
     def compose(self) -> ComposeResult:
         yield Header()
-        yield Static(id="facts", markup=False)
+        yield Words(id="facts")
         yield Tabs()
         yield FilterLine()
         yield LineTable(rows.TARGET_COLUMNS, empty="no target", id="targets")
@@ -126,7 +126,7 @@ class ServiceScreen(FrameScreen):
         yield LineTable(rows.TLS_COLUMNS, empty="no TLS handshake in view", id="tls")
         yield LineTable(rows.FINDING_COLUMNS, empty="nothing found", id="service-findings")
         yield LineTable(rows.WHATIF_COLUMNS, empty="", id="whatif")
-        yield Static(id="info", markup=False)
+        yield Words(id="info", fixed=True)
         yield Timeline(id="timeline")
         yield Footer()
 
@@ -158,10 +158,10 @@ class ServiceScreen(FrameScreen):
         table = self._table(name)
         self.query_one(Tabs).show(self.tab)
         if service is None:
-            self.query_one("#facts", Static).update(Text("this service had not been seen at this time", draw.style("dim")))
+            self.query_one("#facts", Words).say(Text("this service had not been seen at this time", draw.style("dim")))
             table.show([])
             return
-        self.query_one("#facts", Static).update(self._facts(service))
+        self.query_one("#facts", Words).say(self._facts(service))
         table.accepts = self.lbtop.filter
         table.show(self._rows(name, service, frame))
         self._inform(service)
@@ -222,9 +222,9 @@ class ServiceScreen(FrameScreen):
         pinned = Text.assemble(("pinned by ", draw.style("dim")), draw.mechanism_badge(service.stickiness), " · ")
         pinned.append_text(draw.affinity_line(service))
         lines += [ends, pinned, draw.load_line(service)]
-        for nat in service.nat[:1]:
-            high = f" to {nat.users_high}" if nat.users_high is not None else " or more"
-            told = f"{nat.address}: {nat.users_low}{high} users, {percent(nat.share)} of the load"
+        for nat in [nat for nat in service.nat if nat.share >= 0.1][:1]:
+            high = "" if nat.users_high == nat.users_low else f" to {nat.users_high}" if nat.users_high else " or more"
+            told = f"{nat.address}: {nat.users_low}{high} users behind it, {percent(nat.share)} of the load"
             lines.append(Text.assemble(("NAT ", draw.style("dim")), told))
         for line in lines:
             line.truncate(width, overflow="ellipsis")
@@ -239,7 +239,7 @@ class ServiceScreen(FrameScreen):
     def _inform(self, service: Service) -> None:
         """Below the table: what its columns have no room for."""
         name = TABS[self.tab][0]
-        room = max(0, (self.size.height - 16) // 2)
+        room = self.query_one("#info", Words).size.height
         row = self._table(name).current
         text = Text()
         if name == "targets" and row is not None:
@@ -258,9 +258,9 @@ class ServiceScreen(FrameScreen):
         elif name == "whatif":
             text = self._whatif_note(service)
         lines = text.split("\n")
-        shown = Text("\n").join(lines[: max(2, room)]) if lines else Text()
-        panel = self.query_one("#info", Static)
-        panel.update(shown if shown.plain else Text(self.about, draw.style("dim")))
+        shown = Text("\n").join(lines[: max(1, room)]) if lines else Text()
+        panel = self.query_one("#info", Words)
+        panel.say(shown if shown.plain else Text(self.about, draw.style("dim")))
 
     # -- going deeper -------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class LineTable(ScrollView, can_focus=True):
     """Rows and columns with a cursor, a sort order and a filter. Replace all rows with :meth:`show`."""
 
     DEFAULT_CSS = """
-    LineTable { height: 1fr; background: $surface; }
+    LineTable { height: 1fr; background: $surface; overflow-x: hidden; scrollbar-size-vertical: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -102,6 +102,8 @@ class LineTable(ScrollView, can_focus=True):
         self._moved = False  # nobody has chosen a row yet: the cursor stays on the first
         self.accepts: Callable[[dict[str, object]], bool] = lambda values: True
         self._all: list[Row] = []
+        self._base = Style()
+        self._drawn: list[tuple[Column, int]] = []
 
     # -- content ------------------------------------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class LineTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self.rows) * self.row_height + 1)
+        self.virtual_size = Size(self.width, len(self.rows) * self.row_height + 1)
 
     def hide(self, keys: Sequence[str]) -> None:
         """Hides these columns and shows all others."""
@@ -169,7 +171,7 @@ class LineTable(ScrollView, can_focus=True):
     def _layout(self) -> list[tuple[Column, int]]:
         """Visible columns and their widths, for the current width of the widget."""
         shown = [column for column in self.columns if not column.hidden]
-        space = self.size.width - len(shown)
+        space = self.width - len(shown)
         fixed = sum(column.width for column in shown if column.width)
         flexible = [column for column in shown if not column.width]
         while shown and fixed + sum(column.minimum for column in flexible) > space and len(shown) > 2:
@@ -183,24 +185,34 @@ class LineTable(ScrollView, can_focus=True):
         share = max(6, (space - fixed) // len(flexible)) if flexible else 0
         return [(column, column.width or share) for column in shown]
 
+    @property
+    def width(self) -> int:
+        """Columns to draw in, beside the scroll bar."""
+        return self.scrollable_content_region.width
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._base = self.rich_style  # costly to ask for, the same for all lines of one drawing
+        self._drawn = self._layout()
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
-        layout = self._layout()
+        width = self.width
+        layout = self._drawn
         if y == 0:
             return self._header(layout, width)
         index, line = divmod(y - 1 + int(self.scroll_offset.y), self.row_height)
         if index >= len(self.rows):
             text = f" {self._nothing()}" if not self.rows and y == 1 else ""
-            return Strip([Segment(text, self.rich_style + Style(dim=True))]).adjust_cell_length(width, self.rich_style)
+            return Strip([Segment(text, self._base + Style(dim=True))]).adjust_cell_length(width, self._base)
         row = self.rows[index]
-        base = self.rich_style
+        base = self._base
         if row.key == self.cursor:
             base = base + self.get_component_rich_style("line-table--cursor")
             if not self.has_focus:
                 base = base + Style(bold=False)
         if line:
             under = row.under[line - 1] if line <= len(row.under) else Text()
-            base = base if under else self.rich_style  # an empty line only sets rows apart
+            base = base if under else self._base  # an empty line only sets rows apart
             return Strip([Segment("   ", base), *_fit(under, max(1, width - 4), False, base)]).adjust_cell_length(width, base)
         segments: list[Segment] = []
         for position, (column, columns) in enumerate(layout):
@@ -211,7 +223,7 @@ class LineTable(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, base)
 
     def _header(self, layout: list[tuple[Column, int]], width: int) -> Strip:
-        style = self.rich_style + self.get_component_rich_style("line-table--header")
+        style = self._base + self.get_component_rich_style("line-table--header")
         segments: list[Segment] = []
         for column, columns in layout:
             mark = ("▾" if self.descending else "▴") if column.key == self.sort_key else ""
@@ -240,12 +252,17 @@ class LineTable(ScrollView, can_focus=True):
 
     # -- moving -------------------------------------------------------------------------------------------------------
 
-    def watch_cursor(self) -> None:
+    def watch_cursor(self, before: str | None) -> None:
         index = self.index
+        old = next((i for i, row in enumerate(self.rows) if row.key == before), None)
         if index is not None:
             self._reveal()
             self.post_message(self.Moved(self, self.rows[index]))
-        self.refresh()
+        scrolled = int(self.scroll_offset.y)
+        for place in (old, index):
+            if place is not None:
+                top = 1 + place * self.row_height - scrolled
+                self.refresh(Region(0, top, self.size.width, self.row_height))
 
     def action_move(self, by: int) -> None:
         if self.rows:

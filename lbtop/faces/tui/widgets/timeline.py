@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -25,7 +26,7 @@ from lbtop.faces.tui.palette import style as role
 
 BARS = " ▁▂▃▄▅▆▇█"
 MARKS = {"critical": "!", "warning": "▲", "info": "i"}
-TITLES = {"rate": "per second", "skew": "peak/mean", "affinity": "affinity"}
+TITLES = {"rate": "arrivals/s", "skew": "peak/mean", "affinity": "affinity"}
 RANKS = ("critical", "warning", "info")
 SHORTEST_LIVE_NS = 60_000_000_000
 
@@ -136,11 +137,11 @@ class Timeline(Widget, can_focus=True):
             values: list[float | None] = [getattr(piece, name) for piece in self._slices]
             segments = self._bars(name, values, label, base, rows.count(name), y - rows.index(name))
         elif name == "events":
-            segments = [Segment(f"{'events':>10}       ", label)]
-            for column, piece in enumerate(self._slices):
-                char = MARKS.get(piece.mark, "x" if piece.breaks else "·")
-                colour = role(piece.mark) if piece.mark else role("unknown" if piece.breaks else "dim")
-                segments.append(Segment(char, self._style(column, base + colour)))
+            cells = [
+                (MARKS.get(piece.mark, "x" if piece.breaks else "·"), piece.mark or ("unknown" if piece.breaks else "dim"))
+                for piece in self._slices
+            ]
+            segments = [Segment(f"{'events':>10}       ", label), *self._runs(cells, base)]
         elif name == "clock":
             segments = [Segment(self._clock(), label)]
         else:
@@ -161,19 +162,27 @@ class Timeline(Widget, can_focus=True):
         head = f"{TITLES[name]:>10} {_short(top) if known else '–':>5} "
         segments = [Segment(head if line == 0 else " " * self.LABEL, label)]
         below = 8 * (lines - 1 - line)
-        colour = base + role({"rate": "bar", "skew": "hot", "affinity": "good"}[name])
-        for column, value in enumerate(values):
+        colour = {"rate": "bar", "skew": "hot", "affinity": "good"}[name]
+        cells = []
+        for value in values:
             full = 0 if value is None or top <= 0 else max(0, round(8 * lines * value / top))
             if value is not None and value > 0 and full == 0:
                 full = 1
             step = max(0, min(8, full - below))
-            segments.append(Segment(BARS[step] if value is not None else " ", self._style(column, colour)))
-        return segments
+            cells.append((BARS[step] if value is not None else " ", colour))
+        return [*segments, *self._runs(cells, base)]
 
-    def _style(self, column: int, style: Style) -> Style:
-        if self.selected is not None and self.column_of(self.selected) == column:
-            return style + self.get_component_rich_style("timeline--cursor")
-        return style
+    def _runs(self, cells: list[tuple[str, str]], base: Style) -> list[Segment]:
+        """Characters and their roles as few segments: each costs Textual as much as a long one would."""
+        cursor = self.column_of(self.selected) if self.selected is not None else -1
+        segments: list[Segment] = []
+        keyed = ((column == cursor, name, char) for column, (char, name) in enumerate(cells))
+        for (here, name), run in groupby(keyed, key=lambda cell: cell[:2]):
+            style = base + role(name)
+            if here:
+                style = style + self.get_component_rich_style("timeline--cursor")
+            segments.append(Segment("".join(char for _, _, char in run), style))
+        return segments
 
     def _clock(self) -> str:
         """Times under the columns: both edges, and the one on screen."""
