@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import TABLES, Batch, Rows, SourceStats, empty
+from lbtop.model.record import replace
 from lbtop.model.text import safe_text
 from lbtop.recording import format
 
-_STATS_FIELDS = {field.name for field in fields(SourceStats)}
+_STATS_FIELDS = frozenset(SourceStats.__match_args__)
 
 
 class Texts:
