@@ -19,9 +19,8 @@ import pytest
 from lbtop.cli import main
 from tests.corpus import CAPTURES, Capture, committed
 from tests.lab import table
-from tests.lab import truth as lab_truth
+from tests.lab.truth import COUNTS
 
-COUNTS = ("connections", "requests", "health_checks", "probes", "refused")
 FLOOR = 0.001  # the least probability the log score gives the truth, so that one miss does not drown all others
 
 
@@ -80,20 +79,6 @@ def test_agrees_with_truth(capture: Capture, board: Board) -> None:
     problems = [*verdicts(said, capture, board), *counts(said, capture), *findings(said, capture, board)]
     if problems:
         pytest.fail("\n".join([f"{capture.name}: {capture.truth['shows']}", *problems]), pytrace=False)
-
-
-@pytest.mark.parametrize("capture", committed(), ids=str)
-def test_truth_recounts(capture: Capture, tshark: str) -> None:
-    """tshark counts in the committed file what the servers of the lab had counted."""
-    expected = {row["target"]: row for service in capture.truth["service"] for row in service.get("target", ())}
-    if capture.truth.get("defect") or not any("connections" in row for row in expected.values()):
-        return  # cut on purpose: the truth then speaks of what the servers saw
-    readable = any(service["requests_readable"] for service in capture.truth["service"])
-    ports = {int(name.rpartition(":")[2]) for name in expected} if readable else set()
-    counted = lab_truth.recount(capture.path, expected, ports)
-    for name, row in expected.items():
-        seen = vars(counted.get(name, lab_truth.Counts()))
-        assert {key: seen[key] for key in COUNTS if key in row} == {key: row[key] for key in COUNTS if key in row}, name
 
 
 def test_the_table_is_of_these_captures() -> None:

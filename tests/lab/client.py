@@ -31,7 +31,7 @@ BROWSERS = (
     "firefox135",
     "safari17_2_ios",
 )
-AGENTS = {
+USER_AGENTS = {
     "requests": "python-requests/2.32.3",
     "okhttp": "okhttp/4.12.0",
     "go": "Go-http-client/1.1",
@@ -51,7 +51,7 @@ class User:
 
     ns: Namespace
     address: str
-    kind: str = "requests"  # a key of AGENTS or one of BROWSERS
+    kind: str = "requests"  # a key of USER_AGENTS or one of BROWSERS
     keep_cookies: bool = True
     seed: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class Browsing:
         name = self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
         sent = {
             "Host": name,
-            "User-Agent": AGENTS[self.user.kind],
+            "User-Agent": USER_AGENTS[self.user.kind],
             "Accept": "*/*",
             "Accept-Encoding": "gzip, deflate",
             **headers,
