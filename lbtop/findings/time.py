@@ -206,7 +206,8 @@ def keepalive_too_long(context: Context) -> Iterator[Finding]:
     default of two hours it never does. The probe finds the connection dead.
 
     How it is inferred. Keepalive probes on the wire that come after silences longer than the limit at which
-    connections die, and are answered by RST or not at all; at least two.
+    connections die, and are answered by RST or not at all; at least two. Live on the target also without such a probe: the
+    kernel's own socket table shows when the first probe of idle connections would come, and the estimated limit is shorter.
 
     How to confirm. `ss -to` shows the timers of a host's sockets.
 
@@ -216,6 +217,7 @@ def keepalive_too_long(context: Context) -> Iterator[Finding]:
     endings = context.facts.ledgers.idle.endings
     late = endings[(endings["probes"] > 0) & (endings["tail"] != ORDERLY)]
     if len(late) < IDLE_ENDINGS:
+        yield from _timers_too_long(context)
         return
     first_probe = median(late["idle_ns"]) / 1e9
     idle = context.service.idle
@@ -235,3 +237,28 @@ def keepalive_too_long(context: Context) -> Iterator[Finding]:
         confirm=(f"ss -Hnto '( sport = :{context.service.port} )' | grep keepalive",),
         at_ns=int(late["at_ns"].min()),
     )
+
+
+def _timers_too_long(context: Context) -> Iterator[Finding]:
+    """From the timers of this host's sockets, where connections of the service are known to die sooner."""
+    idle, port = context.service.idle, context.service.port
+    if idle is None or idle.interval is None or idle.ended_by not in ("rst", "silence"):
+        return
+    limit = idle.interval[1]
+    for of_port, count, first_probe in context.facts.source.keepalives:
+        if of_port == port and first_probe > limit:
+            yield Finding(
+                id="keepalive-too-long",
+                severity=Severity.WARNING,
+                title=f"Keepalive probes would come too late: after {seconds(first_probe)} of silence "
+                f"on {plural(count, 'socket')} of this host, and connections die after {seconds(limit)}",
+                detail="Keepalive is on, and would find only dead connections: it was set for longer than something on the way "
+                "remembers an idle connection.",
+                service=context.service.service,
+                evidence=(Evidence("keepalive", "timing", f"timers of {count} sockets, {first_probe:.0f} s"),),
+                advice=(
+                    f"send the first probe sooner: sysctl net.ipv4.tcp_keepalive_time={max(int(limit / 2), 1)} "
+                    "(per network namespace), or TCP_KEEPIDLE on the socket",
+                ),
+                confirm=(f"ss -Hnto '( sport = :{port} )' | grep keepalive",),
+            )

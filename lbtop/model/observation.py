@@ -520,6 +520,8 @@ class SourceStats:
     read_bytes: int = 0  # progress
     total_bytes: int | None = None
     notes: tuple[str, ...] = field(default=())  # sentences for a person: damaged blocks skipped, clocks that differ …
+    keepalives: tuple[tuple[int, int, float], ...] = ()
+    """Live, of this host's own sockets: port, accepted connections with keepalive on, seconds of silence before the probe."""
 
 
 class Source(Protocol):

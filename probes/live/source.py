@@ -12,6 +12,7 @@ import numpy as np
 from lbtop.probes.live.blocks import Blocks
 from lbtop.probes.live.losses import HostLosses
 from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
+from lbtop.probes.live.sockets import Keepalive, accepted, keepalives, sockets
 from lbtop.probes.wire.decoder import Decoder
 
 from lbtop.model.observation import Batch, Rows, SourceStats
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _FLUSH_S = 0.25
 """A batch is handed over at least this often when anything was observed."""
+_SOCKETS_S = 15.0
+_SOCKETS_COST = 500
+"""The socket table is looked at this often at most, and for at most this part of the time: a host may have very many."""
 
 
 class PacketSource:
@@ -51,6 +55,9 @@ class PacketSource:
         for ring in self._rings:
             self._poll.register(ring, select.POLLIN | select.POLLERR)
         self._losses = HostLosses(interfaces)
+        self._open_before: int | None = None
+        self._keepalives: dict[int, Keepalive] = {}
+        self._look_at_sockets()
         self._ends = None if for_s is None else time.monotonic() + for_s
         self._flushed = time.monotonic()
         self._dropped = 0
@@ -58,6 +65,10 @@ class PacketSource:
         self._final = False
         self._ports = np.array(sorted(ports), np.uint16)
         self.notes: list[str] = []
+        if self._open_before:
+            self.notes.append(
+                f"{self._open_before:,} connections to this host were open already: they are seen from their middle on"
+            )
 
     def poll(self, timeout_s: float = 0.0) -> Batch | None:
         if self._final:
@@ -79,6 +90,16 @@ class PacketSource:
                 if waiting:
                     until = min(until, self._flushed + _FLUSH_S)
                 self._poll.poll(max(1.0, (until - now) * 1000))
+
+    def _look_at_sockets(self) -> None:
+        """The host's own socket table: once at the start, and now and then for what keepalive really is."""
+        began = time.monotonic()
+        table = sockets()
+        if self._open_before is None:
+            self._open_before = accepted(table)
+        self._keepalives.update({row.port: row for row in keepalives(table)})
+        ended = time.monotonic()
+        self._look_again = ended + max(_SOCKETS_S, _SOCKETS_COST * (ended - began))
 
     def _walk(self) -> int:
         """Decodes what has arrived; how many blocks that were."""
@@ -113,6 +134,8 @@ class PacketSource:
         decoder = self.decoder
         if any(ring.socket.fileno() >= 0 for ring in self._rings):
             self._dropped = sum(ring.dropped() for ring in self._rings)
+        if time.monotonic() > self._look_again and not self._final:
+            self._look_at_sockets()
         seen = decoder.packets + decoder.duplicates > 0
         return SourceStats(
             kind=self.kind,
@@ -128,7 +151,8 @@ class PacketSource:
             half_open_evicted=decoder.connections.half_open_evicted,
             caps_reached=(*decoder.caps_reached(), *self._caps()),
             read_bytes=decoder.bytes,
-            notes=(*self.notes, *self._losses.notes(), *self._damage()),
+            notes=(*self._damage(), *self._losses.notes(), *self.notes),
+            keepalives=tuple((row.port, row.sockets, row.seconds) for row in self._keepalives.values()),
         )
 
     def _caps(self) -> list[str]:
