@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import re
 from collections.abc import Iterable
 from typing import NoReturn, Protocol, cast
@@ -25,6 +27,16 @@ def load(name: str) -> Command:
     return cast(Command, importlib.import_module(f"lbtop.cli.{name}"))
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse makes one for every option, and without a width imports shutil and its compressors."""
+
+    def __init__(self, prog: str) -> None:
+        width = 80
+        with contextlib.suppress(OSError, ValueError):
+            width = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns or width
+        super().__init__(prog, width=width - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the usage and one."""
@@ -37,7 +49,7 @@ def parser(name: str, command: Command) -> argparse.ArgumentParser:
         prog=f"lbtop {name}",
         description=command.SUMMARY[0].upper() + command.SUMMARY[1:] + ".",
         epilog="examples:\n" + "\n".join(f"  {line}" for line in command.EXAMPLES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     command.add_arguments(made)

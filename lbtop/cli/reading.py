@@ -30,6 +30,11 @@ def add_reading_options(parser: argparse.ArgumentParser, *, files: str = "+") ->
         help="pcap or pcapng, also compressed; several are merged by time; a pattern in quotes; - reads standard input",
     )
     parser.add_argument("--follow", action="store_true", help="the files still grow: read on until Ctrl-C")
+    parser.add_argument(
+        "--keylog",
+        metavar="FILE",
+        help="TLS secrets (SSLKEYLOGFILE) of clients, balancer or targets: heads inside TLS are read, too; needs lbtop[keys]",
+    )
     when = parser.add_argument_group("slice of time")
     when.add_argument(
         "--since",
@@ -94,7 +99,7 @@ def open_files(options: argparse.Namespace, *, rows: int | None = None) -> Sourc
     """
     from lbtop.catalog.recognition import recognition
     from lbtop.probes.files import open_capture
-    from lbtop.recording import is_recording, open_recording
+    from lbtop.recording import is_recording
 
     files = capture_files(options.files)
     recordings = [name for name in files if name != STDIN and is_recording(name)]
@@ -103,6 +108,10 @@ def open_files(options: argparse.Namespace, *, rows: int | None = None) -> Sourc
             raise LbtopError(f"{safe_text(recordings[0])} is a recording: give it alone, recordings are not merged")
         if options.since or options.until:
             raise LbtopError("a recording cannot be cut with --since and --until; cut the capture before recording it")
+        if options.keylog:
+            raise LbtopError("a recording holds no packets to decrypt; give --keylog when recording")
+        from lbtop.recording import open_recording
+
         return open_recording(files[0])
     since = moment(options.since) if options.since else None
     until = moment(options.until) if options.until else None
@@ -114,7 +123,13 @@ def open_files(options: argparse.Namespace, *, rows: int | None = None) -> Sourc
     if since_ns is not None and until_ns is not None and since_ns > until_ns:
         raise LbtopError("--since is later than --until: nothing lies between them")
     source: Source = open_capture(
-        files, since_ns=since_ns, until_ns=until_ns, recognition=recognition(), follow=options.follow, rows=rows
+        files,
+        since_ns=since_ns,
+        until_ns=until_ns,
+        recognition=recognition(),
+        follow=options.follow,
+        rows=rows,
+        keylog=options.keylog,
     )
     return source
 

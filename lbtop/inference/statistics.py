@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.inference.dealing import Dice
+from lbtop.model.arrays import percentiles
 
 Floats = npt.NDArray[np.float64]
 
@@ -122,7 +123,7 @@ def affinity_interval(same: Floats, chance: Floats, returns: Floats) -> tuple[fl
     resampled_chance = weights @ chance
     room = np.maximum(weights @ returns - resampled_chance, 1e-9)
     values = (weights @ same - resampled_chance) / room
-    low, high = np.percentile(values, [2.5, 97.5]).tolist()
+    low, high = percentiles(values, (2.5, 97.5))
     wider = student_factor(keys) * math.sqrt(units / max(units - 1, 1))
     if keys == 1 or low == high:
         error = math.sqrt(max(value + expected, 0.05) * 1.0 / keys)

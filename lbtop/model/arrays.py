@@ -1,7 +1,8 @@
-"""Two everyday functions that in numpy pull in all of numpy.ma at their first call: 25 ms, a tenth of a short diagnosis."""
+"""Everyday functions that in numpy pull in all of numpy.ma at their first call: 25 ms, a tenth of a short diagnosis."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,3 +28,16 @@ def median(values: npt.NDArray[Any]) -> float:
         return float(np.partition(values, middle)[middle])
     ordered = np.partition(values, (middle - 1, middle))
     return (float(ordered[middle - 1]) + float(ordered[middle])) / 2
+
+
+def percentiles(values: npt.NDArray[Any], wanted: Sequence[float]) -> list[float]:
+    """Percentiles by linear interpolation between neighbours (numpy.percentile). Raises IndexError for no values."""
+    ordered = np.sort(values)
+    last = len(ordered) - 1
+    found = []
+    for percent in wanted:
+        place = last * percent / 100
+        below = int(place)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, last)])
+        found.append(low + (high - low) * (place - below))
+    return found

@@ -6,9 +6,13 @@ capture it was made from. :mod:`privacy` decides what may be written, :mod:`form
 
 from __future__ import annotations
 
-from lbtop.recording.format import MAGIC, VERSION
-from lbtop.recording.reader import open_recording
-from lbtop.recording.writer import Recorder
+from typing import TYPE_CHECKING
+
+from lbtop.recording.magic import MAGIC, VERSION
+
+if TYPE_CHECKING:
+    from lbtop.recording.reader import open_recording
+    from lbtop.recording.writer import Recorder
 
 __all__ = ["MAGIC", "VERSION", "Recorder", "is_recording", "open_recording"]
 
@@ -20,3 +24,16 @@ def is_recording(path: str) -> bool:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
+
+
+def __getattr__(name: str) -> object:
+    """Reader and writer when somebody asks for them: a diagnosis only wants to know that its file is no recording."""
+    if name == "open_recording":
+        from lbtop.recording.reader import open_recording
+
+        return open_recording
+    if name == "Recorder":
+        from lbtop.recording.writer import Recorder
+
+        return Recorder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

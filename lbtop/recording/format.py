@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lbtop.model.observation import TABLES, Rows
+from lbtop.recording.magic import MAGIC as MAGIC
+from lbtop.recording.magic import VERSION as VERSION
 
-MAGIC = b"lbtoprec"
-VERSION = 1
 LAYOUT, BATCH, STATS, END = 1, 2, 3, 4
 MAX_FRAME = 64 << 20
 """Longer frames are damage, whatever their length field says: a reader never allocates more for one."""

@@ -6,7 +6,6 @@ Called once per distinct shape of hello, so plain Python is fast enough here: th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 SNI, ALPN = 0x0000, 0x0010
 VOLATILE = frozenset((21, 35, 41, 42, 44))
@@ -83,4 +82,6 @@ def _hex(values: Sequence[int]) -> str:
 
 
 def _digest(text: str) -> str:
+    from hashlib import sha256  # OpenSSL takes 3 ms to load: only where there is TLS
+
     return sha256(text.encode("ascii")).hexdigest()[:12]

@@ -1,0 +1,4 @@
+"""How a recording begins."""
+
+MAGIC = b"lbtoprec"
+VERSION = 1
