@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lbtop.model.address import ip_text
-from lbtop.model.observation import TABLES, Batch
+from lbtop.model.observation import TABLES, Batch, CookieFlag
 
 STRINGS = {
     "stack", "sni", "alpn", "alpn_chosen", "ja4", "family", "authority", "tls_version", "method", "path", "host", "user_agent",
@@ -71,6 +71,8 @@ def _plain(batch: Batch, row: Any, index: dict[int, int], dense: dict[int, int])
     plain: dict[str, Any] = {}
     for column in row.dtype.names:
         value = int(row[column])
+        if column == "value" and "decoder" in row.dtype.names and int(row["flags"]) & CookieFlag.CUT:
+            continue  # where exactly a value was cut means nothing
         if column in HASHES:
             plain[column] = dense.setdefault(value, len(dense))
         elif column in STRINGS:

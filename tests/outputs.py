@@ -89,7 +89,9 @@ OUTPUTS: dict[str, Output] = {
     "observe --format csv": printed("observe", "--format", "csv"),
     "report": written("x.html", "report"),
     "record": written("x.lbtop", "record"),
-    "replay, serve": whole_snapshot,
+    "whatif": printed("whatif", "--balancing", "random", "--targets", "+1"),
+    "whatif --json": printed("whatif", "--balancing", "source_ip", "--json"),
+    "replay, live, serve": whole_snapshot,
 }
 READ_NO_CAPTURE = {"explain", "doctor", "completion"}
 """Commands whose output cannot hold anything of a capture."""

@@ -93,6 +93,7 @@ class ConnFlag(IntFlag):
     ZERO_WINDOW = 1 << 14
     RST_BARE = 1 << 15  # the closing RST had window 0 and no options (the mark of a connection tracker)
     SILENT_END = 1 << 16  # last segment sent was retransmitted and never acknowledged
+    DECRYPTED = 1 << 17  # its TLS was read with the operator's keys: requests, cookies and secrets of it are in the other tables
 
 
 class ReqFlag(IntFlag):
@@ -188,6 +189,10 @@ class SecretKind(IntEnum):
     API_KEY = 7
     JWT = 8
     SET_COOKIE_SESSION = 9  # a session cookie being issued (server to client); reported as session_cookie
+
+
+class SecretFlag(IntFlag):
+    DECRYPTED = 1 << 0  # seen inside TLS, with the operator's keys: it does not cross in clear
 
 
 # What the columns mean where the wire leaves a choice. Two independent decoders (the compiled one and the slow one of the
@@ -403,7 +408,7 @@ REQUEST = _dtype(
     ("forwarded_port", "u2"),
     ("forwarded_count", "u2"),
     ("cookies", "u2"),
-    ("version", "u1"),  # cookies: rows of COOKIE that follow; version 10, 11, 20
+    ("version", "u1"),  # cookies: rows of COOKIE that follow; version 10, 11, 20 (11 where the line was cut before it)
     ("forwarded_proto", "u1"),  # 0 absent, 1 http, 2 https, 3 something else
 )
 
@@ -460,6 +465,7 @@ SECRET = _dtype(
     ("kind", "u1"),
     ("sender", "u1"),
     ("pad", "u2"),
+    ("flags", "u4"),
 )
 
 TABLES: dict[str, np.dtype[np.void]] = {

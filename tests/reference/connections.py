@@ -293,7 +293,7 @@ class Table:
             connection.probes += 1
             return
         fin = bool(packet.flags & FIN) and half.fin_at is None  # a FIN takes a sequence number, once
-        old = start + packet.length + fin <= half.expected
+        old = start + packet.length + fin <= half.expected or (not packet.length and half.fin_at == start)
         late = self._late(half, start, start + packet.length) if packet.length else 0
         if packet.length or packet.flags & (SYN | FIN):
             repeated = half.isn_repeated if packet.flags & SYN else (old and not late) or start in half.waiting

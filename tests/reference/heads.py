@@ -54,7 +54,7 @@ class Head:
     @property
     def version(self) -> int:
         found = re.search(rb"HTTP/([12])\.([01])", self.start)
-        return 10 * int(found[1]) + int(found[2]) if found else 0
+        return 10 * int(found[1]) + int(found[2]) if found else 11
 
     @property
     def target(self) -> bytes:
