@@ -1,5 +1,6 @@
 # make demo   needs neither root nor apt: sets up and diagnoses a bundled capture
 # make test   everything that can run here; what cannot is listed by name at the end
+# make bench-live   what listening costs a host: needs root, nginx and wrk
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,11 +10,11 @@ DEMO := captures/offload-target-removed-lost-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: help demo setup test lint bench captures docs scoreboard packages clean
+.PHONY: help demo setup test lint bench bench-live captures docs scoreboard packages clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench captures scoreboard docs clean"
+	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench bench-live captures scoreboard docs clean"
 
 $(VENV)/.made:
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "lbtop compiles its decoder: it needs a C compiler (Debian: apt-get install gcc)" >&2; exit 1; }
@@ -64,6 +65,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-live: packages setup
+	$(BIN)/python -m tests.bench.live $(ARGS)
 
 captures: packages setup
 	$(BIN)/python -m tests.lab $(ARGS)
