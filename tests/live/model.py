@@ -167,6 +167,7 @@ def through(
     together: int = 50,
     also: Callable[[Record, int], None] | None = None,
     write: Write | None = None,
+    sparing: bool = False,
 ) -> tuple[Batch, Blocks]:
     """The rows of records that pass the filter, ``together`` at a time before its marks are written; None: no filter.
 
@@ -174,6 +175,7 @@ def through(
     """
     decoder = Decoder(key=KEY, recognition=recognition(), limit=1 << 40)
     ring = MemoryRing(decoder, filtered=filter_ is not None)
+    ring.blocks.sparing = sparing
     at = 0
     while at < len(records):
         block: list[tuple[Record, int]] = []

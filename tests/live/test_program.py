@@ -179,22 +179,31 @@ def test_a_syn_voids_what_was_known_of_its_ports(program: Program) -> None:
     assert kernel.run(program, segment(1, 500))[0] == WHOLE
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        segment(1, 1000)[:12]
-        + b"\x81\x00\x40\x05"
-        + segment(1, 1000)[12:],  # a second VLAN tag, with priority 2: looks like IPv4
-        bytearray(segment(1, 1000)),
-    ],
-    ids=["second VLAN tag", "fragment"],
-)
-def test_what_is_not_taken_apart_is_delivered_whole(program: Program, frame: bytes) -> None:
-    if isinstance(frame, bytearray):
-        frame[20] |= 0x20  # more fragments follow
-    program.set_effort(Effort.LEDGER)
-    assert kernel.run(program, bytes(frame))[0] == WHOLE
-    assert program.counters()["not_parsed"] == 1
+def not_taken_apart() -> dict[str, bytes]:
+    whole = segment(1, 1000)
+    ipv6 = ethernet("2001:db8::1", "2001:db8::2", 6, whole[34:], 1)
+    behind = (
+        ipv6[:18] + struct.pack(">HBB", 8 + len(whole[34:]), 0, 64) + ipv6[22:54] + bytes([6, 0, 1, 4, 0, 0, 0, 0]) + whole[34:]
+    )
+    return {
+        "second VLAN tag": whole[:12] + b"\x81\x00\x40\x05" + whole[12:],  # with priority 2 it looks like IPv4
+        "first fragment": whole[:20] + b"\x20" + whole[21:],
+        "last fragment": whole[:20] + b"\x00\x40" + whole[22:],
+        "extension header": behind,
+        "IP in IP": ethernet(CLIENT, SERVER, 4, whole[14:], 3),
+        "GRE": ethernet(CLIENT, SERVER, 47, b"\x00\x00\x08\x00" + whole[14:], 3),
+        "ARP": whole[:12] + b"\x08\x06" + whole[14:],
+    }
+
+
+@pytest.mark.parametrize("what", not_taken_apart())
+def test_what_is_not_taken_apart_is_delivered_whole(what: str) -> None:
+    loaded = _shared_program()
+    loaded.set_effort(Effort.LEDGER)
+    before = loaded.counters()["not_parsed"]
+    assert kernel.run(loaded, not_taken_apart()[what])[0] == WHOLE
+    loaded.set_effort(Effort.HEADS)
+    assert loaded.counters()["not_parsed"] == before + 1
 
 
 def test_connections_beyond_the_bound_are_counted_and_delivered_whole(root: None) -> None:
