@@ -17,6 +17,7 @@ from lbtop.model.observation import Batch, Rows, SourceStats
 from lbtop.model.text import safe_text
 
 if TYPE_CHECKING:
+    from lbtop.probes.wire.keylog import KeyLog
     from lbtop.probes.wire.recognition import Recognition
 
 _DONE, _BATCH, _NEED, _BLOCK, _DAMAGED, _ACTIVATE = range(6)  # as in records.pxd
@@ -47,6 +48,7 @@ class CaptureSource:
         chunk: int | None = None,
         rows: int | None = None,
         connections: int | None = None,
+        keylog: str | None = None,
     ) -> None:
         if not paths:
             raise LbtopError("no capture named: give one or more pcap or pcapng files, or - for standard input")
@@ -60,6 +62,9 @@ class CaptureSource:
         if connections is not None:
             settings["connections"] = connections
         self._decoder = Decoder(**settings)
+        self._log: KeyLog | None = None
+        if keylog is not None:
+            self._keys().open(keylog)
         self._records = Records(self._decoder, len(self._paths))
         if since_ns is not None:
             self._records.since_ns = since_ns
@@ -261,6 +266,24 @@ class CaptureSource:
             keys = formats.secrets(block, swapped)
             if keys is not None:
                 self.secrets.append(keys)
+                self._take_keys(keys)
+
+    def _take_keys(self, text: bytes) -> None:
+        from lbtop.probes.wire.keylog import ciphers
+
+        if self._log is None and not ciphers():
+            self._note("the capture holds TLS keys, and what they open was not read: pip install 'lbtop[keys]'")
+            return
+        self._keys().add(text)
+
+    def _keys(self) -> KeyLog:
+        """The keys known; from the first call on the decoder asks for them."""
+        if self._log is None:
+            from lbtop.probes.wire.keylog import KeyLog
+
+            self._log = KeyLog()
+            self._decoder.streams.unseal_with(self._log)
+        return self._log
 
     def _flush(self) -> Batch:
         batch: Batch = self._decoder.flush()
@@ -299,10 +322,12 @@ def open_capture(
     chunk: int | None = None,
     rows: int | None = None,
     connections: int | None = None,
+    keylog: str | None = None,
 ) -> CaptureSource:
     """The observations of capture files (pcap, pcapng, gzip or zstd of them; "-" is standard input), merged by time.
 
-    Packets before ``since_ns`` and from ``until_ns`` on are left out. Raises LbtopError where a file is no capture.
+    Packets before ``since_ns`` and from ``until_ns`` on are left out. ``keylog``: a file of TLS secrets (SSLKEYLOGFILE); with it,
+    or with those that a pcapng carries itself, what is inside TLS is read as well. Raises LbtopError where a file is no capture.
     """
     return CaptureSource(
         [paths] if isinstance(paths, str) else list(paths),
@@ -314,4 +339,5 @@ def open_capture(
         chunk=chunk,
         rows=rows,
         connections=connections,
+        keylog=keylog,
     )

@@ -14,6 +14,10 @@ cdef enum:
     CN_PROXIED = 1 << 9
     CN_PROXIED_LOCAL = 1 << 10
     CN_NOT_DECODABLE = 1 << 12
+    CN_DECRYPTED = 1 << 17
+
+cdef enum:
+    SC_DECRYPTED = 1 << 0
 
 cdef enum:
     RQ_TRUNCATED = 1 << 0

@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.flags cimport SC_DECRYPTED
 from lbtop.probes.wire.names cimport Names
 from lbtop.probes.wire.siphash cimport SipHash
 from lbtop.probes.wire.tables cimport SecretRow, Tables
@@ -51,7 +52,13 @@ cdef struct Conn:
     uint8_t proto, protocol7, proven, proxies, tunnel
     uint8_t joined                # its start is not in the capture
     uint8_t starttls              # a change to TLS was asked for in the protocol before it
+    uint8_t keyed                 # FOLLOWED, INSIDE or 0
     Half half[2]
+
+# Where the operator gave keys: a connection whose TLS is read, and the conversation inside of one.
+cdef enum:
+    FOLLOWED = 1
+    INSIDE = 2
 
 cdef enum:
     PRESENTED = 4

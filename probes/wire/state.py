@@ -98,6 +98,8 @@ class Context:
         row.name = name
         row.kind = kind
         row.sender = sender
+        if conn.keyed == INSIDE:
+            row.flags = SC_DECRYPTED
         return 0
 
     def _grow(self):

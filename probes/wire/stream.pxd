@@ -45,6 +45,13 @@ cdef class Streams:
     cdef int answer               # bits for the caller, collected during a call
     cdef int direction            # of the bytes at hand, as the connection is oriented now
     cdef bint fresh               # the bytes at hand begin a segment
+    cdef readonly bint keyed      # TLS is read where keys are known
+    cdef uint32_t slots           # of connections; the state of what is inside their TLS follows, in the same order
+    cdef uint32_t slot            # whose bytes are at hand
+    cdef object begin_session     # gives a Session that asks the KeyLog
+    cdef dict sessions            # number of a connection whose TLS is followed to its Session
+    cdef Py_ssize_t within        # end of those bytes of the segment that the handlers are given
+    cdef Py_ssize_t unsealed      # begin of those bytes of the segment that its Session has not got yet
 
     # Who the first payload bytes of a connection show their sender to be (SENDER_* of sniff.pxd). Called before open, only where no SYN was seen; no state.
     cdef int proof(self, Py_ssize_t offset, Py_ssize_t n) except -1 nogil
@@ -71,6 +78,8 @@ cdef class Streams:
 
     cdef Conn *_conn(self, uint32_t slot) except NULL nogil
     cdef int _told(self, Conn *conn) except -1 nogil
+    cdef int _follow(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1
+    cdef int _unseal(self, Conn *conn, uint32_t slot, Py_ssize_t offset, Py_ssize_t n, int64_t ts_ns, bint lost) except -1
     cdef int _release(self, Half *half) except -1 nogil
     cdef int _keep(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end, int64_t ts_ns) except -1 nogil
     cdef int _overflow(self, Conn *conn, int64_t ts_ns) except -1 nogil

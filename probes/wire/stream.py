@@ -56,6 +56,22 @@ class Streams:
         self.proxies = ProxyHeaders(self.context, addresses)
         # Zeroed lazily by the kernel: memory is used as slots are. Bytes, because a view cannot have structs in its structs.
         self.memory = np.zeros(slots * cython.sizeof(Conn), np.uint8)
+        self.slots = slots
+        self.sessions = {}
+
+    def unseal_with(self, log):
+        """From here on what is inside TLS is read where this KeyLog has the keys. Connections already open are left as they are.
+
+        What a TLS connection carries is a conversation of its own: its state stands ``slots`` behind the connection's.
+        """
+        from lbtop.probes.wire.unsealing import Session  # costs start-up time that few runs need
+
+        self.begin_session = lambda: Session(log)
+        if not self.keyed:
+            memory = np.zeros(2 * self.slots * cython.sizeof(Conn), np.uint8)
+            memory[: len(self.memory)] = self.memory
+            self.memory = memory
+            self.keyed = True
 
     def caps_reached(self):
         """Sentences about every bound of the parsers that was met, for a person."""
@@ -97,6 +113,8 @@ class Streams:
         state.joined = orientation <= PROOF
         state.half[0].slot = -1
         state.half[1].slot = -1
+        if self.keyed and slot < self.slots:
+            memset(self._conn(slot + self.slots), 0, cython.sizeof(Conn))
         return 0
 
     def deliver(self, slot, direction, offset, n, ts_ns):
@@ -109,17 +127,20 @@ class Streams:
         taken: cython.Py_ssize_t
         self.answer = 0
         self.direction = direction
+        self.slot = slot
         self.fresh = True
         half.spoke = 1
         # What a late segment completes was complete when the latest of its packets had come.
         if ts_ns < half.clock:
             ts_ns = half.clock
         half.clock = ts_ns
+        self.unsealed = offset
         if conn.proto == UDP:
             self._datagram(conn, ts_ns, offset, end)
             return self._told(conn)
         while at < end:
             if half.slot < 0:
+                self.within = end
                 used = self._run(conn, ts_ns, at, end)
                 at += used
                 half = cython.address(conn.half[self.direction])
@@ -132,6 +153,7 @@ class Streams:
                 taken = min(end - at, self.buffer.capacity(half.slot) - before)
                 self.buffer.copy(half.slot + before, at, taken)
                 half.held += cython.cast(cython.int, taken)
+                self.within = at + taken
                 used = self._run(conn, ts_ns, half.slot, half.slot + half.held)
                 half = cython.address(conn.half[self.direction])
                 if used >= before and used > 0:
@@ -146,6 +168,9 @@ class Streams:
                     if half.held == self.buffer.capacity(half.slot):
                         self._keep(conn, end, end, ts_ns)
             self.fresh = False
+        if conn.keyed == FOLLOWED:
+            with cython.gil:
+                self._unseal(conn, slot, self.unsealed, end - self.unsealed, ts_ns, False)
         return self._told(conn)
 
     def skip(self, slot, direction, n, ts_ns):
@@ -187,6 +212,9 @@ class Streams:
             if half.mode != M_DETECT:
                 half.mode = M_OPAQUE
         self._release(half)
+        if conn.keyed == FOLLOWED:
+            with cython.gil:
+                self._unseal(conn, slot, 0, missing, ts_ns, True)
         return self._told(conn)
 
     def close(self, slot, ts_ns, end):
@@ -212,22 +240,33 @@ class Streams:
             while conn.first:
                 self.context.dequeue(conn)
         self.http1.unanswered(conn, ts_ns)
+        if self.keyed and slot < self.slots and self._conn(slot + self.slots).keyed == INSIDE:
+            self.close(slot + self.slots, ts_ns, end)
+            if conn.keyed == FOLLOWED:
+                with cython.gil:
+                    self.sessions.pop(conn.conn, None)
         return 0
 
     def protocol7(self, slot):
         return self._conn(slot).protocol7
 
     def flags(self, slot):
+        inside: cython.pointer(Conn)
+        if self.keyed and self._conn(slot + self.slots).protocol7:
+            inside = self._conn(slot + self.slots)
+            return self._conn(slot).flags | inside.flags | CN_DECRYPTED
         return self._conn(slot).flags
 
     def requests(self, slot):
-        return self._conn(slot).requests
+        inside: uint32_t = self._conn(slot + self.slots).requests if self.keyed else 0
+        return self._conn(slot).requests + inside
 
     def responses(self, slot):
-        return self._conn(slot).responses
+        inside: uint32_t = self._conn(slot + self.slots).responses if self.keyed else 0
+        return self._conn(slot).responses + inside
 
     def lost(self, slot: cython.uint):
-        """Bits (1 client, 2 server): this direction lost its place, so what is seen of it from then on depends on its segments."""
+        """Bits (1 client, 2 server): this direction lost its place; what is seen of it from then on depends on its segments."""
         conn: cython.pointer(Conn) = self._conn(slot)
         return conn.half[0].lost | conn.half[1].lost << 1
 
@@ -236,8 +275,66 @@ class Streams:
         at: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, slot) * cython.sizeof(Conn)
         return cython.cast(cython.pointer(Conn), cython.address(self.memory[at]))
 
+    def _follow(self, conn, offset, end):
+        """TLS begins at ``offset``: a session that reads it, and the state of what is inside."""
+        inside: cython.pointer(Conn) = self._conn(self.slot + self.slots)
+        other: cython.pointer(Half) = cython.address(conn.half[self.direction ^ 1])
+        memset(inside, 0, cython.sizeof(Conn))
+        inside.conn = conn.conn
+        inside.client = conn.client
+        inside.server = conn.server
+        inside.client_port = conn.client_port
+        inside.server_port = conn.server_port
+        inside.proxy_source = conn.proxy_source
+        inside.proto = conn.proto
+        inside.proven = 1
+        inside.keyed = INSIDE
+        inside.half[0].slot = -1
+        inside.half[1].slot = -1
+        session = self.begin_session()
+        self.sessions[conn.conn] = session
+        conn.keyed = FOLLOWED
+        # What has been held back is part of a hello: nothing comes of it yet.
+        session.read(self.direction, bytes(self.buffer.array[offset:end]))
+        if other.slot >= 0:
+            session.read(self.direction ^ 1, bytes(self.buffer.array[other.slot : other.slot + other.held]))
+        self.unsealed = self.within
+        return 0
+
+    def _unseal(self, conn, slot, offset, n, ts_ns, lost):
+        """Hands on what the next n bytes have inside. The caller's own state stands again afterwards."""
+        at: cython.Py_ssize_t
+        answer: cython.int = self.answer
+        direction: cython.int = self.direction
+        session = self.sessions[conn.conn]
+        if lost:
+            found = session.skip(direction, n)
+        else:
+            found = session.read(direction, bytes(self.buffer.array[offset : offset + n]))
+        for sender, inside in found:
+            if isinstance(inside, int):
+                self.skip(slot + self.slots, sender, inside, ts_ns)
+                continue
+            at = self.buffer.take(len(inside))
+            if at < 0:
+                self.skip(slot + self.slots, sender, len(inside), ts_ns)
+                continue
+            self.buffer.array[at : at + len(inside)] = memoryview(inside)
+            try:
+                self.deliver(slot + self.slots, sender, at, len(inside), ts_ns)
+            finally:
+                self.buffer.give(at)
+        if session.over:
+            conn.keyed = 0
+            del self.sessions[conn.conn]
+        self.answer = answer
+        self.direction = direction
+        return 0
+
     def _told(self, conn):
         """The bits for the caller; what waits for nobody is given back."""
+        if conn.keyed == FOLLOWED:
+            return self.answer
         if conn.half[0].mode == M_OPAQUE:
             self._release(cython.address(conn.half[0]))
             self.answer |= OPAQUE_CLIENT
@@ -408,6 +505,9 @@ class Streams:
                 conn.flags |= CN_STARTTLS
             self._both(conn, P7_TLS, M_TLS)
             half.seen = 0
+            if self.keyed and not conn.keyed:
+                with cython.gil:
+                    self._follow(conn, offset, end)
             return AGAIN
         if what == N_SSLV2_HELLO:
             used = 2 + (be16(self.buffer, offset) & 0x7FFF)

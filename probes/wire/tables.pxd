@@ -65,6 +65,7 @@ cdef struct SecretRow:
     uint16_t client_port, server_port
     uint8_t kind, sender
     uint16_t pad
+    uint32_t flags
 
 cdef struct ConnectionRow:
     uint64_t seq

@@ -19,13 +19,14 @@ from lbtop.model.observation import (
     ReqFlag,
     RespFlag,
     Rows,
+    SecretFlag,
     SecretKind,
     Side,
 )
 
 FLAGS: dict[str, type[IntFlag]] = {
     "handshakes": HelloFlag, "proxies": ProxyFlag, "requests": ReqFlag, "cookies": CookieFlag, "responses": RespFlag,
-    "connections": ConnFlag,
+    "connections": ConnFlag, "secrets": SecretFlag,
 }  # fmt: skip
 KINDS: dict[tuple[str, str], type[IntEnum]] = {
     ("opened", "orientation"): Orientation,
@@ -38,14 +39,15 @@ KINDS: dict[tuple[str, str], type[IntEnum]] = {
     ("secrets", "sender"): Side,
 }
 ADDRESSES = frozenset(
-    "client server source destination forwarded0 forwarded1 forwarded2 forwarded3 real_ip proxy_source names".split()
-)
+    ("client", "server", "source", "destination", "forwarded0", "forwarded1", "forwarded2", "forwarded3", "real_ip",
+     "proxy_source", "names")
+)  # fmt: skip
 STRINGS = frozenset(
-    "stack sni alpn alpn_chosen ja4 family authority tls_version method path host user_agent via header_shape name "
-    "session_name server_header".split()
-)
+    ("stack", "sni", "alpn", "alpn_chosen", "ja4", "family", "authority", "tls_version", "method", "path", "host", "user_agent",
+     "via", "header_shape", "name", "session_name", "server_header")
+)  # fmt: skip
 ROWS_AT_LEAST = 64
-"""Rows that even the smallest input may cause. Beyond them: one per byte, which only a string of nothing but cookies comes near."""
+"""Rows that even the smallest input may cause. Beyond them: one per byte, which only cookies and nothing else come near."""
 
 
 def check(batch: Batch, size: int) -> None:

@@ -15,18 +15,27 @@ LARGEST = 20_000
 """Bytes of a seed. Small ones are mutated faster and to more effect."""
 Said = list[tuple[str, bytes]]
 
-TOKENS = {
-    "http": b"GET|POST|HTTP/1.1|HTTP/1.0|\\x0d\\x0a|\\x0d\\x0a\\x0d\\x0a|Host: |Cookie: |Set-Cookie: |Content-Length: |; |="
-    b"|Transfer-Encoding: chunked|0\\x0d\\x0a\\x0d\\x0a|Authorization: Basic |Bearer |X-Forwarded-For: |Forwarded: for="
-    b"|Connection: close|Upgrade: websocket|Upgrade: h2c|101 Switching|CONNECT |Expires=|Max-Age=|AWSALB=|JSESSIONID="
-    b"|application/json|application/x-www-form-urlencoded|\\x22password\\x22:|X-Amzn-Trace-Id: Root=1-|Via: 1.1 |4111111111111111",
-    "proxy": b"PROXY TCP4 |PROXY TCP6 |PROXY UNKNOWN|\\x0d\\x0a\\x0d\\x0a\\x00\\x0d\\x0aQUIT\\x0a\\x21\\x11\\x00\\x0c|\\x20\\x00|\\x03\\x00\\x04"
-    b"|\\xea\\x00",
-    "tls": b"\\x16\\x03\\x01|\\x16\\x03\\x03|\\x14\\x03\\x03\\x00\\x01\\x01|\\x15\\x03\\x03\\x00\\x02\\x02\\x28|\\x17\\x03\\x03|\\x0b\\x00|\\x0e\\x00\\x00\\x00",
-    "prelude": b"STARTTLS\\x0d\\x0a|EHLO |220 |250-|a1 OK|+OK|SSH-2.0-|*1\\x0d\\x0a$4\\x0d\\x0aPING\\x0d\\x0a|\\x05\\x01\\x00|MQTT|INFO {",
-    "http2": b"PRI * HTTP/2.0\\x0d\\x0a\\x0d\\x0aSM\\x0d\\x0a\\x0d\\x0a|\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x00\\x00|\\x01\\x04\\x00\\x00\\x00\\x01|\\x01\\x05",
+TOKENS: dict[str, tuple[bytes, ...]] = {
+    "http": (
+        b"GET ", b"POST ", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\r\n\r\n", b"Host: ", b"Cookie: ", b"Set-Cookie: ", b"; ",
+        b"Content-Length: ", b"Transfer-Encoding: chunked", b"0\r\n\r\n", b"Authorization: Basic ", b"Bearer ", b"CONNECT ",
+        b"X-Forwarded-For: ", b"Forwarded: for=", b"Connection: close", b"Upgrade: websocket", b"Upgrade: h2c", b"Expires=",
+        b"101 Switching", b"Max-Age=", b"AWSALB=", b"JSESSIONID=", b"application/json", b"application/x-www-form-urlencoded",
+        b'"password":', b"X-Amzn-Trace-Id: Root=1-", b"Via: 1.1 ", b"4111111111111111",
+    ),
+    "proxy": (b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", b"\x20\0",
+              b"\x03\0\4", b"\xea\0"),
+    "tls": (
+        b"\x16\3\1", b"\x16\3\3", b"\x14\3\3\0\1\1", b"\x15\3\3\0\2\2\x28", b"\x17\3\3", b"\x0b\0", b"\x0e\0\0\0",
+        b"\0\x2b\0\2\3\4",
+    ),
+    "prelude": (
+        b"STARTTLS\r\n", b"EHLO ", b"220 ", b"250-", b"a1 OK", b"+OK", b"SSH-2.0-", b"*1\r\n$4\r\nPING\r\n", b"\5\1\0", b"MQTT",
+        b"INFO {",
+    ),
+    "http2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0\0\0\4\0\0\0\0\0", b"\1\4\0\0\0\1", b"\1\5"),
 }  # fmt: skip
-"""Words that a parser looks for, separated by bars, per target."""
+"""Words that a parser looks for, per target."""
 
 
 def seeds(target: str) -> Iterator[bytes]:
@@ -59,10 +68,8 @@ def turn(who: str, text: bytes) -> bytes:
 
 def dictionary(target: str) -> str:
     """In libFuzzer's form; empty where there is none."""
-    name = target if target in TOKENS else {"hello": "tls", "joined": "http", "prelude": "prelude"}.get(target, "")
-    words = TOKENS.get(name, b"").decode().split("|")
-    escaped = (word.replace('"', '\\x22') for word in words if word)
-    return "".join(f'"{word}"\n' for word in escaped)
+    name = {"hello": "tls", "joined": "http"}.get(target, target)
+    return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in TOKENS.get(name, ()))
 
 
 def captures() -> list[Path]:
@@ -198,7 +205,9 @@ def _datagrams(target: str) -> Iterator[bytes]:
 
     yield b"\0" + turn("C", protected(0, b"\x06\0\x41\0" + hello[:256], 0))
     yield b"\1" + turn("C", bytes.fromhex("123401000001000000000000076578616d706c6503636f6d0000010001"))
-    yield b"\2" + turn("C", b"\x16\xfe\xfd" + bytes(8) + (len(hello) + 8).to_bytes(2, "big") + hello[:4] + bytes(5) + hello[1:4] + hello[4:])
+    yield b"\2" + turn(
+        "C", b"\x16\xfe\xfd" + bytes(8) + (len(hello) + 8).to_bytes(2, "big") + hello[:4] + bytes(5) + hello[1:4] + hello[4:]
+    )
     for path in captures():
         if any(word in path.name for word in ("udp", "quic", "dtls", "dns", "datagram")):
             for record in _first(path, LARGEST):

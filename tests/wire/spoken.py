@@ -127,6 +127,11 @@ def _certificate() -> tuple[Path, x509.Certificate]:
     return file, certificate
 
 
+def certificate_file() -> Path:
+    """Key and certificate, as a server loads them."""
+    return _certificate()[0]
+
+
 def certificate() -> x509.Certificate:
     return _certificate()[1]
 

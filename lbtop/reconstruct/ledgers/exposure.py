@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.arrays import distinct
-from lbtop.model.observation import ConnFlag, Protocol7, Rows, SecretKind
+from lbtop.model.observation import ConnFlag, Protocol7, Rows, SecretFlag, SecretKind
 from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import ServiceWindow
 
@@ -100,6 +100,7 @@ class ExposureLedger:
         self.datagrams[leg] += _sums(protocol, rows["proto"] == 17)
 
     def _secrets(self, leg: int, rows: Rows) -> None:
+        rows = rows[(rows["flags"] & SecretFlag.DECRYPTED) == 0]  # what is inside TLS does not cross in clear
         if len(rows) == 0:
             return
         kinds = np.where(rows["kind"] == SecretKind.SET_COOKIE_SESSION, SecretKind.SESSION_COOKIE, rows["kind"])
