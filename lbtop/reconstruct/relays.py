@@ -43,6 +43,7 @@ IMPOSSIBLE = -100.0
 MAX_NODES = 4
 CONCENTRATES = 5
 CLOSELY = 3.0
+FEWEST_IN_TIME = 8  # so many moments are not close to others by chance
 NEARLY_ALL = 0.95
 
 
@@ -212,7 +213,17 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
     score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
     if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time < CLOSELY:
         score -= 6.0  # two servers of one kind, each with its own few callers, look just like this
+    if front[1] == back.port and _came_as_far(front, back, serving):
+        score -= 4.0  # callers over as many routers as everybody else's: clients that were pinned to another server
     return score
+
+
+def _came_as_far(front: Endpoint, back: Group, serving: Serving) -> bool:
+    """Whether the callers of the back are no nearer to their server than the clients of the front are to theirs."""
+    known = sum(serving[endpoint].hops_known for endpoint in back.endpoints)
+    near = sum(serving[endpoint].near_clients for endpoint in back.endpoints)
+    at_front = serving[front]
+    return known > 0 and at_front.hops_known > 0 and near / known <= at_front.near_clients / at_front.hops_known < 0.5
 
 
 def _borrowed(front: EndpointTally, back: EndpointTally) -> float:
@@ -241,7 +252,7 @@ def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
         ]
     )
     closer = median(moved) / max(wait, 1.0)
-    if closer >= 4:
+    if closer >= 4 and len(at_back) >= FEWEST_IN_TIME:
         return CLOSELY
     if closer >= 2:
         return 1.0

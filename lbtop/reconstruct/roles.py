@@ -125,7 +125,9 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
         parts: list[tuple[set[int], list[Endpoint]]] = []
         for endpoint in endpoints:
             by = {client for client, tally in targets[endpoint].clients.items() if tally.connections or tally.attempts}
-            same = [part for part in parts if part[0] & by or _zones(targets, part[1], endpoint)]
+            same = [
+                part for part in parts if part[0] & by or _zones(targets, part[1], endpoint) or _alike(targets, part[1], endpoint)
+            ]
             whole = (by.union(*(part[0] for part in same)), [e for part in same for e in part[1]] + [endpoint])
             parts = [part for part in parts if part not in same] + [whole]
         order = {endpoint: index for index, endpoint in enumerate(endpoints)}
@@ -145,6 +147,22 @@ def _zones(targets: dict[Endpoint, EndpointTally], part: list[Endpoint], endpoin
     if not one.usual_name or one.usual_name != other.usual_name or one.protocol != other.protocol:
         return False
     return forwards(one) and forwards(other)
+
+
+def _alike(targets: dict[Endpoint, EndpointTally], part: list[Endpoint], endpoint: Endpoint) -> bool:
+    """Clients that keep their addresses and are pinned by them meet one target each: the targets share no client at all.
+
+    What they share is a name, a protocol, and that nobody who passes something on says so. A few nodes of one balancer that
+    feed a target each look the same, and are one service as well.
+    """
+    one, other = targets[part[0]], targets[endpoint]
+    if not one.usual_name or one.usual_name != other.usual_name or one.protocol != other.protocol:
+        return False
+    return not forwards(one) and not forwards(other) and _is_near(one) == _is_near(other)
+
+
+def _is_near(tally: EndpointTally) -> bool:
+    return 2 * tally.near_clients >= tally.hops_known > 0
 
 
 def _place(group: list[Endpoint], targets: dict[Endpoint, EndpointTally], relays: frozenset[int], roles: Roles) -> None:
