@@ -50,9 +50,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="for each target (600)")
     parser.add_argument("--only", action="append", choices=list(TARGETS), default=[], help="this target (repeatable)")
     parser.add_argument("--corpus", type=Path, default=BUILD / "corpus", help="where corpora are kept")
+    parser.add_argument("--nobuild", action="store_true", help="take the decoder that was compiled before")
     options = parser.parse_args()
     runtime = preload()
-    build()
+    if not options.nobuild:
+        build()
     outcomes = []
     print(f"{'target':<12}{'runs':>10}{'minutes':>9}{'coverage':>10}{'corpus':>8}  findings", flush=True)
     for target in options.only or TARGETS:

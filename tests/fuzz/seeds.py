@@ -52,6 +52,10 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from _datagrams(target)
     elif target == "recording":
         yield from _recordings()
+    elif target == "keylog":
+        for said in ([*spoken_http(), ("C", b"\x18\0\0\1\0\x16")], [("C", b"\x14\0\0\x20" + bytes(32) + b"\x16")]):
+            yield b"".join(turn(who, text + b"\x17") for who, text in said)
+        yield b"CLIENT_RANDOM " + b"01" * 32 + b" " + b"02" * 48 + b"\n"
     elif target == "hello":
         yield from _hellos()
     else:
@@ -213,6 +217,12 @@ def _datagrams(target: str) -> Iterator[bytes]:
             for record in _first(path, LARGEST):
                 if record.linktype == 1 and record.data[12:15] == b"\x08\0\x45" and record.data[23] == 17:
                     yield b"\0" + turn("C", record.data[42:])
+
+
+def spoken_http() -> Said:
+    from tests.wire import spoken
+
+    return spoken.plain_http()
 
 
 def _hellos() -> Iterator[bytes]:

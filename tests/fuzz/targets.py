@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 from lbtop.probes.files import open_capture
 from lbtop.probes.wire.decoder import Decoder
+from lbtop.probes.wire.keylog import KeyLog
 from lbtop.probes.wire.recognition import Recognition
 
 from lbtop.catalog.recognition import recognition
@@ -191,6 +192,25 @@ def quic(data: bytes) -> None:
     oracle.check(one.finish(), len(data) + 2 * len(said))
 
 
+def keylog(data: bytes) -> None:
+    """A key log of any bytes, and a TLS 1.3 connection whose sealed records hold any bytes under keys that are in it."""
+    from tests.fuzz.pieces import Sealer
+
+    with _file(data) as path:
+        KeyLog().open(path)
+    sealer = Sealer()
+    one = Conversation(decoder(), 40000, 443)
+    keys = KeyLog()
+    keys.add(sealer.log)
+    one.decoder.streams.unseal_with(keys)
+    one.handshake()
+    for who, text in sealer.hellos:
+        one.say(who, text)
+    for who, text in turns(data):
+        one.say(who, sealer.sealed(who, text[:16384]))
+    oracle.check(one.finish(), len(data))
+
+
 def recording(data: bytes) -> None:
     """A recording, whole or altered: read, or refused in one line."""
     with _file(data) as path:
@@ -216,6 +236,7 @@ TARGETS: dict[str, Target] = {
     "http2": http2,
     "datagrams": datagrams,
     "quic": quic,
+    "keylog": keylog,
     "recording": recording,
 }
 """By name; several names of one function differ in where they begin and what their dictionary holds."""
