@@ -281,8 +281,11 @@ class LbtopApp(App[int]):
         if direction < 0:
             stops.reverse()
         stop = next((stop for stop in stops if (stop - self.index) * direction > 0), None)
+        if stop is None and stops:
+            stop = stops[0]
+            self.notify("around: from the " + ("first" if direction > 0 else "last"), timeout=2)
         if stop is None:
-            self.notify("no further finding in this direction", timeout=2)
+            self.notify("nothing was found", timeout=2)
         else:
             self.enter(stop)
 

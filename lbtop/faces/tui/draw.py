@@ -120,6 +120,16 @@ def skew_text(service: Service) -> Text:
     return text
 
 
+def candidates_text(service: Service) -> Text:
+    """Why where TLS ends is unknown, and what would tell."""
+    verdict = service.termination.verdict
+    text = Text("TLS ends: ", style("dim"))
+    text.append_text(candidates_line({mode.value: p for mode, p in verdict.candidates.items()}))
+    if verdict.settled_by:
+        text.append(f" · would be settled by {verdict.settled_by}", style("dim"))
+    return text
+
+
 def affinity_line(service: Service) -> Text:
     """How strongly clients are pinned, by which key, what broke it, and how new clients are dealt."""
     stickiness = service.stickiness
@@ -193,7 +203,12 @@ def verdict_sentence(frame: Snapshot) -> Text:
         if frame.final:
             return Text("no load-balanced service in what was read", style("dim"))
         return Text("no load-balanced service seen yet", style("dim"))
-    return Text("✓ nothing is wrong in what was seen", style("good"))
+    text = Text("✓ nothing is wrong in what was seen", style("good"))
+    unknown = [str(service.service) for service in frame.services if service.termination.verdict.value is None]
+    if unknown:
+        text.append(f"; where TLS ends is unknown for {', '.join(unknown[:2])}", style("unknown"))
+        text.append(f" and {len(unknown) - 2} more" if len(unknown) > 2 else "", style("unknown"))
+    return text
 
 
 def evidence_line(item: Evidence, width: int) -> Text:

@@ -63,6 +63,8 @@ class OverviewScreen(FrameScreen):
         services.accepts = findings.accepts = self.lbtop.filter
         room = max(4, height - 12)  # header, verdict, timeline, footer and the titles of both tables
         lines = self._lines_beneath(len(frame.services), len(frame.findings), room)
+        if self.lbtop.ended:
+            services.empty = "no load-balanced service in what was read"
         services.show([_service_row(service, frame, lines, width - 6) for service in frame.services])
         wanted = len(services.rows) * services.row_height + 1
         _resize(services, max(2, min(wanted, room - min(len(frame.findings), room // 2) + 1)))
@@ -70,8 +72,8 @@ class OverviewScreen(FrameScreen):
         findings.show([_finding_row(finding, told) for finding in frame.findings])
         left = room - wanted - len(frame.findings) * (1 + told)
         targets = self.query_one("#overview-targets", LineTable)
-        targets.display = left >= 5
-        _resize(targets, min(left - 1, 12))
+        targets.display = left >= 5 and bool(frame.services)
+        findings.styles.height = "1fr" if not targets.display else max(2, len(frame.findings) * (1 + told) + 1)
         if targets.display:
             self._show_targets(frame)
         several = len(frame.services) > 1
@@ -164,7 +166,9 @@ def _service_row(service: Service, frame: Snapshot, lines: int, width: int) -> R
     for severity, count in zip(Severity, counts, strict=True):
         if count:
             marks.append(f"{draw.SIGNS[severity].strip()}{count} ", draw.style(severity.value))
-    under = (draw.path(service, width), draw.affinity_line(service), draw.load_line(service), Text())
+    undecided = service.termination.verdict.value is None and (stickiness is None or stickiness.affinity is None)
+    second = draw.candidates_text(service) if undecided else draw.affinity_line(service)
+    under = (draw.path(service, width), second, draw.load_line(service), Text())
     return Row(
         str(service.service),
         {

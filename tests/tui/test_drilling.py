@@ -1,0 +1,166 @@
+"""From a service down to single observations and back, on real captures of different kinds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lbtop.cli.dashboard import capture_tools
+from lbtop.faces.tui.screens.connection import ConnectionScreen, FieldsScreen, ObservationsScreen
+from lbtop.faces.tui.screens.overview import OverviewScreen
+from lbtop.faces.tui.screens.service import NUMBER, ServiceScreen
+from lbtop.faces.tui.tools import Tools
+from lbtop.model.snapshot import ConnectionRow
+from tests.tui.driving import CAPTURES, SHOP, driven, read, run, screen_text, table
+
+KINDS = (
+    "offload-target-removed-lost-targets.pcap.gz",
+    "passthrough-idle-fin-targets.pcap.gz",
+    "bridging-targets.pcapng",
+    "l4-tls-addresses-kept-one.pcap",
+    "mixed-termination-targets.pcap.gz",
+)
+
+
+def asked(capture: Path, **given: object) -> Tools:
+    nothing = {"since": None, "until": None, "vantage": None, "target": [], "lb": [], "name": [], "hosts": [], "follow": False}
+    return capture_tools(argparse.Namespace(**{**nothing, "files": [str(capture)], **given}))
+
+
+def test_service_target_session_connection_observations_and_back() -> None:
+    async def drive() -> None:
+        async with driven(read(SHOP), tools=asked(SHOP)) as (app, pilot):
+            await pilot.press("enter", "enter")  # service, then its first target: the one that left
+            screen = app.screen
+            assert isinstance(screen, ServiceScreen) and screen.tab == NUMBER["sessions"]
+            assert screen.trail == ["shop.example", "target 10.0.1.11:8080"]
+            sessions = table(app, "sessions")
+            assert sessions.rows and all("10.0.1.11:8080" in str(row.values["target"]) for row in sessions.rows)
+            assert any(int(str(row.values["moves"])) for row in sessions.rows)
+            moved = next(i for i, row in enumerate(sessions.rows) if row.values["moves"])
+            await pilot.press(*["down"] * moved)
+            await pilot.pause()
+            assert "target gone" in screen_text(app)  # why it moved
+            await pilot.press("enter")
+            connections = table(app, "connections")
+            assert screen.tab == NUMBER["connections"] and connections.rows
+            assert {row.values["target"] for row in connections.rows} == {"10.0.1.11:8080"}
+            await pilot.press("enter")
+            assert isinstance(app.screen, ConnectionScreen)
+            await pilot.pause()
+            text = screen_text(app)
+            assert "synack" in text and "GET /" in text and "200 after" in text and "› connection " in text
+            number = app.screen.row.number
+            await pilot.press("enter")
+            assert isinstance(app.screen, ObservationsScreen)
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            rows = table(app, "observations").rows
+            kinds = {row.values["kind"] for row in rows}
+            assert {"opened", "request", "response", "connection"} <= kinds, f"connection {number}: {kinds}"
+            await pilot.press("enter")
+            assert isinstance(app.screen, FieldsScreen) and "10.0.1.11:8080" in app.screen.text().plain
+            await pilot.press("escape", "escape", "escape")
+            assert app.screen is screen and len(screen.scopes) == 2
+            await pilot.press("escape")
+            assert screen.tab == NUMBER["sessions"] and len(screen.scopes) == 1
+            await pilot.press("escape", "escape")
+            assert isinstance(app.screen, OverviewScreen)
+
+    run(drive())
+
+
+def test_strips_agree_with_the_targets_of_the_connections() -> None:
+    """A letter of a session's strip is the target that its connection went to."""
+    (service,) = read(SHOP)[-1].services
+    assert service.detail is not None
+    at = {row.number: row.target for row in service.detail.connections}
+    checked = 0
+    for session in service.detail.sessions:
+        went = {at[number] for number in session.connections if number in at}
+        if all(number in at for number in session.connections):
+            assert {service.targets[index].target for _, index in session.strip} == went
+            checked += 1
+    assert checked > 10
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_row_of_every_tab_opens_and_nothing_fails(name: str) -> None:
+    async def drive() -> None:
+        async with driven(read(CAPTURES / name), size=(80, 24)) as (app, pilot):
+            await pilot.press("enter")
+            assert isinstance(app.screen, ServiceScreen)
+            for number in range(8):
+                await pilot.press(str(number + 1), "down", "enter")
+                await pilot.pause()
+                while not isinstance(app.screen, ServiceScreen) or app.screen.scopes:
+                    await pilot.press("escape")
+            await pilot.press("shift+left", "left", "end")
+            assert app.frame is not None
+
+    run(drive())
+
+
+def test_what_if_fills_in_and_counts_targets() -> None:
+    async def drive() -> None:
+        async with driven(read(SHOP), tools=Tools(whatif=answer, algorithms=("round_robin", "maglev"))) as (app, pilot):
+            await pilot.press("enter", "8")
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            text = screen_text(app)
+            assert "1.50×" in text and "onto 3 targets" in text and "no seed will do" in text
+            await pilot.press("plus")
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            assert "onto 4 targets" in screen_text(app) and "25 %" in screen_text(app)
+
+    def answer(service: str, algorithm: str, targets: str) -> Mapping[str, object]:
+        if algorithm == "maglev":
+            raise RuntimeError("no seed will do")
+        moved = {"typical": 0.25, "interval": [0.2, 0.3]} if targets == "+1" else None
+        peak = {"typical": 1.5, "interval": [1.2, 1.9]}
+        return {"peak_to_mean": peak, "sessions_moved": moved, "shares": [0.5, 0.25, 0.25], "units": 758, "unit": "request",
+                "observed_peak_to_mean": 1.24, "exact": False}  # fmt: skip
+
+    run(drive())
+
+
+def test_lbtop_answers_what_if_itself() -> None:
+    ask = asked(SHOP, name=["10.0.1.11=web1"]).whatif
+    assert ask is not None
+    answer = ask("shop.example", "round_robin", "+1")
+    assert answer["balancing"] == "round_robin" and answer["targets"] == {"before": 3, "after": 4}
+    with pytest.raises(RuntimeError, match="no service"):
+        ask("elsewhere", "round_robin", "+0")
+
+
+def test_what_cannot_be_asked_is_said() -> None:
+    assert "standard input" in asked(Path("-"), files=["-"]).without
+    assert "grows" in asked(SHOP, follow=True).without
+
+    async def drive() -> None:
+        async with driven(read(SHOP)) as (app, pilot):
+            await pilot.press("enter", "8")
+            await pilot.pause()
+            assert "what-if: only over a capture" in screen_text(app)
+            await pilot.press("3", "enter", "enter")
+            assert isinstance(app.screen, ConnectionScreen)
+
+    run(drive())
+
+
+def test_observations_that_cannot_be_read_say_why() -> None:
+    def fails(row: ConnectionRow) -> Iterator[Mapping[str, object]]:
+        raise RuntimeError("the file is gone")
+
+    async def drive() -> None:
+        async with driven(read(SHOP), tools=Tools(observations=fails)) as (app, pilot):
+            await pilot.press("enter", "3", "enter", "o")
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            assert "the file is gone" in screen_text(app)
+
+    run(drive())
