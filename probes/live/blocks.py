@@ -135,6 +135,7 @@ class Blocks:
         linktype: cython.int = LINKTYPE_ETHERNET
         when: int64_t = cython.cast(int64_t, self._u32(at + SECONDS)) * SECOND + self._u32(at + NANOSECONDS)
         ahead: cython.Py_ssize_t
+        copies: uint64_t
         if interface == self.leave_out:
             self.skipped += 1
             return 0
@@ -158,8 +159,15 @@ class Blocks:
             # Both ends are checked: by the test above and by the size of the area.
             memcpy(cython.address(self.buffer.u8[self.buffer.area]), cython.address(self.ring[data]), captured)
         self.delivered += 1
+        copies = self.decoder.duplicates
         self.decoder.take(linktype, interface, when, self.buffer.area, captured, max(length, captured))
-        if self.filtered and (captured < length or captured > WORTH_MARKING):
+        if not self.filtered:
+            return 0
+        if self.decoder.duplicates != copies:
+            # Seen before at another interface: nothing of it was read or counted.
+            if captured < length:
+                self.cut += 1
+        elif captured < length or captured > WORTH_MARKING:
             self._after_filter(captured < length)
         return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -74,7 +76,16 @@ class Ring:
             with suppress(OSError):  # before Linux 4.20 the decoder's recognition of copies has to do
                 self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self.map = mmap.mmap(self.socket.fileno(), blocks * block_bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self.socket.bind((self.interface, ETH_P_ALL))
+        self._bind()
+
+    def _bind(self) -> None:
+        """From here on packets arrive. Python's own bind knows no address for "every interface"."""
+        index = socket.if_nametoindex(self.interface) if self.interface else 0
+        address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(ETH_P_ALL), index, 0, 0, 0, bytes(8))
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.bind(self.socket.fileno(), address, len(address)):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
     def fileno(self) -> int:
         return self.socket.fileno()

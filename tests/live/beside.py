@@ -82,7 +82,8 @@ class Beside(Recorder):
 
     def __init__(self, ns: Namespace, interface: str, path: Path, **settings: Any) -> None:
         super().__init__(ns, interface, path, expression="tcp or udp", buffer_kib=65536, immediate=False)
-        self.probes = {probe: Listening(ns, (interface,), probe, path.with_suffix(f".{probe}.log")) for probe in PROBES}
+        asked = () if interface == "any" else (interface,)
+        self.probes = {probe: Listening(ns, asked, probe, path.with_suffix(f".{probe}.log")) for probe in PROBES}
         self.verdicts: dict[str, dict[str, Any]] = {}
 
     def finish(self) -> Path:

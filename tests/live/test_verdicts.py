@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +29,11 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_live_is_what_the_capture_says(name: str, root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched: list[Beside] = []
-
-    def recorder(ns: Namespace, interface: str, path: Path, **settings: Any) -> Recorder:
-        if path.stem != "t0":
-            return Recorder(ns, interface, path, **settings)
-        watched.append(Beside(ns, interface, path))
-        return watched[0]
-
-    monkeypatch.setattr(scenario, "Recorder", recorder)
-    spec = scenario.load_all()[name]
-    tmp_path.chmod(0o755)
-    with Net(**spec.net) as net:
-        run = scenario.Run(spec, net, tmp_path)
-        try:
-            spec.work(run)
-            run.finish()
-        except BaseException:
-            run.abandon()
-            raise
-    verdicts = watched[0].verdicts
+    verdicts = beside(name, "t0", tmp_path, monkeypatch)
     expected = essence(verdicts["file"])
     for probe in PROBES:
         assert verdicts[probe]["source"]["kind"] == probe
-        assert essence(verdicts[probe]) == expected, f"{probe}: {watched[0].probes[probe].said()}"
+        assert essence(verdicts[probe]) == expected
     mode, mechanism = SCENARIOS[name]
     judged = [(row["mode"], row["mechanism"]) for row in expected["services"].values()]
     assert expected["connections"] > 0 and judged
@@ -59,3 +41,39 @@ def test_live_is_what_the_capture_says(name: str, root: None, tmp_path: Path, mo
         assert mode in {row[0] for row in judged}
     if mechanism is not None:
         assert mechanism in {row[1] for row in judged}
+
+
+def test_a_host_of_many_interfaces_counts_every_packet_once(root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No interface named, on a balancer whose bridges and their ports show every packet several times."""
+    name = "alb-offload"
+    verdicts = beside(name, "any", tmp_path, monkeypatch)
+    expected = essence(verdicts["file"])
+    assert {row["mode"] for row in expected["services"].values()} == {"offload"}
+    for probe in PROBES:
+        assert essence(verdicts[probe]) == expected
+
+
+def beside(name: str, watch: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """A scenario of the lab with both probes beside the recorder ``watch`` (``any``: of the balancer's host)."""
+    watched: list[Beside] = []
+
+    def recorder(ns: Namespace, interface: str, path: Path, **settings: Any) -> Recorder:
+        if path.stem != watch:
+            return Recorder(ns, interface, path, **settings)
+        watched.append(Beside(ns, interface, path))
+        return watched[0]
+
+    monkeypatch.setattr(scenario, "Recorder", recorder)
+    spec = scenario.load_all()[name]
+    if watch == "any":
+        spec = dataclasses.replace(spec, outputs=[dataclasses.replace(spec.outputs[0], vantage="load_balancer_any")])
+    folder.chmod(0o755)
+    with Net(**spec.net) as net:
+        run = scenario.Run(spec, net, folder)
+        try:
+            spec.work(run)
+            run.finish()
+        except BaseException:
+            run.abandon()
+            raise
+    return watched[0].verdicts
