@@ -30,6 +30,8 @@ class AddressText:
             end -= 1
         if end <= offset or end - offset > 64:
             return 0
+        if end - offset <= 15 and self._dotted(offset, end, cython.address(low)):
+            return self.addresses.address(0, MAPPED | (low << 32))
         stop = end
         if self.buffer.u8[offset] == 0x5B:
             offset += 1
@@ -79,27 +81,35 @@ class AddressText:
 
     def _dotted(self, offset, end, low):
         """True for a dotted quad; its four bytes in wire order are the low half of ``low``."""
-        part: cython.int
-        digits: cython.int
-        value: cython.uint
+        at: cython.pointer(cython.uchar)
+        last: cython.pointer(cython.uchar)
+        digit: cython.uint
+        digits: cython.int = 0
+        dots: cython.int = 0
+        value: cython.uint = 0
         found: cython.uint = 0
-        for part in range(4):
-            value = 0
-            digits = 0
-            while offset < end and digits < 4 and is_digit(self.buffer.u8[offset]):
-                value = value * 10 + (self.buffer.u8[offset] - 0x30)
-                offset += 1
-                digits += 1
-            if digits == 0 or digits == 4 or value > 255:
-                return 0
-            found |= value << (8 * part)
-            if part < 3:
-                if offset >= end or self.buffer.u8[offset] != 0x2E:
-                    return 0
-                offset += 1
-        if offset != end:
+        if end <= offset:
             return 0
-        low[0] = found
+        at = cython.address(self.buffer.u8[offset])
+        last = cython.address(self.buffer.u8[end - 1])
+        while at <= last:
+            digit = at[0] - cython.cast(cython.uint, 0x30)
+            if digit <= 9:
+                value = value * 10 + digit
+                digits += 1
+                if digits > 3:
+                    return 0
+            elif at[0] == 0x2E and digits and value <= 255 and dots < 3:
+                found |= value << (8 * dots)
+                dots += 1
+                value = 0
+                digits = 0
+            else:
+                return 0
+            at += 1
+        if dots != 3 or digits == 0 or value > 255:
+            return 0
+        low[0] = found | (value << 24)
         return 1
 
     def _colons(self, offset, end, high, low):

@@ -28,9 +28,11 @@ cdef class Head:
     cdef Context context
     cdef Buffer buffer
     cdef Interner strings
+    cdef Names headers
     cdef Line lines[MOST_LINES]
     cdef int count
     cdef Py_ssize_t start, start_end      # its first line
+    cdef uint64_t present                 # bit n: a line with code n stands there; bit 63 all from 63 on
     cdef bint cut                         # lines[count] breaks off where the bytes do
     cdef bint pseudo                      # it was HTTP/2's: names may begin with a colon
     cdef uint64_t[::1] shape_keys
@@ -44,6 +46,10 @@ cdef class Head:
 
     cdef Py_ssize_t measure(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int split(self) except -1 nogil
+    cdef inline bint has(self, int code) noexcept nogil:
+        """Is there a line with this H_* number (below 63)?"""
+        return (self.present >> code) & 1
+
     cdef int find(self, int code) except -2 nogil
     cdef uint32_t shown(self, Py_ssize_t offset, Py_ssize_t end) except? 0xFFFFFFFE nogil
     cdef int framing(self, bint request) except -1 nogil

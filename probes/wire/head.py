@@ -22,6 +22,7 @@ class Head:
         self.context = context
         self.buffer = context.buffer
         self.strings = context.tables.strings
+        self.headers = context.headers
         self.shape_keys = np.zeros(_SHAPES, np.uint64)
         self.shape_numbers = np.zeros(_SHAPES, np.uint32)
 
@@ -72,6 +73,8 @@ class Head:
         """Names and values of the lines; what is none is left out."""
         i: cython.int
         kept: cython.int = 0
+        present: uint64_t = 0
+        one: uint64_t = 1
         colon: cython.Py_ssize_t
         at: cython.Py_ssize_t
         end: cython.Py_ssize_t
@@ -89,7 +92,8 @@ class Head:
             kept += 1
             line.name = at
             line.name_end = colon
-            line.code = self.context.headers.code(at, colon - at)
+            line.code = self.headers.code(at, colon - at)
+            present |= one << min(line.code, 63)
             at = colon + 1
             while at < end and is_blank(self.buffer.u8[at]):
                 at += 1
@@ -97,6 +101,7 @@ class Head:
                 end -= 1
             line.value = at
             line.value_end = end
+        self.present = present
         # The line that breaks off stands behind the others: only for cookies is there anything whole in it.
         self.count = kept - 1 if self.cut else kept
         return 0
@@ -104,9 +109,10 @@ class Head:
     def find(self, code):
         """Index of the first line with this H_* number, -1 without one."""
         i: cython.int
-        for i in range(self.count):
-            if self.lines[i].code == code:
-                return i
+        if self.has(code):
+            for i in range(self.count):
+                if self.lines[i].code == code:
+                    return i
         return -1
 
     def shown(self, offset, end):
@@ -116,6 +122,7 @@ class Head:
     def framing(self, request):
         """Length, transfer coding and connection options (RFC 9112 sections 6 and 9.3)."""
         i: cython.int
+        code: cython.int
         at: cython.Py_ssize_t
         end: cython.Py_ssize_t
         value: int64_t
@@ -126,9 +133,12 @@ class Head:
         self.body = BODY_OTHER
         self.upgraded = U_OTHER
         for i in range(self.count):
+            code = self.lines[i].code
+            if code < H_CONTENT_LENGTH or code > H_UPGRADE:
+                continue
             at = self.lines[i].value
             end = self.lines[i].value_end
-            if self.lines[i].code == H_CONTENT_LENGTH:
+            if code == H_CONTENT_LENGTH:
                 value = 0
                 if at == end:
                     value = -2
@@ -140,20 +150,20 @@ class Head:
                     value = value * 10 + (self.buffer.u8[at] - 0x30)
                     at += 1
                 self.length = value if self.length == -1 or self.length == value else -2
-            elif self.lines[i].code == H_TRANSFER_ENCODING:
+            elif code == H_TRANSFER_ENCODING:
                 if holds_folded(self.buffer, at, end, b"chunked", 7):
                     self.chunked = True
-            elif self.lines[i].code == H_CONNECTION:
+            elif code == H_CONNECTION:
                 if holds_folded(self.buffer, at, end, b"close", 5):
                     self.close = True
                 if holds_folded(self.buffer, at, end, b"keep-alive", 10):
                     self.keep = True
-            elif self.lines[i].code == H_UPGRADE:
+            elif code == H_UPGRADE:
                 if starts_folded(self.buffer, at, end, b"websocket", 9):
                     self.upgraded = U_WEBSOCKET
                 elif starts_folded(self.buffer, at, end, b"h2c", 3):
                     self.upgraded = U_HTTP2
-            elif self.lines[i].code == H_CONTENT_TYPE and request:
+            elif code == H_CONTENT_TYPE and request:
                 if starts_folded(self.buffer, at, end, b"application/x-www-form-urlencoded", 33):
                     self.body = BODY_FORM
                 elif starts_folded(self.buffer, at, end, b"application/", 12) and holds_folded(self.buffer, at, end, b"json", 4):

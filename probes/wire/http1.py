@@ -77,7 +77,7 @@ class Http1:
             row.flags |= RQ_KEEPALIVE
 
         self.cookies.begin()
-        for i in range(self.head.count + self.head.cut):
+        for i in range(self.head.count + self.head.cut if self.head.has(H_COOKIE) else 0):
             if self.head.lines[i].code == H_COOKIE:
                 self.cookies.request(
                     conn, ts_ns, row.request, row.forwarded0, self.queued, self.head.lines[i].value, self.head.lines[i].value_end,
@@ -223,7 +223,7 @@ class Http1:
         i: cython.int
         line: cython.pointer(Line)
         query: cython.Py_ssize_t
-        for i in range(self.head.count):
+        for i in range(self.head.count if self.head.has(H_AUTHORIZATION) or self.head.has(H_API_KEY) else 0):
             line = cython.address(self.head.lines[i])
             if line.code == H_AUTHORIZATION:
                 self.secrets.authorization(conn, ts_ns, self.head.shown(line.name, line.name_end), line.value, line.value_end)

@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
 
@@ -39,12 +39,17 @@ cdef enum:
 
 cdef enum:
     LONGEST_NAME = 40     # bytes
+    PLACES = 1024
+
+# The first, middle and last eight bytes of a name in lower case, its length, and its number: 0 in a free place.
+cdef struct Name:
+    uint64_t first, middle, last, length
+    int code
 
 
 @cython.final
 cdef class Names:
     cdef Buffer buffer
-    cdef uint64_t[::1] keys       # first, middle and last eight bytes and the length, four items an entry
-    cdef uint16_t[::1] codes
+    cdef Name places[PLACES]      # asked for by hashes of ten bits: every index is inside
     cdef int code(self, Py_ssize_t offset, Py_ssize_t length) except -1 nogil
     cdef int put(self, uint64_t first, uint64_t middle, uint64_t last, uint64_t length, int code) except -1

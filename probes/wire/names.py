@@ -1,11 +1,9 @@
 """Names to small numbers, whatever their case: header fields and the parameters whose values are secrets."""
 
 import cython
-import numpy as np
 from cython.cimports.lbtop.probes.wire.scan import CASE, MIX, folded
 
-_SIZE = 1024
-MASK = cython.declare(cython.size_t, _SIZE - 1)
+MASK = cython.declare(cython.size_t, PLACES - 1)
 
 _HEADERS = {
     b"host": H_HOST,
@@ -51,8 +49,6 @@ class Names:
 
     def __init__(self, buffer, codes):
         self.buffer = buffer
-        self.keys = np.zeros(4 * _SIZE, np.uint64)
-        self.codes = np.zeros(_SIZE, np.uint16)
         for name, code in codes.items():
             if not 0 < len(name) <= LONGEST_NAME:
                 raise ValueError(f"a name has 1 to {LONGEST_NAME} bytes: {name!r}")
@@ -61,13 +57,13 @@ class Names:
 
     def put(self, first, middle, last, length, code):
         place: cython.size_t = ((first ^ (last << 7) ^ length) * MIX) >> 54
-        while self.codes[place]:
+        while self.places[place].code:
             place = (place + 1) & MASK
-        self.keys[4 * place] = first
-        self.keys[4 * place + 1] = middle
-        self.keys[4 * place + 2] = last
-        self.keys[4 * place + 3] = length
-        self.codes[place] = code
+        self.places[place].first = first
+        self.places[place].middle = middle
+        self.places[place].last = last
+        self.places[place].length = length
+        self.places[place].code = code
         return 0
 
     def code(self, offset, length):
@@ -83,17 +79,12 @@ class Names:
                 middle = self.buffer.u64[offset + length // 2 - 4] | CASE
         wanted: cython.ulonglong = length
         place: cython.size_t = ((first ^ (last << 7) ^ wanted) * MIX) >> 54
-        found: cython.int = self.codes[place]
-        while found:
-            if (
-                self.keys[4 * place] == first
-                and self.keys[4 * place + 2] == last
-                and self.keys[4 * place + 1] == middle
-                and self.keys[4 * place + 3] == wanted
-            ):
-                return found
+        name: cython.pointer(Name) = cython.address(self.places[place])
+        while name.code:
+            if name.first == first and name.last == last and name.middle == middle and name.length == wanted:
+                return name.code
             place = (place + 1) & MASK
-            found = self.codes[place]
+            name = cython.address(self.places[place])
         return 0
 
 

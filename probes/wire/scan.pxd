@@ -1,18 +1,49 @@
 # Primitives every parser uses, inline in the declaration file so that each module gets its own copy: a call through a
 # function pointer would cost as much as the work.
 from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memchr
 
 from lbtop.probes.wire.buffer cimport Buffer
 
 cdef extern from *:
     """
     #include <stdint.h>
+    #include <string.h>
     #define LB_ONES 0x0101010101010101ULL
     #define LB_HIGHS 0x8080808080808080ULL
     #define LB_CASE 0x2020202020202020ULL
     #define LB_MIX 0x9E3779B97F4A7C15ULL
     static inline int lb_first_byte(uint64_t marks) { return __builtin_ctzll(marks) >> 3; }
     static inline int lb_bits(uint64_t word) { return __builtin_popcountll(word); }
+
+    /* Eight bytes at a time, the last eight overlapping; with a length known when it is compiled, some comparisons with constants. */
+    static inline __attribute__((always_inline)) int lb_same_folded(const uint8_t *at, const char *word, int length) {
+        uint64_t a, b;
+        int i = 0;
+        for (; i + 8 <= length; i += 8) {
+            memcpy(&a, at + i, 8);
+            memcpy(&b, word + i, 8);
+            if ((a ^ b) & ~LB_CASE) return 0;
+        }
+        if (i == length) return 1;
+        if (length >= 8) {
+            memcpy(&a, at + length - 8, 8);
+            memcpy(&b, word + length - 8, 8);
+            return ((a ^ b) & ~LB_CASE) == 0;
+        }
+        a = b = 0;
+        if (length >= 4) {
+            memcpy(&a, at, 4);
+            memcpy(&b, word, 4);
+            if ((a ^ b) & ~LB_CASE) return 0;
+            memcpy(&a, at + length - 4, 4);
+            memcpy(&b, word + length - 4, 4);
+            return ((a ^ b) & ~LB_CASE) == 0;
+        }
+        for (; i < length; i++)
+            if ((at[i] ^ (uint8_t)word[i]) & 0xDF) return 0;
+        return 1;
+    }
     """
     const uint64_t ONES "LB_ONES"
     const uint64_t HIGHS "LB_HIGHS"
@@ -20,20 +51,20 @@ cdef extern from *:
     const uint64_t MIX "LB_MIX"
     int first_byte "lb_first_byte"(uint64_t marks) noexcept nogil
     int bits "lb_bits"(uint64_t word) noexcept nogil
+    bint same_folded "lb_same_folded"(const uint8_t *at, const char *word, int length) noexcept nogil
 
 
 cdef inline Py_ssize_t find_byte(Buffer buffer, Py_ssize_t at, Py_ssize_t end, uint8_t byte) except -2 nogil:
-    """Position of the first ``byte`` in [at, end), -1 without one. Reads up to seven bytes of slack behind the end."""
-    cdef uint64_t pattern = ONES * byte
-    cdef uint64_t word, marks
-    while at < end:
-        word = buffer.u64[at] ^ pattern
-        marks = (word - ONES) & ~word & HIGHS
-        if marks:
-            at += first_byte(marks)
-            return at if at < end else -1
-        at += 8
-    return -1
+    """Position of the first ``byte`` in [at, end), -1 without one. Both ends are checked, once, before libc searches."""
+    cdef const uint8_t *start
+    cdef const uint8_t *last
+    cdef const uint8_t *found
+    if at >= end:
+        return -1
+    start = &buffer.u8[at]
+    last = &buffer.u8[end - 1]
+    found = <const uint8_t *>memchr(start, byte, last - start + 1)
+    return -1 if found == NULL else at + (found - start)
 
 
 cdef inline uint64_t folded(Buffer buffer, Py_ssize_t at, Py_ssize_t length) except? 1 nogil:
@@ -46,13 +77,15 @@ cdef inline uint64_t folded(Buffer buffer, Py_ssize_t at, Py_ssize_t length) exc
 
 cdef inline bint starts_folded(Buffer buffer, Py_ssize_t at, Py_ssize_t end, const char *word, int length) except -1 nogil:
     """Does [at, end) start with ``word`` (given in lower case), whatever the case?"""
-    cdef int i
+    cdef const uint8_t *start
+    cdef const uint8_t *last
     if end - at < length:
         return False
-    for i in range(length):
-        if buffer.u8[at + i] | 0x20 != <uint8_t>word[i] | 0x20:
-            return False
-    return True
+    if length <= 0:
+        return True
+    start = &buffer.u8[at]
+    last = &buffer.u8[at + length - 1]
+    return last >= start and same_folded(start, word, length)
 
 
 cdef inline bint holds_folded(Buffer buffer, Py_ssize_t at, Py_ssize_t end, const char *word, int length) except -1 nogil:
@@ -62,6 +95,17 @@ cdef inline bint holds_folded(Buffer buffer, Py_ssize_t at, Py_ssize_t end, cons
             return True
         at += 1
     return False
+
+
+cdef inline bint all_hex(Buffer buffer, Py_ssize_t at, int length) except -1 nogil:
+    """Are the ``length`` bytes at ``at`` hexadecimal digits?"""
+    cdef const uint8_t *start = &buffer.u8[at]
+    cdef const uint8_t *last = &buffer.u8[at + length - 1]
+    while start <= last:
+        if <uint8_t>(start[0] - 0x30) > 9 and <uint8_t>((start[0] | 0x20) - 0x61) > 5:
+            return False
+        start += 1
+    return True
 
 
 cdef inline bint is_blank(uint8_t byte) noexcept nogil:

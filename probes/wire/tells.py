@@ -2,7 +2,7 @@
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.scan import find_byte, holds_folded, is_blank, is_digit, starts_folded
+from cython.cimports.lbtop.probes.wire.scan import all_hex, find_byte, holds_folded, is_blank, is_digit, starts_folded
 from cython.cimports.libc.stdint import uint32_t
 
 
@@ -38,6 +38,7 @@ class Tells:
         i: cython.int
         code: cython.int
         port: cython.int
+        first: cython.int
         at: cython.Py_ssize_t
         end: cython.Py_ssize_t
         line: cython.pointer(Line)
@@ -48,9 +49,8 @@ class Tells:
         for i in range(self.head.count):
             line = cython.address(self.head.lines[i])
             code = line.code
-            at = line.value
-            end = line.value_end
-            capital = self.buffer.u8[line.name] >= 0x41 and self.buffer.u8[line.name] <= 0x5A
+            first = self.buffer.u8[line.name]
+            capital = first >= 0x41 and first <= 0x5A
             if code >= H_X_FORWARDED_FOR and code <= H_X_FORWARDED_OTHER and code != H_FORWARDED:
                 canonical = canonical or capital
                 mixed = mixed or not capital
@@ -61,11 +61,13 @@ class Tells:
                 or code == H_CONTENT_TYPE
             ):
                 # What ends travel with; a hop's own headers (Host, Connection, X-Real-IP …) may be in any case.
-                if code != H_HOST and not starts_folded(self.buffer, line.name, line.name_end, b"x-", 2):
+                if code != H_HOST and not (first | 0x20 == 0x78 and self.buffer.u8[line.name + 1] == 0x2D):
                     small = small or not capital
                     mixed = mixed or capital
             if code == H_OTHER:
                 continue
+            at = line.value
+            end = line.value_end
             if code == H_USER_AGENT:
                 row.user_agent = self.head.shown(at, end)
                 if row.user_agent and self.cookies.browser(row.user_agent):
@@ -142,6 +144,8 @@ class Tells:
         end: cython.Py_ssize_t
         stop: cython.Py_ssize_t
         value: cython.Py_ssize_t
+        if not self.head.has(code):
+            return 0
         for turn in range(2):
             place = 0
             for i in range(self.head.count):
@@ -223,20 +227,14 @@ class Tells:
 
     def _trace_id(self, at, end):
         """X-Amzn-Trace-Id with a Root or Self of the form 1-8 hex-24 hex."""
-        i: cython.int
-        byte: cython.int
-        good: cython.bint
         while at + 40 <= end:
             if (
-                starts_folded(self.buffer, at, end, b"root=1-", 7) or starts_folded(self.buffer, at, end, b"self=1-", 7)
-            ) and self.buffer.u8[at + 15] == 0x2D:
-                good = True
-                for i in range(33):
-                    byte = self.buffer.u8[at + 7 + i]
-                    if i != 8 and not is_digit(byte) and not ((byte | 0x20) >= 0x61 and (byte | 0x20) <= 0x66):
-                        good = False
-                if good:
-                    return True
+                (starts_folded(self.buffer, at, end, b"root=1-", 7) or starts_folded(self.buffer, at, end, b"self=1-", 7))
+                and self.buffer.u8[at + 15] == 0x2D
+                and all_hex(self.buffer, at + 7, 8)
+                and all_hex(self.buffer, at + 16, 24)
+            ):
+                return True
             at = find_byte(self.buffer, at, end, 0x3B) + 1
             if at == 0:
                 return False
