@@ -7,7 +7,7 @@ import numpy as np
 from lbtop import catalog
 from lbtop.inference.identity import EVERYWHERE, ProductMarks
 from lbtop.inference.weighing import Question
-from lbtop.model.figures import percent, plural
+from lbtop.model.figures import percent, plural, size
 from lbtop.model.observation import Protocol7, ProxyFlag, ReqFlag
 from lbtop.model.record import dataclass, replace
 from lbtop.reconstruct.facts import ServiceFacts
@@ -219,9 +219,9 @@ def _multiplexing(facts: ServiceFacts, question: Question, families: int, addres
     exposure = facts.ledgers.exposure
     connections = int(exposure.connections[BACK, Protocol7.TLS])
     if families <= 2 and addresses <= FEW_ADDRESSES and connections:
-        each = int(exposure.packets[BACK, Protocol7.TLS]) / connections
-        detail = f"{connections} TLS connections of {each:.0f} packets from the client each: many requests on every one"
-        question.signal("shared-connections", min(1.0, (each - 20) / 60), detail)
+        each = int(exposure.sent[BACK, Protocol7.TLS]) / connections
+        detail = f"{connections} TLS connections on which the client sent {size(int(each))} each: many requests on every one"
+        question.signal("shared-connections", min(1.0, (each - 5_000) / 15_000), detail)
 
 
 def _tcp(facts: ServiceFacts, question: Question) -> None:

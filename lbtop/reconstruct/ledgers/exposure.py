@@ -53,6 +53,10 @@ class DistinctValues:
         return DISTINCT_CAP if self.full else len(self._sorted)
 
 
+MOST_SENT = 65_536
+"""More than this on one connection is an upload: it says nothing about how many requests there were."""
+
+
 class ExposureLedger:
     """Folds CONNECTION and SECRET rows of both legs.
 
@@ -65,7 +69,7 @@ class ExposureLedger:
         self.connections = np.zeros((2, PROTOCOLS), np.int64)
         self.bytes = np.zeros((2, PROTOCOLS), np.int64)
         self.datagrams = np.zeros((2, PROTOCOLS), np.int64)  # of those connections, the UDP flows
-        self.packets = np.zeros((2, PROTOCOLS), np.int64)  # sent by clients
+        self.sent = np.zeros((2, PROTOCOLS), np.int64)  # bytes by clients, at most MOST_SENT of a connection
         self.checks = np.zeros(PROTOCOLS, np.int64)  # health checks of the last leg
         self.secrets: dict[tuple[int, int], list[int]] = {}  # (leg, kind) -> count, first, last (ns)
         self.distinct: dict[tuple[int, int], DistinctValues] = {}
@@ -96,7 +100,7 @@ class ExposureLedger:
         protocol = np.where(data, rows["protocol7"] % PROTOCOLS, PROTOCOLS)  # payload-less ones fall off the end
         self.connections[leg] += _sums(protocol)
         self.bytes[leg] += _sums(protocol, size)
-        self.packets[leg] += _sums(protocol, rows["packets_c"])
+        self.sent[leg] += _sums(protocol, np.minimum(rows["bytes_c"], MOST_SENT))
         self.datagrams[leg] += _sums(protocol, rows["proto"] == 17)
 
     def _secrets(self, leg: int, rows: Rows) -> None:
