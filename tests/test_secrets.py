@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,19 @@ def test_no_secret_in_any_output(name: str, tmp_path: Path) -> None:
         if output == "report" and name not in PLOTTED:
             continue
         haystack = unfolded(write(CAPTURES[name].path, tmp_path))
+        assert (output, found_in(haystack, needles)) == (output, [])
+
+
+def test_no_secret_of_traffic_that_its_keys_open(shared_captures: Path, tshark: str, tmp_path: Path) -> None:
+    """A capture may hold the keys of its TLS connections: what they open is as secret as what crosses in clear."""
+    path = shared_captures / "ja4" / "http2-with-cookies.pcapng"
+    command = [tshark, "-n", "-r", str(path), "-T", "fields", "-e", "http2.headers.cookie"]
+    told = subprocess.run(command, capture_output=True, check=False, timeout=60).stdout
+    values = {value for value in re.findall(rb"=([^;,\s]{12,})", told)}
+    assert len(values) > 10
+    needles = {needle for value in values for needle in disguises(value)}
+    for output, write in OUTPUTS.items():
+        haystack = unfolded(write(path, tmp_path))
         assert (output, found_in(haystack, needles)) == (output, [])
 
 

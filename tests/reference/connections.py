@@ -1,10 +1,9 @@
-"""The connection table: who opened what, what was delivered in order, how it ended."""
+"""The connection table: which packet belongs to what, what is delivered in order, how it ends."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from lbtop.model.observation import ConnFlag, End, Orientation, Side
+from tests.reference.connection import Connection, Endpoint, Half, crossed
 from tests.reference.conversation import Conversation, prove
 from tests.reference.packets import ACK, FIN, RST, SYN, TCP, UDP, Packet, syn_options
 from tests.reference.rows import Recorder
@@ -16,113 +15,6 @@ EXPIRY_NS = {TCP: 7200 * SECOND, UDP: 120 * SECOND}
 REORDERING_NS = 10 * 10**6  # a bare acknowledgement may overtake what it acknowledges by so much
 UNACKNOWLEDGED_NS = 2 * SECOND  # nobody acknowledges in a capture of one direction
 HELD_BYTES = 256 << 10  # out of order and waiting for a hole to be filled
-
-NO_FLAGS = ConnFlag(0)
-Endpoint = tuple[bytes, int]
-
-
-@dataclass(slots=True)
-class Half:
-    """One direction of a connection."""
-
-    endpoint: Endpoint
-    packets: int = 0
-    carried: int = 0  # distinct payload bytes
-    missing: int = 0
-    retransmits: int = 0
-    resets: int = 0
-    ttl: int = 0
-    isn: int | None = None
-    expected: int | None = None  # next sequence number, not wrapped
-    anchored: bool = False  # the start is certain: SYN or payload seen
-    fin_at: int | None = None  # sequence number of the FIN
-    acked: int | None = None  # highest acknowledgement of it by the other end
-    last_data: tuple[int, int] = (0, 0)  # end of its last segment with payload, and what that segment acknowledged
-    last_resent: bool = False
-    isn_repeated: bool = False
-    clock: int = 0  # of the last byte delivered
-    holes: list[tuple[int, int]] = field(default_factory=list)  # given up
-    waiting: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)  # seq -> wire length, bytes, time
-
-    def unwrap(self, seq: int) -> int:
-        if self.expected is None:
-            return seq
-        return self.expected + ((seq - self.expected + 0x80000000) % 0x100000000 - 0x80000000)
-
-
-@dataclass(slots=True)
-class Connection:
-    number: int
-    proto: int
-    client: Half
-    server: Half
-    opened_ns: int
-    interface: int
-    vlan: int
-    orientation: Orientation
-    conversation: Conversation
-    last_ns: int = 0
-    syn_ns: int = 0
-    synack_ns: int = 0
-    connect_ns: int = 0
-    ack_ns: int = 0
-    first_data_ns: int = 0
-    data_order: Side = Side.NONE
-    flags: ConnFlag = NO_FLAGS
-    mss: int = 0
-    window: int = 0
-    tsval: int = 0
-    stack: bytes = b""
-    probes: int = 0
-    duplicates: int = 0
-    first_closer: Side = Side.NONE
-    reset: bool = False
-    forced_end: End | None = None
-    last_side: Side = Side.NONE
-    silence: int = 0  # before the last packet
-    unanswered: dict[Side, int] = field(default_factory=dict)  # longest silence that this side broke without an answer yet
-    survived: int = 0
-    longest_silence: int = 0
-    idle_before_end: int | None = None
-
-    def half(self, side: Side) -> Half:
-        return self.client if side is Side.CLIENT else self.server
-
-    def swap(self, why: Orientation) -> None:
-        self.conversation.swap()
-        self.client, self.server = self.server, self.client
-        self.orientation = why
-        mirror = {Side.NONE: Side.NONE, Side.CLIENT: Side.SERVER, Side.SERVER: Side.CLIENT}
-        self.data_order, self.first_closer, self.last_side = (
-            mirror[self.data_order],
-            mirror[self.first_closer],
-            mirror[self.last_side],
-        )
-        self.unanswered = {mirror[side]: silence for side, silence in self.unanswered.items()}
-
-    @property
-    def end(self) -> End:
-        if self.forced_end is not None:
-            return self.forced_end
-        if self.reset:
-            return End.RST
-        fins = [half.fin_at is not None for half in (self.client, self.server)]
-        if all(fins) or (any(fins) and self.one_direction):
-            return End.FIN
-        return End.OPEN
-
-    @property
-    def one_direction(self) -> bool:
-        return not (self.client.packets and self.server.packets)
-
-
-def crossed(connection: Connection) -> bool:
-    """The client's last segment with payload neither knew of the server's FIN nor was ever acknowledged."""
-    client, server = connection.client, connection.server
-    end, knew = client.last_data
-    if server.fin_at is None or client.acked is None or not end:
-        return False
-    return knew <= server.fin_at and client.acked < end
 
 
 class Table:
