@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import random
 import socket
 import ssl
@@ -313,6 +314,7 @@ def server_context(
 ) -> ssl.SSLContext:
     """A target's TLS settings; ``certificate`` holds key and chain. Each context has its own ticket keys."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.keylog_filename = os.environ.get("SSLKEYLOGFILE")  # as curl and browsers do
     context.minimum_version, context.maximum_version = minimum, maximum
     if ciphers:
         context.set_ciphers(ciphers)
