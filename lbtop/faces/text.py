@@ -89,6 +89,9 @@ def mode_sentence(service: Service) -> str:
         return _unknown(termination.verdict, {candidate.value: name for candidate, name in words.MODE_NAMES.items()})
     direct = words.MODE_SENTENCES_DIRECT.get(mode) if service.load_balancer.product == "none" else None
     sentence = direct or words.MODE_SENTENCES[mode].format(lb=_the_balancer(service))
+    if mode.value == "none" and termination.hops and termination.hops[0].encryption == "tls":
+        first = words.PLACES.get(termination.hops[0].to, termination.hops[0].to)
+        sentence = words.SENTENCE_TLS_FURTHER_OUT.format(first=first, lb=_the_balancer(service))
     mixed = termination.by_mode or {}
     tail = ""
     if len(mixed) > 1:

@@ -28,6 +28,8 @@ MODE_SENTENCES_DIRECT = {
     Mode.NONE: "Clients reach the targets directly and in clear",
 }
 
+SENTENCE_TLS_FURTHER_OUT = "The clients' TLS ends further out, at a {first}; plain from there through {lb} to the targets"
+
 MECHANISM_NAMES = {
     Mechanism.LB_COOKIE: "a load balancer cookie",
     Mechanism.APP_COOKIE: "an application cookie",

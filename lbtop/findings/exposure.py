@@ -102,6 +102,8 @@ def plaintext_backend_hop(context: Context) -> Iterator[Finding]:
     exposure = service.exposure
     label = catalog.label(service.load_balancer.product)
     balancer = label if service.load_balancer.product != "unknown" else "the load balancer"
+    if mode is Mode.NONE:  # it ended further out
+        balancer = _ENDS.get(service.termination.hops[0].to, balancer)
     what = "as raw TCP, nothing added" if mode is Mode.L4_TLS else "as HTTP"
     kinds = ", ".join(dict.fromkeys(entry.kind.replace("_", " ") for entry in exposure.sensitive))
     yield Finding(

@@ -143,12 +143,14 @@ def tls_signals(facts: ServiceFacts, question: Question) -> None:
     hellos = sum(families.values())
     if hellos:
         count = len(families)
-        enough = min(1.0, hellos / 20)
+        # one stack from a balancer's few addresses is the balancer's; from many clients' own it may be a fleet of one kind
+        fleet = facts.clients_preserved is not False and len(clients) > FEW_ADDRESSES
+        enough = min(1.0, hellos / 20) * (0.5 if fleet else 1.0)
         question.signal("one-family", enough if count == 1 else 0.4 * enough if count == 2 else 0, _stacks(count, hellos))
         question.signal("many-families", min(1.0, (count - 1) / MANY_STACKS) if count > 2 else 0, _stacks(count, hellos))
         share = grease / hellos
         question.signal("grease", min(1.0, share * 2), f"{percent(share)} of the hellos carry GREASE, as browsers' do")
-        _names(facts, question, hellos)
+        _names(facts, question, hellos, 0.5 if fleet else 1.0)
         _resumption(facts, question, hellos, len(families))
         _multiplexing(facts, question, len(families), len(clients))
     _tcp(facts, question)
@@ -169,13 +171,15 @@ def _stacks(count: int, hellos: int) -> str:
     return f"{count} TLS stack{'s' * (count != 1)} in {hellos:,} client hellos (resumption and padding left out)"
 
 
-def _names(facts: ServiceFacts, question: Question, hellos: int) -> None:
+def _names(facts: ServiceFacts, question: Question, hellos: int, worth: float) -> None:
     names: dict[int, int] = {}
     for key, numbers in facts.ledgers.handshakes.sni_families.items():
         names[key >> 32] = names.get(key >> 32, 0) + numbers[0]
     named = hellos - names.pop(0, 0)
     share = named / hellos
-    question.signal("no-sni", min(1.0, hellos / 4) if share <= 0.05 else 0, f"{percent(1 - share)} of the hellos name no server")
+    question.signal(
+        "no-sni", worth * min(1.0, hellos / 4) if share <= 0.05 else 0, f"{percent(1 - share)} of the hellos name no server"
+    )
     question.signal("sni", 1 if share >= 0.5 else 0, f"{percent(share)} of the hellos name a server")
     if len(names) > 1:
         question.signal("several-sni", min(1.0, len(names) / 4), f"{len(names)} different server names")

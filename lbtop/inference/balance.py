@@ -192,9 +192,29 @@ def _metrics(
             classes = _cost_classes(each[each > 0])
         else:
             classes = [(int(n), total / n) for n, total in costs[targets].sum(0) if n]
+            if key is not None and kind == BYTES:
+                # a key's connections go together: dealt one by one, a few keys' costs would even out as they never do
+                together = _together(facts, key, loads)
+                if together and _spread(together) > _spread(classes):
+                    classes = together
         dealt = np.bincount(epoch_of_bin, opened.sum(1), len(serving)).astype(np.float64)
         found.append((metric, loads, Units(serving, _over_epochs(classes, dealt))))
     return found
+
+
+def _together(facts: ServiceFacts, key: str, loads: Floats) -> list[tuple[int, float]]:
+    """The load split among the values of a key by their arrivals: what each value costs is not counted by itself."""
+    affinity = facts.ledgers.affinity
+    table = affinity.requests.tables.get(key) or affinity.connections.tables.get(key)
+    if table is None or not len(table):
+        return []
+    arrivals = table.slot_rows[: len(table)]["arrivals"].astype(np.float64)
+    return _cost_classes(arrivals * (float(loads.sum()) / max(float(arrivals.sum()), 1.0)))
+
+
+def _spread(classes: list[tuple[int, float]]) -> float:
+    """How unevenly dealing such units loads targets by chance: the sum of their squared costs."""
+    return sum(count * cost * cost for count, cost in classes)
 
 
 def _over_epochs(classes: list[tuple[int, float]], dealt: Floats) -> list[tuple[int, int, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lbtop import catalog
-from lbtop.inference.hops import CLIENT, version_name
+from lbtop.inference.hops import version_name
 from lbtop.model.observation import Interner, SecretKind
 from lbtop.model.snapshot import Exposure, Sensitive, Termination, TlsFacts
 from lbtop.model.text import SafeText, safe_text
@@ -41,7 +41,8 @@ def _sensitive(facts: ServiceFacts, termination: Termination) -> Iterator[Sensit
     ledger = facts.ledgers.exposure
     hops = termination.hops
     for leg in (FRONT, BACK):
-        where = f"{CLIENT}->{hops[0].to}" if leg == FRONT else f"{hops[-1].from_}->{hops[-1].to}"
+        hop = hops[max(len(hops) - 2, 0)] if leg == FRONT else hops[-1]
+        where = f"{hop.from_}->{hop.to}"
         for (of_leg, kind), (count, first_ns, last_ns) in sorted(ledger.secrets.items()):
             if of_leg == leg:
                 distinct = ledger.distinct[leg, kind].count()

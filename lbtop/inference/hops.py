@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from lbtop.inference.arriving import browser_signals
-from lbtop.inference.identity import ProductMarks
+from lbtop.inference.arriving import browser_signals, forwarded_everywhere
+from lbtop.inference.identity import EVERYWHERE, ProductMarks
 from lbtop.inference.weighing import Question
 from lbtop.model.judgement import Mode, Verdict
 from lbtop.model.snapshot import Hop
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.handshakes import Negotiated
+from lbtop.reconstruct.ledgers.heads import HTTPS
 
 VERSIONS = {
     0x0002: "SSL 2.0", 0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3",
     0xFEFF: "DTLS 1.0", 0xFEFD: "DTLS 1.2", 0xFEFC: "DTLS 1.3",
 }  # fmt: skip
 
-CLIENT, CDN, BALANCER, TARGET = "client", "cdn", "load_balancer", "target"
+CLIENT, CDN, PROXY, BALANCER, TARGET = "client", "cdn", "proxy", "load_balancer", "target"
 _OPEN = {"tls": "tls", "ssh": "tls", "plain": "plain", "quic": "tls", "datagrams": "plain"}
 
 
@@ -46,7 +47,17 @@ def hops(facts: ServiceFacts, arriving: str, verdict: Verdict[Mode], marks: Prod
             Hop(CDN, BALANCER, first, front_seen, first_versions),
             near,
         )
+    if first == "plain" and front_seen and told_of_tls(facts, marks):
+        # a proxy further out ended the clients' TLS and went on in clear: the hop in view is not the clients' own
+        return (Hop(CLIENT, PROXY, "tls", False), Hop(PROXY, BALANCER, first, True, first_versions), near)
     return (Hop(CLIENT, BALANCER, first, front_seen, first_versions), near)
+
+
+def told_of_tls(facts: ServiceFacts, marks: ProductMarks) -> bool:
+    """Nearly every request says that its client came over TLS, in a proxy's company (a client alone may say anything)."""
+    heads = facts.ledgers.heads
+    company = forwarded_everywhere(facts) or bool(marks.headers_everywhere or marks.shapes_everywhere)
+    return company and heads.requests > 0 and bool(heads.forwarded_proto[HTTPS] >= EVERYWHERE * heads.requests)
 
 
 def browsers_over_tls(facts: ServiceFacts) -> bool:

@@ -170,8 +170,8 @@ _HOP = frozenset({"Host", "Upgrade", "Connection", "Content-Length", "Transfer-E
 
 
 def _all_lower(names: Names, version: int) -> bool:
-    """HTTP/1.1 with every name in lower case: clients of HTTP/1.1 write capitals, HAProxy and Envoy do not."""
-    return version == 11 and len(names) > 1 and all(name == name.lower() for name in names)
+    """HTTP/1 with every name in lower case: clients of HTTP/1 write capitals, HAProxy and Envoy do not."""
+    return version in (10, 11) and len(names) > 1 and all(name == name.lower() for name in names)
 
 
 def _alb_case(names: Names, version: int) -> bool:
@@ -198,7 +198,12 @@ def _http10_host_connection(names: Names, version: int) -> bool:
 
 
 def _set_headers_first(names: Names, version: int) -> bool:
-    """What ``proxy_set_header`` sets comes right after Host, before the client's own headers (Connection in between)."""
+    """What ``proxy_set_header`` sets comes right after Host, before the client's own headers (Connection in between).
+
+    nginx keeps the case of names: where all are in lower case, something behind it (HAProxy, Envoy) wrote them again.
+    """
+    if _all_lower(names, version):
+        return False
     lower = [name.lower() for name in names]
     own = 1
     while own < len(lower) and lower[own] in (*_FORWARDED, "connection", "x-request-id", "x-scheme"):

@@ -67,6 +67,16 @@ def test_requests_that_crossed_the_targets_fin() -> None:
     assert "target-closes-first" not in found  # the race itself says more
 
 
+def test_a_first_request_that_is_turned_away_is_no_race() -> None:
+    """A balancer without a server in service accepts and ends at once: nothing was kept alive."""
+    traffic = Traffic()
+    for number in range(40):
+        conn = traffic.connect("10.0.9.1", "10.0.0.11:6379", at=number * 2.0)
+        conn.data(40, 0, at=number * 2.0 + 0.01)
+        conn.close(at=number * 2.0 + 0.02, end=End.RST, closer=Side.SERVER, flags=int(ConnFlag.KEEPALIVE_RACE))
+    assert "keepalive-race" not in found_in(traffic)
+
+
 def test_a_balancer_that_gives_up_on_requests() -> None:
     def service(ages: list[float]) -> Traffic:
         traffic = Traffic()

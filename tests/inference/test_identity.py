@@ -60,6 +60,8 @@ FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto")
         ("haproxy", lambda: through(("host",), ("x-forwarded-for",))),
         ("nginx", lambda: through(("Host", "X-Real-IP", "X-Forwarded-For", "Connection"), lower=False)),
         ("nginx", lambda: through(("Host", "Connection"), lower=False, version=10)),
+        # nginx in front of HAProxy: nginx's order and version, names written again in lower case next to the target
+        ("haproxy", lambda: through(("host", "x-forwarded-for", "x-forwarded-proto"), ("x-forwarded-for",), version=10)),
         ("envoy", lambda: through(("host",), ("x-forwarded-proto", "x-request-id", "x-envoy-expected-rq-timeout-ms"))),
         ("caddy", lambda: through(("Host",), (*FORWARDED, "X-Forwarded-Host", "Via"), lower=False, order=True, via="1.1 Caddy")),
         ("apache", lambda: through(("Host",), ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Server"), lower=False)),

@@ -185,6 +185,41 @@ def test_a_cdn_in_front_is_a_hop_of_its_own() -> None:
     ]  # fmt: skip
 
 
+def test_tls_that_ended_further_out_is_a_hop_of_its_own() -> None:
+    """Two tiers: the balancer in view gets readable requests from a proxy that says its clients came over TLS."""
+    traffic = Traffic()
+    for turn in range(40):
+        at = turn * 0.2
+        asked = (f"203.0.113.{turn % 9 + 1}",)
+        front = traffic.connect("10.0.0.5", "10.0.0.6:8080", at=at)
+        front.request(at=at + 0.01, path=f"/{turn}", forwarded=asked, proto="https", headers=["Host", "X-Forwarded-For"])
+        back = traffic.connect("10.0.0.6", f"10.0.0.{11 + turn % 3}:8000", at=at + 0.02)
+        back.request(at=at + 0.03, path=f"/{turn}", forwarded=(*asked, "10.0.0.5"), proto="https", headers=["host"])
+        back.respond(200)
+        front.respond(200)
+        back.close()
+        front.close()
+    snapshot = diagnose(traffic.source())
+    (service,) = snapshot.services
+    assert service.termination.verdict.token == "none"
+    assert [(hop.from_, hop.to, hop.encryption) for hop in service.termination.hops] == [
+        ("client", "proxy", "tls"), ("proxy", "load_balancer", "plain"), ("load_balancer", "target", "plain"),
+    ]  # fmt: skip
+    found = {finding.id for finding in snapshot.findings}
+    assert "plaintext-backend-hop" in found
+    assert "plaintext-end-to-end" not in found
+
+
+def test_a_fleet_of_one_kind_without_a_balancer_is_not_called_bridging() -> None:
+    traffic = Traffic()
+    for turn in range(40):
+        conn = traffic.connect(f"203.0.113.{turn % 12 + 1}", "10.0.0.11:8443", at=turn * 1.0, ttl=52)
+        conn.hello(random=f"r{turn}", family="fleet", at=turn + 0.01)
+        conn.data(500, 5000, at=turn + 0.1)
+        conn.close(at=turn + 0.3)
+    assert service_of(traffic).termination.verdict.token != "bridging"
+
+
 def test_health_checks_alone_say_nothing_about_clients() -> None:
     traffic = Traffic()
     for turn in range(30):

@@ -49,7 +49,8 @@ class IdleLedger:
         if not len(rows):
             return
         self.keepalive_probes += int(rows["keepalive_probes"].sum())
-        races = (rows["flags"] & np.uint32(ConnFlag.KEEPALIVE_RACE)) != 0
+        # a first request that is turned away is no race: nothing was kept alive before the target had answered
+        races = ((rows["flags"] & np.uint32(ConnFlag.KEEPALIVE_RACE)) != 0) & (rows["bytes_s"] > 0)
         self.races += int(races.sum())
         self.race_times = np.concatenate((self.race_times, rows["at_ns"][races]))[-1024:]
         survived = rows["idle_survived_ns"]
