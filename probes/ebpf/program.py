@@ -1,18 +1,18 @@
-"""The socket filter, compiled and loaded, and its maps."""
+"""The socket filter, loaded, and its maps."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import struct
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
 
-from lbtop.probes.ebpf.toolchain import Unavailable, load_bcc
+from lbtop.probes.ebpf.loader import load_socket_filter
+from lbtop.probes.ebpf.maps import Map, is_supported, processors
+from lbtop.probes.ebpf.toolchain import Unavailable
 
 HERE = Path(__file__).parent
 _COARSE_CLOCK = (5, 11)
@@ -67,60 +67,64 @@ class Program:
     """Loaded while it lives. ``fd`` is what a socket attaches. Raises Unavailable."""
 
     def __init__(self, entries: int = ENTRIES) -> None:
+        if not is_supported():
+            raise Unavailable(f"bpf(2) is not known on {platform.machine()}")
         if os.geteuid() != 0 and not _may_load():
             raise Unavailable(
                 "loading a filter needs root, or CAP_BPF and CAP_NET_RAW (setcap, or systemd's AmbientCapabilities)"
             )
-        bcc = load_bcc()
-        with _quiet_compiler() as said:
-            try:
-                self._bpf: Any = bcc.BPF(text=source().encode(), cflags=_flags(entries))
-                self._function: Any = self._bpf.load_func(b"lbtop_filter", bcc.BPF.SOCKET_FILTER)
-            except Exception as error:
-                detail = " ".join(said().split())[-200:] or str(error)
-                raise Unavailable(f"the filter could not be loaded ({detail})") from None
-        self.fd: int = self._function.fd
+        loaded = load_socket_filter(
+            source().encode(), b"lbtop_filter", (b"ledger", b"bulk", b"counters", b"effort"), _flags(entries)
+        )
+        self.fd, ledger, bulk, counters, effort = loaded
         self.entries = entries
-        self.ledger: Any = self._bpf[b"ledger"]
-        self.bulk: Any = self._bpf[b"bulk"]
-        self._counters: Any = self._bpf[b"counters"]
-        self._effort: Any = self._bpf[b"effort"]
-        self._lib: Any = bcc.lib
+        key = ctypes.sizeof(FlowKey)
+        self._processors = processors()
+        self._ledger = Map(ledger, key, ctypes.sizeof(FlowLedger))
+        self._bulk = Map(bulk, key, ctypes.sizeof(FlowBulk))
+        self._counters = Map(counters, 4, 8 * self._processors)
+        self._effort = Map(effort, 4, 4)
 
     def counters(self) -> Mapping[str, int]:
         """Counts since it was loaded, over all processors."""
-        return {name: int(sum(self._counters[ctypes.c_int(number)])) for number, name in enumerate(NAMES)}
+        layout = f"={self._processors}Q"
+        found = (self._counters.get(struct.pack("=i", number)) for number in range(len(NAMES)))
+        return {name: sum(struct.unpack(layout, values)) if values else 0 for name, values in zip(NAMES, found, strict=True)}
 
     def set_effort(self, effort: Effort) -> None:
         """From the next packet on."""
-        self._effort[ctypes.c_int(0)] = ctypes.c_uint32(effort)
+        self._effort.put(struct.pack("=i", 0), struct.pack("=I", effort))
 
     def mark(self, key: bytes, mark: bytes) -> bool:
         """Writes what the decoder no longer needs of a connection; False where the map has no room."""
-        return int(self._lib.bpf_update_elem(self.bulk.map_fd, key, mark, 0)) == 0
+        return self._bulk.put(key, mark)
 
     def forget(self, key: bytes) -> None:
         """Removes a connection that is over from both maps."""
-        self._lib.bpf_delete_elem(self.ledger.map_fd, key)
-        self._lib.bpf_delete_elem(self.bulk.map_fd, key)
+        self._ledger.remove(key)
+        self._bulk.remove(key)
 
     def look(self, key: bytes) -> FlowLedger | None:
         """The kernel's own count of a connection."""
-        found = FlowLedger()
-        if self._lib.bpf_lookup_elem(self.ledger.map_fd, key, ctypes.byref(found)):
-            return None
-        return found
+        found = self._ledger.get(key)
+        return None if found is None else FlowLedger.from_buffer_copy(found)
 
     def forget_before(self, last_ns: int) -> int:
         """Removes connections silent since then (of the kernel's monotonic clock): their end was never seen. How many."""
-        stale = [bytes(key) for key, entry in self.ledger.items() if entry.last_ns < last_ns]
+        stale = []
+        for key in list(self._ledger.keys()):
+            entry = self.look(key)
+            if entry is not None and entry.last_ns < last_ns:
+                stale.append(key)
         for key in stale:
             self.forget(key)
         return len(stale)
 
     def close(self) -> None:
         """Frees program and maps. (When the process ends, however it ends, the kernel does.)"""
-        self._bpf.cleanup()
+        os.close(self.fd)
+        for each in (self._ledger, self._bulk, self._counters, self._effort):
+            each.close()
 
 
 def source() -> str:
@@ -147,27 +151,3 @@ def _may_load() -> bool:
             held = int(line.split()[1], 16)
             return bool(held >> 21 & 1) or bool(held >> 39 & 1 and held >> 13 & 1)
     return False
-
-
-@contextmanager
-def _quiet_compiler() -> Iterator[Any]:
-    """What the compiler prints goes nowhere near the screen; the callable gives it back."""
-    read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)
-    os.set_blocking(write_end, False)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    os.dup2(write_end, 2)
-
-    def said() -> str:
-        try:
-            return os.read(read_end, 65536).decode("utf-8", "replace")
-        except BlockingIOError:
-            return ""
-
-    try:
-        yield said
-    finally:
-        os.dup2(kept, 2)
-        for descriptor in (kept, read_end, write_end):
-            os.close(descriptor)
