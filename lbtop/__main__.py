@@ -1,7 +1,5 @@
 """``python -m lbtop``."""
 
-import sys
+from lbtop.cli import process
 
-from lbtop.cli import main
-
-sys.exit(main())
+process()
