@@ -47,6 +47,7 @@ cdef class Blocks:
     cdef int _walk(self) except -1 nogil
     cdef int _block(self, Py_ssize_t at) except -1 nogil
     cdef int _packet(self, Py_ssize_t at, Py_ssize_t end) except -1 nogil
+    cdef int _put_tag_back(self, Py_ssize_t at, Py_ssize_t captured) except -1 nogil
     cdef int _after_filter(self, bint short_of_payload) except -1 nogil
     cdef int _mark(self, int32_t slot, uint64_t number) except -1 nogil
     cdef uint16_t _u16(self, Py_ssize_t at) except? 0xFFFE nogil

@@ -8,11 +8,11 @@ import cython
 import numpy as np
 from cython.cimports.lbtop.probes.live.blocks import MARK_FOREVER, MARK_NONE, MARK_UNTIL
 from cython.cimports.lbtop.probes.wire.assembly import CLIENT, OPAQUE
-from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP
+from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, TYPE_VLAN
 from cython.cimports.lbtop.probes.wire.slots import DELIVERING
 from cython.cimports.lbtop.probes.wire.state import M_BODY, Conn
-from cython.cimports.libc.stdint import int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from cython.cimports.libc.string import memcpy
+from cython.cimports.libc.stdint import int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.string import memcpy, memmove
 
 # struct tpacket_block_desc, from the beginning of a block
 STATUS = cython.declare(cython.Py_ssize_t, 8)
@@ -27,14 +27,18 @@ LENGTH = cython.declare(cython.Py_ssize_t, 16)
 PACKET_STATUS = cython.declare(cython.Py_ssize_t, 20)
 MAC = cython.declare(cython.Py_ssize_t, 24)
 NET = cython.declare(cython.Py_ssize_t, 26)
-HEADER = cython.declare(cython.Py_ssize_t, 48)
+TAG_CONTROL = cython.declare(cython.Py_ssize_t, 32)
+TAG_TYPE = cython.declare(cython.Py_ssize_t, 36)
 # struct sockaddr_ll, after it
 INTERFACE = cython.declare(cython.Py_ssize_t, 48 + 4)
 HARDWARE = cython.declare(cython.Py_ssize_t, 48 + 8)
 ADDRESS_END = cython.declare(cython.Py_ssize_t, 48 + 20)
 
 USER = cython.declare(uint32_t, 1)
-VLAN_VALID = cython.declare(uint32_t, 16)
+VLAN_VALID = cython.declare(uint32_t, 1 << 4)
+VLAN_TYPE_VALID = cython.declare(uint32_t, 1 << 6)
+MAC_ADDRESSES = cython.declare(cython.Py_ssize_t, 12)
+TAG = cython.declare(cython.Py_ssize_t, 4)
 ARPHRD_ETHER = cython.declare(cython.int, 1)
 ARPHRD_LOOPBACK = cython.declare(cython.int, 772)
 LINKTYPE_ETHERNET = cython.declare(cython.int, 1)
@@ -136,6 +140,7 @@ class Blocks:
         when: int64_t = cython.cast(int64_t, self._u32(at + SECONDS)) * SECOND + self._u32(at + NANOSECONDS)
         ahead: cython.Py_ssize_t
         copies: uint64_t
+        tagged: cython.bint = False
         if interface == self.leave_out:
             self.skipped += 1
             return 0
@@ -149,7 +154,8 @@ class Blocks:
             length -= ahead
             linktype = LINKTYPE_RAW
         elif self._u32(at + PACKET_STATUS) & VLAN_VALID:
-            length += 4  # the tag that the network card took off
+            tagged = True
+            length += TAG
         if captured > self.buffer.area_size:
             captured = self.buffer.area_size
         if data + captured > end:
@@ -158,6 +164,9 @@ class Blocks:
         if captured > 0:
             # Both ends are checked: by the test above and by the size of the area.
             memcpy(cython.address(self.buffer.u8[self.buffer.area]), cython.address(self.ring[data]), captured)
+        if tagged and captured >= MAC_ADDRESSES and captured + TAG <= self.buffer.area_size:
+            self._put_tag_back(at, captured)
+            captured += TAG
         self.delivered += 1
         copies = self.decoder.duplicates
         self.decoder.take(linktype, interface, when, self.buffer.area, captured, max(length, captured))
@@ -169,6 +178,23 @@ class Blocks:
                 self.cut += 1
         elif captured < length or captured > WORTH_MARKING:
             self._after_filter(captured < length)
+        return 0
+
+    def _put_tag_back(self, at, captured):
+        """The VLAN tag that the kernel or the network card took off, where capture files have it: behind the addresses."""
+        area: cython.Py_ssize_t = self.buffer.area
+        kind: uint16_t = TYPE_VLAN
+        if self._u32(at + PACKET_STATUS) & VLAN_TYPE_VALID:
+            kind = self._u16(at + TAG_TYPE)
+        memmove(
+            cython.address(self.buffer.u8[area + MAC_ADDRESSES + TAG]),
+            cython.address(self.buffer.u8[area + MAC_ADDRESSES]),
+            captured - MAC_ADDRESSES,
+        )
+        self.buffer.u8[area + 12] = cython.cast(uint8_t, kind >> 8)
+        self.buffer.u8[area + 13] = cython.cast(uint8_t, kind & 0xFF)
+        self.buffer.u8[area + 14] = self.ring[at + TAG_CONTROL + 1]
+        self.buffer.u8[area + 15] = self.ring[at + TAG_CONTROL]
         return 0
 
     def _after_filter(self, short_of_payload):

@@ -137,10 +137,15 @@ class MemoryRing:
         self.blocks = Blocks(decoder, self.memory, size, 0xFFFFFFFF, filtered)
 
     def put(self, packets: Iterable[tuple[Record, int]]) -> None:
-        """Packets with the bytes of each that the filter let through; walked at once."""
+        """Packets with the bytes of each that the filter let through; walked at once. The outermost VLAN tag lies beside
+        the packet, as the kernel has it."""
         at, count, before = 48, 0, 48
         for record, length in packets:
-            data = record.data[:length]
+            data, wire, tag, status = record.data, record.wire_length, 0, 1
+            if record.linktype == ETHERNET and data[12:14] == VLAN.to_bytes(2, "big") and len(data) >= 16:
+                tag, status = int.from_bytes(data[14:16], "big"), 1 | 1 << 4 | 1 << 6
+                data, wire = data[:12] + data[16:], wire - 4
+            data = data[:length]
             size = (_PLACE + len(data) + 15) & ~15
             if at + size > len(self.memory):
                 raise ValueError("the block is full")
@@ -148,7 +153,8 @@ class MemoryRing:
                 struct.pack_into("<I", self.memory, before, at - before)
             hardware = 1 if record.linktype == ETHERNET else 65534
             seconds, nanoseconds = divmod(record.ts_ns, 10**9)
-            _PACKET.pack_into(self.memory, at, 0, seconds, nanoseconds, len(data), record.wire_length, 1, _PLACE, _PLACE)
+            _PACKET.pack_into(self.memory, at, 0, seconds, nanoseconds, len(data), wire, status, _PLACE, _PLACE)
+            struct.pack_into("<IIH", self.memory, at + 28, 0, tag, VLAN)
             struct.pack_into("<HHiHBB8s", self.memory, at + 48, 17, 0, record.interface, hardware, 0, 6, bytes(8))
             self.memory[at + _PLACE : at + _PLACE + len(data)] = data
             before, at, count = at, at + size, count + 1
@@ -184,7 +190,9 @@ def through(
             record = records[at]
             length = WHOLE
             if filter_ is not None:
-                length = filter_.length(record.data, *network(record), record.wire_length)
+                at_, kind = network(record)
+                size = record.wire_length - (4 if at_ == 18 else 0)
+                length = filter_.length(record.data, at_, kind, size)
                 if also is not None:
                     also(record, length)
             block.append((record, length))

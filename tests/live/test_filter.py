@@ -109,3 +109,15 @@ def shifted(frame: bytes, by: int) -> bytes:
     seq, ack = (int.from_bytes(frame[at : at + 4], "big") for at in (38, 42))
     moved = (seq + by) & 0xFFFFFFFF, (ack + by) & 0xFFFFFFFF if ack else 0
     return frame[:38] + moved[0].to_bytes(4, "big") + moved[1].to_bytes(4, "big") + frame[46:]
+
+
+def test_a_vlan_tag_is_where_capture_files_have_it() -> None:
+    plain = Talk(CALLER, SERVER).say([(CLIENT, ASK), (SERVER_SIDE, answer(LARGE))])
+    tagged = [Record(r.ts_ns, r.linktype, 0, r.wire_length + 4, r.data[:12] + b"\x81\x00\x60\x2a" + r.data[12:]) for r in plain]
+    model, _ = with_and_without(tagged)
+    assert model.cut > 200
+    rows, blocks = through(tagged, Filter())
+    assert rows["connections"]["vlan"].tolist() == [42]
+    assert blocks.delivered == len(tagged)
+    untagged, _ = through(plain, None)
+    assert rows["connections"]["bytes_s"].tolist() == untagged["connections"]["bytes_s"].tolist()
