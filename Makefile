@@ -10,7 +10,7 @@ DEMO := captures/offload-target-removed-lost-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: help demo setup test lint bench bench-live captures docs scoreboard packages clean
+.PHONY: help demo setup test lint fuzz bench bench-live captures docs scoreboard packages clean
 .DELETE_ON_ERROR:
 
 help:
@@ -62,6 +62,11 @@ lint: setup
 	$(BIN)/ruff check lbtop probes tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Coverage-guided, with sanitizers: docs/safety.md. ARGS='--seconds 60 --only http'
+fuzz: setup
+	@$(PIP) install --group fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup
 	$(BIN)/python -m tests.bench $(ARGS)
