@@ -10,11 +10,11 @@ DEMO := captures/offload-target-removed-lost-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: help demo setup test lint fuzz bench bench-live captures docs scoreboard packages clean
+.PHONY: help demo setup test lint fuzz bench bench-live captures docs scoreboard screenshots packages clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench bench-live captures scoreboard docs clean"
+	@sed -n 's/^# //p' Makefile; echo; echo "targets: demo setup test lint bench bench-live captures scoreboard docs screenshots clean"
 
 $(VENV)/.made:
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { echo "lbtop compiles its decoder: it needs a C compiler (Debian: apt-get install gcc)" >&2; exit 1; }
@@ -84,6 +84,9 @@ docs: setup
 	$(BIN)/python -m scripts.findings_page > docs/findings.md
 	$(BIN)/python -m scripts.man_page > docs/lbtop.1
 	$(BIN)/python -m scripts.readme_sample
+
+screenshots: setup
+	$(BIN)/python -m scripts.screenshots $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -87,13 +87,13 @@ def capture_tools(options: argparse.Namespace) -> Tools:
                     fields = json.loads(line)
                     if fields.get("client") == row.client and fields.get("server") == row.target:
                         yield fields
-            _check(process)
+            _check(process, process.stderr.read() if process.stderr else b"")
 
     def whatif(service: str, algorithm: str, targets: str) -> Mapping[str, object]:
         command = ["whatif", *shared, "--balancing", algorithm, "--service", service, "--targets", targets, "--json", *known]
         with _lbtop(command) as process:
-            told, _ = process.communicate()
-            _check(process)
+            told, said = process.communicate()
+            _check(process, said)
         answer: Mapping[str, object] = json.loads(told)
         return answer
 
@@ -118,8 +118,8 @@ def _lbtop(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def _check(process: subprocess.Popen[bytes]) -> None:
+def _check(process: subprocess.Popen[bytes], said: bytes) -> None:
     """Raises RuntimeError with what it said, where it failed."""
-    said = process.stderr.read().decode(errors="replace").strip() if process.stderr and not process.stderr.closed else ""
     if process.wait() not in (0, 1):
-        raise RuntimeError(said.splitlines()[-1].removeprefix("lbtop: ") if said else "lbtop could not read it again")
+        lines = said.decode(errors="replace").strip().splitlines()
+        raise RuntimeError(lines[-1].removeprefix("lbtop: ") if lines else "lbtop could not read it again")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from lbtop.probes.files import open_capture
 from textual.pilot import Pilot
 
 from lbtop.catalog.recognition import recognition
@@ -19,7 +20,6 @@ from lbtop.faces.tui.feed import ThreadFeed
 from lbtop.faces.tui.tools import Tools
 from lbtop.faces.tui.widgets.table import LineTable
 from lbtop.model.snapshot import Snapshot
-from lbtop.probes.files import open_capture
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 SHOP = CAPTURES / "offload-target-removed-lost-targets.pcap.gz"

@@ -72,9 +72,12 @@ def test_the_timeline_is_in_time_and_not_in_frames() -> None:
     """Two frames in the first second and one at the end: the columns between show the time between."""
     frame = frames.busy()
     moments = [moment_of(replace(frame, at_ns=frame.source.started_ns + at * SECOND)) for at in (1, 2, 100)]
-    line = Timeline()
+
+    class Wide(Timeline):
+        columns = 100  # type: ignore[assignment]
+
+    line = Wide()
     line.moments = moments
-    line._size = line._size.with_height(5).with_width(Timeline.LABEL + 100)
     slices = line.slices()
     assert len(slices) == 100
     assert [piece.index for piece in slices].count(1) > 90 and slices[-1].index == 2

@@ -35,6 +35,7 @@ KEPT_LIVE_NS = 3_600_000_000_000
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """How many times faster than it happened a capture is played."""
 _TICK_S = 0.1
+_LAST_RESORT_S = 3.0
 _REDRAW_S = 0.1
 """While a capture is read, frames come faster than anybody can see: at most one drawing in this time."""
 
@@ -110,7 +111,19 @@ class LbtopApp(App[int]):
         if threading.current_thread() is threading.main_thread():
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self.exit, 128 + number)
+                loop.add_signal_handler(number, self._leave, 128 + number)
+
+    def _leave(self, status: int) -> None:
+        """Ends in good order, and in any case: a terminal that vanished can keep Textual waiting for it."""
+
+        def force() -> None:
+            self.feed.stop()
+            os._exit(status)
+
+        last_resort = threading.Timer(_LAST_RESORT_S, force)
+        last_resort.daemon = True
+        last_resort.start()
+        self.exit(status)
 
     def on_unmount(self) -> None:
         self.feed.stop()

@@ -211,12 +211,12 @@ def verdict_sentence(frame: Snapshot) -> Text:
     return text
 
 
-def evidence_line(item: Evidence, width: int) -> Text:
+def evidence_line(item: Evidence, width: int, best: str | None = None) -> Text:
     """One row of a ledger: weight, the sentence, what it speaks for and where it comes from."""
     proof = item.weight is None and item.favours
     head = Text("  proof  " if proof else f"{item.weight:+7.1f}  " if item.weight is not None else "      ·  ", style("bold"))
     body = Text(item.detail)
-    favours = f"{item.favours.replace('/', ' or ')}; " if item.favours else ""
+    favours = f"{str(item.favours).replace('/', ' or ')}; " if item.favours not in (None, best) else ""
     body.append(f"  ({favours}{item.group}: {item.signal})", style("dim"))
     return hanging(head, body, width)
 

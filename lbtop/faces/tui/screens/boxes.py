@@ -60,9 +60,10 @@ class EvidenceScreen(Box):
 
     title_text = "evidence"
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, source: SourceFrame) -> None:
         super().__init__()
         self.service = service
+        self.source = source
 
     def text(self) -> Text:
         service = self.service
@@ -77,6 +78,9 @@ class EvidenceScreen(Box):
             _part(text, self.width, "what pins clients", pinned.token, mechanisms, pinned.evidence, pinned.settled_by)
         _part(text, self.width, "which load balancer", service.load_balancer.product, {}, service.load_balancer.evidence, None)
         _part(text, self.width, "who is who", "", {}, service.roles_evidence, None)
+        _part(text, self.width, "seen from", self.source.vantage.replace("_", " "), {}, self.source.vantage_evidence, None)
+        for note in self.source.notes:
+            text.append_text(draw.hanging(Text("  ! ", draw.style("hot")), Text(note), self.width))
         text.append(
             "figures are log-odds: what a signal adds for (+) or takes from (-) the candidate beside it;\n", draw.style("dim")
         )
@@ -112,7 +116,7 @@ def _part(
         if rows and value:
             text.append(f"  {heading}\n", draw.style("dim"))
         for item in rows:
-            text.append_text(draw.evidence_line(item, width))
+            text.append_text(draw.evidence_line(item, width, best))
     if not evidence:
         text.append("  nothing in view speaks to it\n", draw.style("dim"))
     if settled:

@@ -124,7 +124,7 @@ class OverviewScreen(FrameScreen):
         if findings.has_focus:
             findings.action_select()
         elif frame is not None and (service := self._selected(frame)) is not None:
-            self.app.push_screen(EvidenceScreen(service))
+            self.app.push_screen(EvidenceScreen(service, frame.source))
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()

@@ -331,11 +331,12 @@ class ServiceScreen(FrameScreen):
             super().action_back()
 
     def action_evidence(self) -> None:
-        service = self._service(self.lbtop.frame)
+        frame = self.lbtop.frame
+        service = self._service(frame)
         if TABS[self.tab][0] == "service-findings":
             self._table("service-findings").action_select()
-        elif service is not None:
-            self.app.push_screen(EvidenceScreen(service))
+        elif frame is not None and service is not None:
+            self.app.push_screen(EvidenceScreen(service, frame.source))
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()

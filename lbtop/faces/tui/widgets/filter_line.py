@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from rich.highlighter import Highlighter
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -18,17 +19,27 @@ if TYPE_CHECKING:
     from lbtop.faces.tui.app import LbtopApp
 
 
+class Validity(Highlighter):
+    """Colours what is typed: the field and its value where they are understood, the whole term where they are not."""
+
+    def highlight(self, text: Text) -> None:
+        for term in parse_filter(text.plain).terms:
+            text.stylize(style("critical" if term.error else "good"), term.start, term.end)
+            if term.error:
+                text.stylize("underline", term.start, term.end)
+
+
 class FilterLine(Horizontal):
     DEFAULT_CSS = """
     FilterLine { height: 1; display: none; background: $panel; }
     FilterLine.open { display: block; }
-    FilterLine Input { width: 2fr; height: 1; border: none; padding: 0 1; }
+    FilterLine Input, FilterLine Input:focus { width: 2fr; height: 1; border: none; padding: 0 1; background: $surface; }
     FilterLine Static { width: 3fr; height: 1; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear", "Clear", show=False)]
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="target:10.0.0.0/8 mode:offload -state:gone", id="filter")
+        yield Input(placeholder="target:10.0.0.0/8 mode:offload -state:gone", id="filter", compact=True, highlighter=Validity())
         yield Static(markup=False, id="filter-state")
 
     def open(self) -> None:
