@@ -80,8 +80,8 @@ def packet_sockets(ns: Namespace) -> int:
 class Beside(Recorder):
     """A recorder with live probes beside it. ``verdicts`` is filled by :meth:`finish`."""
 
-    def __init__(self, ns: Namespace, interface: str, path: Path, **settings: Any) -> None:
-        super().__init__(ns, interface, path, expression="tcp or udp", buffer_kib=65536, immediate=False)
+    def __init__(self, ns: Namespace, interface: str, path: Path, *, expression: str = "tcp or udp") -> None:
+        super().__init__(ns, interface, path, expression=expression, buffer_kib=65536, immediate=False)
         asked = () if interface == "any" else (interface,)
         self.probes = {probe: Listening(ns, asked, probe, path.with_suffix(f".{probe}.log")) for probe in PROBES}
         self.verdicts: dict[str, dict[str, Any]] = {}

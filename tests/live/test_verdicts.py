@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.corpus import committed
 from tests.lab import scenario
 from tests.lab.net import Net
 from tests.lab.net_base import Namespace
@@ -77,3 +82,33 @@ def beside(name: str, watch: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
             run.abandon()
             raise
     return watched[0].verdicts
+
+
+@pytest.mark.parametrize("name", ["defect-vlan-offload", "defect-vxlan-offload", "offload-ipv6-targets"])
+def test_replayed_onto_a_wire(name: str, root: None, tmp_path: Path) -> None:
+    """VLAN tags, which the kernel takes off, and tunnels: what tcpdump and the ring see arriving is the same."""
+    if shutil.which("tcpreplay") is None:
+        pytest.skip("tcpreplay is not installed")
+    (capture,) = (found for found in committed() if found.name == name)
+    plain = tmp_path / "sent.pcap"
+    plain.write_bytes(gzip.decompress(capture.path.read_bytes()))
+    here, there = (Namespace(f"lbtopwire{os.getpid()}{side}") for side in "ab")
+    for ns in (here, there):
+        subprocess.run(("ip", "netns", "add", ns.name), check=True)
+    try:
+        here.run("ip", "link", "add", "eth0", "mtu", "9000", "type", "veth", "peer", "name", "eth0", "netns", there.name)
+        there.run("ip", "link", "set", "eth0", "mtu", "9000")
+        for ns in (here, there):
+            ns.run("ip", "link", "set", "eth0", "up")
+        watched = Beside(here, "eth0", tmp_path / "arrived.pcap", expression="")
+        try:
+            there.run("tcpreplay", "-q", "-i", "eth0", "--pps", "3000", str(plain))
+        finally:
+            watched.finish()
+    finally:
+        for ns in (here, there):
+            subprocess.run(("ip", "netns", "delete", ns.name), check=True)
+    expected = essence(watched.verdicts["file"])
+    assert expected["connections"] > 10
+    for probe in PROBES:
+        assert essence(watched.verdicts[probe]) == expected
