@@ -20,6 +20,8 @@ BROUGHT = 0.02
 MULTIPLEXED = 0.02
 SHARED_WITNESSES = 6
 """Users met behind one value of a cookie before it is taken for a name of the target."""
+MOST_BRING = 0.8
+"""Of a cookie that this share of all requests bring, every user is a witness."""
 
 
 @dataclass(slots=True)
@@ -128,10 +130,18 @@ def _target_cookie(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]
         same = measure.same[:, 0][:, (CROSSED, CROSSED_MARKED)].sum(1)
         shared = returns > 0
         homes = distinct(measure.slots["last"][shared])
-        witnesses = float(np.minimum(returns, 2).sum())
+        # few values: each further user who brings one and reaches its target would have done so by chance only half the time
+        everybody = measure.arrivals >= MOST_BRING * facts.ledgers.affinity.request_count and bool(shared.all())
+        witnesses = max(float(np.minimum(returns, 2).sum()), float(_users(facts, measures) - len(shared)) if everybody else 0.0)
         if witnesses >= SHARED_WITNESSES and len(homes) >= 2 and same.sum() >= 0.97 * returns.sum():
             return key
     return None
+
+
+def _users(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> int:
+    """How many users came back, told by sessions or by addresses."""
+    keys = [_user_key(facts, measures), "forwarded_for", "source_ip"]
+    return max((len(measures[key][0].slots) for key in keys if key in measures), default=0)
 
 
 def constant_cookie(facts: ServiceFacts, measures: dict[str, tuple[Measure, int]]) -> str | None:

@@ -217,7 +217,51 @@ class Links:
         within &= requests["user_agent"][first] == requests["user_agent"][second]
         within &= requests["client"][first] != requests["client"][second]  # one client may ask two servers at once
         named = requests["forwarded0"][second] == requests["client"][first]
-        self._add("heads", requests[first[named | within]], requests[second[named | within]])
+        paired = named | within
+        if 0 < np.count_nonzero(paired) < MOST * len(requests) / 2:
+            self._add_heads_in_turn(requests, key, order, responses[by], first[paired], second[paired])
+        else:
+            self._add("heads", requests[first[paired]], requests[second[paired]])
+
+    def _add_heads_in_turn(
+        self, requests: Rows, key: Numbers, order: Places, answers: Rows, first: Places, second: Places
+    ) -> None:
+        """Where many ask for the same at once, neighbours in time are no pairs: the first to come in is the first to go on.
+
+        Only heads that came as often to the endpoint that had them first as to all others together.
+        """
+        at = requests["at_ns"][order]
+        ends = (requests["server"][order].astype(np.uint64) << np.uint64(16)) | requests["server_port"][order]
+        starts = np.concatenate(([0], np.flatnonzero(key[order][1:] != key[order][:-1]) + 1))
+        sizes = np.diff(np.concatenate((starts, [len(order)])))
+        of = np.repeat(np.arange(len(starts)), sizes)
+        in_front = ends == np.repeat(ends[starts], sizes)
+        fronts = np.bincount(of, in_front, len(starts))
+        as_often = (fronts >= 0.9 * sizes / 2) & (fronts <= 1.1 * sizes / 2)
+        turns = [np.cumsum(mask) - mask for mask in (in_front, ~in_front)]
+        turns = [turn - np.repeat(turn[starts], sizes) for turn in turns]
+        front = np.flatnonzero(in_front & as_often[of])
+        back = np.flatnonzero(~in_front & as_often[of])
+        codes = [(of[side] << 32) | turns[which][side] for which, side in enumerate((front, back))]
+        place = np.minimum(np.searchsorted(codes[0], codes[1]), max(len(front) - 1, 0))
+        met = codes[0][place] == codes[1] if len(front) else np.zeros(len(back), np.bool_)
+        front, back = front[place[met]], back[met]
+        wait = at[back] - at[front]
+        front, back = order[front], order[back]
+        answered = [
+            _looked_up(answers["request"], answers["at_ns"].astype(np.uint64), requests["request"][side])
+            for side in (front, back)
+        ]
+        good = (wait >= 0) & (wait <= NEAR_NS) & (answered[1] > 0) & (answered[1] <= answered[0])
+        good &= requests["user_agent"][front] == requests["user_agent"][back]
+        good &= requests["client"][front] != requests["client"][back]
+        good &= requests["seq"][back].astype(np.int64) > self._edge("requests")
+        good &= ~np.isin(back, second)
+        self._add(
+            "heads",
+            requests[np.concatenate((first, front[good]))],
+            requests[np.concatenate((second, back[good]))],
+        )
 
     def _edge(self, table: str) -> int:
         """The last sequence number that was paired already."""
