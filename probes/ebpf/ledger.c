@@ -176,8 +176,10 @@ static __always_inline u64 enter(struct packet *p)
         entry->syn_to_synack_us = (u32)((now - entry->first_ns) / 1000);
     before = entry->bytes[d];
     __sync_fetch_and_add(&entry->packets[d], 1);
-    __sync_fetch_and_add(&entry->bytes[d], (u64)p->payload);
-    entry->flags[d] |= p->flags;
+    if (p->payload)
+        __sync_fetch_and_add(&entry->bytes[d], (u64)p->payload);
+    if (p->flags & ~entry->flags[d])
+        entry->flags[d] |= p->flags;
     return before;
 }
 
@@ -214,7 +216,6 @@ int lbtop_filter(struct __sk_buff *skb)
     struct packet p = {};
     u64 before;
 
-    count(COUNT_PACKETS, 1);
     if (parse(skb, &p)) {
         count(COUNT_NOT_PARSED, 1);
         return -1; /* whole */

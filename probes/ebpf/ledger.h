@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
-/* What the socket filter and user space share. ledger.py states the same layout; a test compares sizes and offsets. */
+/* What the socket filter and user space share. program.py states the same layout; a test compares sizes and offsets. */
 #ifndef LBTOP_LEDGER_H
 #define LBTOP_LEDGER_H
 
@@ -50,12 +50,11 @@ enum effort {
 };
 
 enum counter {
-    COUNT_PACKETS = 0,      /* that reached the filter */
-    COUNT_CUT = 1,          /* reduced to their headers */
-    COUNT_CUT_BYTES = 2,    /* payload that stayed in the kernel */
-    COUNT_NO_ROOM = 3,      /* packets of connections that the ledger had no room for: delivered whole */
-    COUNT_NOT_PARSED = 4,   /* neither TCP nor UDP over IP: delivered whole */
-    COUNTERS = 5
+    COUNT_CUT = 0,          /* reduced to their headers */
+    COUNT_CUT_BYTES = 1,    /* payload that stayed in the kernel */
+    COUNT_NO_ROOM = 2,      /* packets of connections that the ledger had no room for: delivered whole */
+    COUNT_NOT_PARSED = 3,   /* neither TCP nor UDP over IP: delivered whole */
+    COUNTERS = 4
 };
 
 #endif

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 _COARSE_CLOCK = (5, 11)
 """Linux since which programs may read the clock of the last tick."""
 ENTRIES = 65_536
-NAMES = ("packets", "cut", "cut_bytes", "no_room", "not_parsed")
+NAMES = ("cut", "cut_bytes", "no_room", "not_parsed")
 """The kernel's counters, in the order of enum counter in ledger.h."""
 
 

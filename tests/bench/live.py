@@ -44,6 +44,7 @@ class Watcher:
     cpu_per_million: list[float] = field(default_factory=list)
     core_at_10k: list[float] = field(default_factory=list)
     attach_s: list[float] = field(default_factory=list)
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,6 @@ def watchers() -> list[Watcher]:
 def compare(bench: Bench, pairs: int) -> None:
     found = watchers()
     bench.load(1.0)
-    dropped = 0
     for number in range(pairs):
         for watcher in found:
             # Without first and with first, in turns.
@@ -169,7 +169,7 @@ def compare(bench: Bench, pairs: int) -> None:
                 flush=True,
             )
             if verdict is not None:
-                dropped += verdict["source"]["dropped_packets"] or 0  # type: ignore[index]
+                watcher.dropped += verdict["source"]["dropped_packets"] or 0  # type: ignore[index]
     print()
     print(
         f"{'':<14}{'requests/s kept':>16}{'95 % interval':>20}{'s CPU / 1M packets':>20}{'core at 10k req/s':>19}{'attached':>10}"
@@ -179,9 +179,8 @@ def compare(bench: Bench, pairs: int) -> None:
         print(
             f"{watcher.name:<14}{mean:>16.1%}{f'{low:.1%} to {min(high, 9.99):.1%}':>20}"
             f"{statistics.median(watcher.cpu_per_million):>20.2f}{statistics.median(watcher.core_at_10k):>19.1%}"
-            f"{statistics.median(watcher.attach_s):>8.2f} s"
+            f"{statistics.median(watcher.attach_s):>8.2f} s{watcher.dropped if watcher.name.startswith('lbtop') else '':>9}"
         )
-    print(f"packets dropped by lbtop's rings in all runs: {dropped}")
 
 
 def cost(bench: Bench) -> None:

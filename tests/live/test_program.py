@@ -76,7 +76,7 @@ def test_it_decides_as_its_model(program: Program, capture: object, effort: Effo
     asked.marks = model.marks
     through(packets, asked, together=3, also=compare, write=lambda flow, marks: kernel.write(program, flow, marks))
     counters = program.counters()
-    assert counters["packets"] == len(packets) == len(decided)
+    assert len(packets) == len(decided)
     assert counters["cut"] == sum(decided) == model.cut
     assert counters["not_parsed"] == model.not_parsed and counters["no_room"] == 0
     for flow, count in model.packets.items():
