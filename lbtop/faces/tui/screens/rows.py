@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 from rich.text import Text
 
@@ -101,14 +102,7 @@ def session_rows(service: Service, sessions: Sequence[SessionRow]) -> list[Row]:
     """One row per key; its strip has a letter per arrival, A for the first target of the service, a move underlined."""
     rows: list[Row] = []
     for session in sessions:
-        strip = Text()
-        before: int | None = None
-        for _, index in session.strip:
-            sign = target_sign(index)
-            if before is not None and before != index:
-                sign.stylize("bold reverse")
-            strip.append_text(sign)
-            before = index
+        strip = _strip(session)
         targets = " ".join(sorted({service.targets[i].target for _, i in session.strip if i < len(service.targets)}))
         rows.append(
             Row(
@@ -134,6 +128,20 @@ def session_rows(service: Service, sessions: Sequence[SessionRow]) -> list[Row]:
             )
         )
     return rows
+
+
+def _strip(session: SessionRow) -> Text:
+    """Runs rather than letters: a text with a style per letter is slow to draw."""
+    strip = Text()
+    for number, (index, arrivals) in enumerate(groupby(index for _, index in session.strip)):
+        sign, style = SIGNS[index % len(SIGNS)], target_style(index)
+        count = sum(1 for _ in arrivals)
+        if number:
+            strip.append(sign, style + draw.style("bold reverse"))
+            count -= 1
+        if count:
+            strip.append(sign * count, style)
+    return strip
 
 
 def session_key(session: SessionRow) -> str:
