@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sys
 
@@ -41,6 +42,14 @@ class Listener:
     address: str
     port: int
     process: str | None  # None: this user may not see it
+    container: str | None = None  # its short id or name, as the process's control group tells it
+
+    @property
+    def told(self) -> str:
+        """``8080 (nginx in container 3f2a9b1c0d4e)``, with what is known."""
+        where = f"container {self.container}" if self.container else ""
+        who = " in ".join(word for word in (self.process, where) if word)
+        return f"{self.port} ({who})" if who else str(self.port)
 
 
 def checks() -> list[Check]:
@@ -207,6 +216,15 @@ def install_bcc(os_release: str) -> tuple[str, ...]:
     return ("install your distribution's Python bindings of bcc (iovisor), not PyPI's bcc",)
 
 
+def container(cgroup: str) -> str | None:
+    """The container that /proc/PID/cgroup names: 12 digits of its id (Docker, containerd, CRI-O, Podman), or LXC's name."""
+    found = re.search(r"[-/]([0-9a-f]{64})(?:\.scope)?(?:/|$)", cgroup, re.MULTILINE)
+    if found:
+        return found[1][:12]
+    found = re.search(r"/lxc(?:\.payload\.|/)([^/\s]+)", cgroup)
+    return safe_text(found[1], 30) if found else None
+
+
 def listeners() -> tuple[list[Listener], bool]:
     """TCP listeners beyond loopback, by port, and whether every process could be seen."""
     import psutil
@@ -227,7 +245,8 @@ def listeners() -> tuple[list[Listener], bool]:
             except psutil.Error:
                 process = None
         complete &= process is not None
-        found.setdefault((process or "", socket.laddr.port), Listener(socket.laddr.ip, socket.laddr.port, process))
+        inside = container(_read(f"/proc/{socket.pid}/cgroup")) if socket.pid is not None else None
+        found.setdefault((process or "", socket.laddr.port), Listener(socket.laddr.ip, socket.laddr.port, process, inside))
     return sorted(found.values(), key=lambda listener: listener.port), complete
 
 
@@ -235,7 +254,7 @@ def _listeners() -> Check:
     found, complete = listeners()
     if not found:
         return Check("listeners", PARTLY, "nothing listens here beyond loopback (in this network namespace)")
-    told = ", ".join(f"{listener.port}{f' ({listener.process})' if listener.process else ''}" for listener in found[:8])
+    told = ", ".join(listener.told for listener in found[:8])
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     if complete or os.geteuid() == 0:  # in another namespace they stay hidden from root as well
         return Check("listeners", WORKS, told + more)

@@ -11,8 +11,11 @@ from lbtop.model.errors import LbtopError
 
 if TYPE_CHECKING:
     from lbtop.model.observation import Source
+    from lbtop.probes.live.source import PacketSource
 
 PROBES = ("auto", "ebpf", "packet")
+_MOST_TOLD = 6
+_SSH = 22
 
 
 def add_live_options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +63,7 @@ def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Sou
     for port in options.port:
         if not 0 < port < 65536:
             raise LbtopError(f"{port} is not a port")
-    source: Source = open_probe(
+    source = open_probe(
         options.probe,
         options.interface,
         ports=options.port,
@@ -68,9 +71,21 @@ def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Sou
         recognition=recognition(),
         max_cpu=options.max_cpu,
     )
+    _tell_listeners(source)
     if not options.keep_root:
         _give_up_privileges(source, options)
-    return source
+    opened: Source = source
+    return opened
+
+
+def _tell_listeners(source: PacketSource) -> None:
+    """Who listens here, while other users' processes may still be looked at."""
+    from lbtop.cli.host import listeners
+
+    found = [listener for listener in listeners()[0] if listener.process and listener.port != _SSH]
+    if found:
+        more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+        source.notes.append("listening here: " + ", ".join(listener.told for listener in found[:_MOST_TOLD]) + more)
 
 
 def _give_up_privileges(source: Source, options: argparse.Namespace) -> None:

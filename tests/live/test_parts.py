@@ -10,6 +10,8 @@ from lbtop.probes.ebpf import toolchain
 from lbtop.probes.live.budget import Budget
 from lbtop.probes.live.losses import HostLosses
 
+from lbtop.cli.host import container
+
 
 def package(folder: Path, *modules: str) -> Path:
     (folder / "bcc").mkdir(parents=True)
@@ -105,3 +107,22 @@ def test_what_the_host_lost_is_told_since_the_start(tmp_path: Path) -> None:
     assert [note.split()[index] for note, index in zip(said, (3, 3, 0), strict=True)] == ["3,000", "16", "2"]
     assert "1,500" in one.notes()[0]
     assert HostLosses((), tmp_path / "absent").notes() == []
+
+
+ID = "3f2a9b1c0d4e" + "5" * 52
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "told"),
+    [
+        (f"0::/system.slice/docker-{ID}.scope\n", "3f2a9b1c0d4e"),
+        (f"12:cpu:/docker/{ID}\n11:pids:/docker/{ID}\n", "3f2a9b1c0d4e"),
+        (f"0::/kubepods.slice/kubepods-pod12.slice/cri-containerd-{ID}.scope\n", "3f2a9b1c0d4e"),
+        (f"0::/machine.slice/libpod-{ID}.scope/container\n", "3f2a9b1c0d4e"),
+        ("0::/lxc.payload.web1/system.slice/nginx.service\n", "web1"),
+        ("0::/system.slice/nginx.service\n", None),
+        ("", None),
+    ],
+)
+def test_the_container_of_a_process(cgroup: str, told: str | None) -> None:
+    assert container(cgroup) == told
