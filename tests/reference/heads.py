@@ -14,6 +14,7 @@ from tests.reference.packets import V4
 LINES, COOKIES, SHAPE = 256, 128, 64
 SECOND = 10**9
 NO_FLAGS = CookieFlag(0)
+VERSION = re.compile(rb" HTTP/([12])\.(\S*)$")
 TRACE = re.compile(rb"(?:^|;)\s*(?:Root|Self)=1-[0-9a-fA-F]{8}-[0-9a-fA-F]{24}(?:;|$)")
 BROWSER = re.compile(rb"^Mozilla/5\.0 \(.*(?:Chrome/|Firefox/|Safari/|Edg/)", re.DOTALL)
 HOP_BY_HOP = (b"host", b"connection", b"upgrade", b"forwarded", b"via", b"transfer-encoding", b"content-length", b"keep-alive")
@@ -53,14 +54,16 @@ class Head:
 
     @property
     def version(self) -> int:
-        found = re.search(rb"HTTP/([12])\.([01])", self.start)
-        return 10 * int(found[1]) + int(found[2]) if found else 11
+        found = VERSION.search(self.start)
+        if not found:
+            return 0
+        return 20 if found[1] == b"2" else 10 if found[2] == b"0" else 11
 
     @property
     def target(self) -> bytes:
         """Everything between the method and the version, blanks that should not be there included."""
         rest = self.start.partition(b" ")[2]
-        return re.sub(rb" HTTP/[12]\.[01]$", b"", rest)
+        return VERSION.sub(b"", rest)
 
     def path(self) -> bytes:
         target = self.target

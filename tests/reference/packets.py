@@ -68,7 +68,12 @@ def _link(record: Record) -> tuple[int, int, int, bytes]:
     elif linktype == SLL:
         at, link = 14, data[:14]
     elif linktype == SLL2:
-        return struct.unpack_from(">H", data)[0], 20, 0, data[4:20]
+        kind, at = struct.unpack_from(">H", data)[0], 20
+        while kind in VLAN_TYPES:
+            tag, kind = struct.unpack_from(">HH", data, at)
+            vlan = vlan or tag & 0xFFF
+            at += 4
+        return kind, at, vlan, data[4:20]
     elif linktype in (NULL, LOOP):
         family = data[:4]
         return {2: IPV4}.get(max(family[0], family[3]), IPV6), 4, 0, b""
