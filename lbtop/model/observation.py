@@ -408,7 +408,7 @@ REQUEST = _dtype(
     ("forwarded_port", "u2"),
     ("forwarded_count", "u2"),
     ("cookies", "u2"),
-    ("version", "u1"),  # cookies: rows of COOKIE that follow; version 10, 11, 20, 0 where the line was cut before it
+    ("version", "u1"),  # cookies: rows of COOKIE that follow; version 10, 11, 20 (11 where the line was cut before it)
     ("forwarded_proto", "u1"),  # 0 absent, 1 http, 2 https, 3 something else
 )
 

@@ -256,7 +256,7 @@ class HttpConversation:
             forwarded_port=head.forwarded_port(),
             forwarded_count=len(forwarded),
             cookies=len(cookies),
-            version=head.version,
+            version=head.version or (11 if cut else 0),
             forwarded_proto=head.forwarded_proto(),
         )
         self.requests += 1
