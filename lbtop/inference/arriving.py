@@ -17,6 +17,8 @@ from lbtop.reconstruct.ledgers.heads import BROWSER_BITS, HTTP, HTTPS
 FEW_ADDRESSES = 8
 """Balancers have few nodes; more source addresses than this are clients' own, or pretended to be."""
 MANY_STACKS = 4
+FEWEST_FRONTS, SPARE_CONNECTIONS = 3, 5
+"""So many connections in front are compared with those to the targets; so many more of these may be chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,12 +375,24 @@ def layer_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
         question.signal("agents-share-connections", min(1.0, agents / 2), detail)
     elif several >= 10 and len(heads.browsers) >= 3:
         question.signal("one-agent-each", 1, f"each of {several} connections with several requests carries one user agent's")
+    _connections_of_its_own(facts, question, seen)
     if heads.proxies:
         question.signal("proxy-header", min(1.0, heads.proxies / 5), f"{heads.proxies} connections begin with a PROXY header")
     _tcp(facts, question)
     addresses = len(facts.ledgers.stacks.clients)
     if facts.clients_preserved is True and addresses > FEW_ADDRESSES:
         question.signal("many-addresses", min(1.0, addresses / 24), f"{addresses} source addresses")
+
+
+def _connections_of_its_own(facts: ServiceFacts, question: Question, seen: Arrivals) -> None:
+    """At layer 4 every connection to a target answers one in front. One that opens many more reads requests.
+
+    Only where the balancer itself is in view: elsewhere some of its fronts may not be.
+    """
+    front, back = facts.pairs.front_connections, seen.total
+    if facts.vantage == "load_balancer" and front >= FEWEST_FRONTS and back >= 2 * front + SPARE_CONNECTIONS:
+        detail = f"{back:,} connections to the targets for {front:,} in front: at layer 4 there would be one for each"
+        question.prove("more-than-one-each", "connections", True, detail)
 
 
 def catalog_names(products: list[str]) -> str:

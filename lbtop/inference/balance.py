@@ -192,7 +192,7 @@ def _metrics(
             classes = _cost_classes(each[each > 0])
         else:
             classes = [(int(n), total / n) for n, total in costs[targets].sum(0) if n]
-            if key is not None and kind == BYTES:
+            if key is not None:
                 # a key's connections go together: dealt one by one, a few keys' costs would even out as they never do
                 together = _together(facts, key, loads)
                 if together and _spread(together) > _spread(classes):

@@ -207,6 +207,8 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
     """Speaks for one balancer with an address on either side, against strangers and against two servers of one kind."""
     if len(back.callers) > MAX_NODES or back.callers & set(serving[front].clients):
         return IMPOSSIBLE
+    if set(serving[front].clients) <= {address for address, _ in back.endpoints}:
+        return IMPOSSIBLE  # whoever alone opens the connections to the one is not fed by it
     in_time = _in_time(front, back.endpoints, opened)
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for tally in serving.values())

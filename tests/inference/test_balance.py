@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lbtop.engine import diagnose
 from lbtop.inference.balance import infer_skew
+from lbtop.testing import Traffic
 from tests.inference.simulated import Requests, http_facts, pinned, sessions_of, stickiness, tcp_facts
 
 
@@ -83,6 +85,27 @@ def test_long_sessions_pile_up_where_connections_are_even() -> None:
     facts = tcp_facts(at, rng.integers(0, 800, 900), target, 3, cost)
     skew = infer_skew(facts, None)
     assert skew is not None and skew.significant and skew.metric == "active" and skew.cause == "long_sessions"
+
+
+def test_a_keys_bytes_and_durations_are_dealt_together() -> None:
+    """A connection per request, pinned by session: few busy users make a peak that connections dealt one by one never would."""
+    traffic = Traffic()
+    busy = {0, 3, 6, 9, 12}
+    number = 0
+    for turn in range(40):
+        for user in range(24):
+            if turn % 5 and user not in busy:
+                continue
+            number += 1
+            conn = traffic.connect("10.0.9.1", f"10.0.0.{11 + user % 3}:8080", at=number * 0.05)
+            conn.request(user_agent="a", forwarded=[f"203.0.113.{user + 1}"], cookies={"sid": f"s{user}"} if turn else {})
+            conn.respond(200, delay=0.01, set_cookies={} if turn else {"sid": f"s{user}"})
+            conn.data(400, 4_000)
+            conn.close()
+    (service,) = diagnose(traffic.source()).services
+    assert service.skew is not None
+    assert service.skew.peak_to_mean > 1.4
+    assert not service.skew.significant
 
 
 def test_one_target_has_no_skew() -> None:

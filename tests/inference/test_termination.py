@@ -210,6 +210,27 @@ def test_tls_that_ended_further_out_is_a_hop_of_its_own() -> None:
     assert "plaintext-end-to-end" not in found
 
 
+def test_more_connections_to_the_targets_than_in_front_are_no_layer_4_balancers() -> None:
+    """Nothing is added to the requests, and yet somebody must have read them."""
+    for each in (1, 4):
+        traffic = Traffic()
+        for turn in range(12):
+            at = turn * 1.0
+            front = traffic.connect(f"203.0.113.{turn % 4 + 1}", "10.0.0.4:443", at=at, ttl=50)
+            front.hello(random=f"r{turn}", family="load", sni="shop.example", at=at + 0.01)
+            for number in range(each):
+                back = traffic.connect("10.0.0.4", f"10.0.0.{11 + number % 2}:3000", at=at + 0.02 + number * 0.05)
+                for query in range(5):
+                    asked = at + 0.03 + number * 0.05 + query * 0.01
+                    back.request(at=asked, path="/", host="shop.example", user_agent="load", headers=["Host"])
+                    back.respond(200, delay=0.001)
+                back.data(500, 12_000 // each)
+                back.close(at=at + 0.09 + number * 0.05)
+            front.data(700, 13_000, at=at + 0.3)
+            front.close(at=at + 0.5)
+        assert service_of(traffic).termination.verdict.token == ("l4_tls" if each == 1 else "offload")
+
+
 def test_a_fleet_of_one_kind_without_a_balancer_is_not_called_bridging() -> None:
     traffic = Traffic()
     for turn in range(40):

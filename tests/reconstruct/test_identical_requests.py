@@ -54,3 +54,20 @@ def test_two_servers_with_callers_of_their_own_stay_two() -> None:
     for conn, _ in pairs:
         conn.close(at=4.0)
     assert targets_of(traffic, facts_of(traffic)) == {"10.0.0.11:8080", "10.0.0.12:8080"}
+
+
+def test_two_targets_and_few_connections_are_no_circle() -> None:
+    """TLS in front, ten connections in all, nothing that pairs them: a target is no front of its own balancer."""
+    traffic = Traffic()
+    for turn in range(10):
+        at = turn * 0.3
+        front = traffic.connect(f"203.0.113.{1 + turn % 4}", "10.0.0.4:443", at=at, ttl=50)
+        front.hello(random=f"r{turn}", family="browser", sni="shop.example", at=at + 0.01)
+        back = traffic.connect("10.0.0.4", f"10.0.0.{11 + turn % 2}:8080", at=at + 0.02)
+        for page in range(2):
+            back.request(at=at + 0.03 + 0.05 * page, path=f"/{page}", host="shop.example").respond(200, delay=0.01)
+        back.data(500, 9_000, at=at + 0.2)
+        front.data(650, 9_100, at=at + 0.2)
+        back.close(at=at + 0.21)
+        front.close(at=at + 0.22)
+    assert targets_of(traffic, facts_of(traffic)) == {"10.0.0.11:8080", "10.0.0.12:8080"}
