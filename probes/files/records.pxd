@@ -67,7 +67,7 @@ cdef class Records:
     cdef int late_end                   # inputs that are long past until_ns
 
     cdef int _walk(self) except -1 nogil
-    cdef int _look(self, uint32_t i) except -1 nogil
-    cdef int _look_pcap(self, uint32_t i) except -1 nogil
-    cdef int _look_pcapng(self, uint32_t i) except -1 nogil
+    cdef int _look(self, Input *entry) except -1 nogil
+    cdef int _look_pcap(self, Input *entry) except -1 nogil
+    cdef int _look_pcapng(self, Input *entry) except -1 nogil
     cdef int64_t _time(self, uint32_t interface, uint64_t units) noexcept nogil

@@ -6,7 +6,7 @@ descriptions, statistics, keys) is left to Python code: the walk stops in front 
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.buffer import swap16
+from cython.cimports.lbtop.probes.wire.buffer import Octets, span, swap16, swap32, word32
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 
 INPUT = np.dtype(
@@ -161,88 +161,91 @@ class Records:
         best: uint32_t
         code: cython.int
         ts_ns: int64_t
+        entry: cython.pointer(Input)
+        chosen: cython.pointer(Input) = cython.address(self.inputs[0])
         while True:
             best = self.count
             ts_ns = FOREVER
             for i in range(self.count):
-                if not self.inputs[i].active:
+                entry = cython.address(self.inputs[i])
+                if not entry.active:
                     continue
-                if not self.inputs[i].looked:
-                    code = self._look(i)
+                if not entry.looked:
+                    code = self._look(entry)
                     if code != DONE:
                         self.which = i
                         return code
-                    self.inputs[i].looked = 1
-                if best == self.count or self.inputs[i].ts_ns < ts_ns:
+                    entry.looked = 1
+                if best == self.count or entry.ts_ns < ts_ns:
                     best = i
-                    ts_ns = self.inputs[i].ts_ns
+                    chosen = entry
+                    ts_ns = entry.ts_ns
             if ts_ns >= self.activate_ns and self.activate_ns != FOREVER:
                 return ACTIVATE
             if best == self.count:
                 return DONE
-            self.inputs[best].position = self.inputs[best].following
-            self.inputs[best].looked = 0
+            chosen.position = chosen.following
+            chosen.looked = 0
             if ts_ns < self.since_ns or ts_ns >= self.until_ns:
                 if ts_ns - PAST_END > self.until_ns:
                     # Far behind the end: packets are out of order by less than this.
-                    self.inputs[best].active = 0
+                    chosen.active = 0
                 continue
             self.decoder.origin = best
-            self.decoder.take(
-                self.inputs[best].linktype,
-                self.inputs[best].interface,
-                ts_ns,
-                self.inputs[best].data,
-                self.inputs[best].captured,
-                self.inputs[best].wire,
-            )
+            self.decoder.take(chosen.linktype, chosen.interface, ts_ns, chosen.data, chosen.captured, chosen.wire)
             if self.decoder.tables.seq >= self.decoder.tables.due:
                 return BATCH
 
-    def _look(self, i):
-        """Finds the next record of input ``i``; DONE when there is one."""
+    def _look(self, entry):
+        """Finds the next record of an input; DONE when there is one."""
         left: cython.Py_ssize_t
-        if self.inputs[i].skip:
-            left = self.inputs[i].end - self.inputs[i].position
-            if cython.cast(uint64_t, left) < self.inputs[i].skip:
-                self.inputs[i].skip -= left
-                self.inputs[i].position = self.inputs[i].end
+        if entry.skip:
+            left = entry.end - entry.position
+            if cython.cast(uint64_t, left) < entry.skip:
+                entry.skip -= left
+                entry.position = entry.end
                 return NEED
-            self.inputs[i].position += cython.cast(cython.Py_ssize_t, self.inputs[i].skip)
-            self.inputs[i].skip = 0
-        if self.inputs[i].format == PCAP:
-            return self._look_pcap(i)
-        return self._look_pcapng(i)
+            entry.position += cython.cast(cython.Py_ssize_t, entry.skip)
+            entry.skip = 0
+        if entry.format == PCAP:
+            return self._look_pcap(entry)
+        return self._look_pcapng(entry)
 
-    def _look_pcap(self, i):
-        at: cython.Py_ssize_t = self.inputs[i].position
-        left: cython.Py_ssize_t = self.inputs[i].end - at
-        header: cython.Py_ssize_t = 16 + cython.cast(cython.Py_ssize_t, self.inputs[i].extra)
-        swapped: cython.bint = self.inputs[i].swapped
+    def _look_pcap(self, entry):
+        at: cython.Py_ssize_t = entry.position
+        left: cython.Py_ssize_t = entry.end - at
+        header: cython.Py_ssize_t = 16 + cython.cast(cython.Py_ssize_t, entry.extra)
+        swapped: cython.bint = entry.swapped
         captured: uint32_t
         wire: uint32_t
+        seconds: uint32_t
+        fraction: uint32_t
+        octets: Octets
         if left < header:
             return NEED
-        captured = field(self.buffer, at + 8, swapped)
-        wire = field(self.buffer, at + 12, swapped)
+        octets = span(self.buffer, at, 16)
+        seconds = word32(octets)
+        fraction = word32(octets + 4)
+        captured = word32(octets + 8)
+        wire = word32(octets + 12)
+        if swapped:
+            seconds, fraction, captured, wire = swap32(seconds), swap32(fraction), swap32(captured), swap32(wire)
         if captured > LARGEST:
             return DAMAGED
         if header + captured > self.buffer.area_size:
             self.oversized += 1
-            self.inputs[i].skip = header + captured
-            return self._look(i)
+            entry.skip = header + captured
+            return self._look(entry)
         if left < header + captured:
             return NEED
-        self.inputs[i].ts_ns = (
-            field(self.buffer, at, swapped) * BILLION + field(self.buffer, at + 4, swapped) * self.inputs[i].fraction_ns
-        )
-        self.inputs[i].data = at + header
-        self.inputs[i].captured = captured
-        self.inputs[i].wire = wire if wire > captured else captured
-        self.inputs[i].following = at + header + captured
+        entry.ts_ns = seconds * BILLION + fraction * entry.fraction_ns
+        entry.data = at + header
+        entry.captured = captured
+        entry.wire = wire if wire > captured else captured
+        entry.following = at + header + captured
         return DONE
 
-    def _look_pcapng(self, i):
+    def _look_pcapng(self, entry):
         at: cython.Py_ssize_t
         left: cython.Py_ssize_t
         kind: uint32_t
@@ -253,70 +256,70 @@ class Records:
         header: cython.Py_ssize_t
         units: uint64_t
         while True:
-            at = self.inputs[i].position
-            left = self.inputs[i].end - at
+            at = entry.position
+            left = entry.end - at
             if left < 12:
                 return NEED
-            kind = field(self.buffer, at, self.inputs[i].swapped)
+            kind = field(self.buffer, at, entry.swapped)
             if kind == SECTION:
                 # A section chooses its own byte order.
-                self.inputs[i].swapped = self.buffer.u32[at + 8] != cython.cast(uint32_t, 0x1A2B3C4D)
-            length = field(self.buffer, at + 4, self.inputs[i].swapped)
+                entry.swapped = self.buffer.u32[at + 8] != cython.cast(uint32_t, 0x1A2B3C4D)
+            length = field(self.buffer, at + 4, entry.swapped)
             if length < 12 or length > LONGEST_BLOCK:
                 return DAMAGED
             length = (length + 3) & ~cython.cast(uint32_t, 3)
             if length > self.buffer.area_size:
                 if kind in (ENHANCED_PACKET, OLD_PACKET, SIMPLE_PACKET):
                     self.oversized += 1
-                self.inputs[i].skip = length
-                return self._look(i)
+                entry.skip = length
+                return self._look(entry)
             if left < length:
                 return NEED
-            self.inputs[i].following = at + length
+            entry.following = at + length
             if kind in (ENHANCED_PACKET, OLD_PACKET):
                 header = 28
                 if length < 32:
                     return DAMAGED
                 if kind == ENHANCED_PACKET:
-                    interface = field(self.buffer, at + 8, self.inputs[i].swapped)
+                    interface = field(self.buffer, at + 8, entry.swapped)
                 else:
-                    interface = swap16(self.buffer.u16[at + 8]) if self.inputs[i].swapped else self.buffer.u16[at + 8]
-                units = (cython.cast(uint64_t, field(self.buffer, at + 12, self.inputs[i].swapped)) << 32) | field(
-                    self.buffer, at + 16, self.inputs[i].swapped
+                    interface = swap16(self.buffer.u16[at + 8]) if entry.swapped else self.buffer.u16[at + 8]
+                units = (cython.cast(uint64_t, field(self.buffer, at + 12, entry.swapped)) << 32) | field(
+                    self.buffer, at + 16, entry.swapped
                 )
-                captured = field(self.buffer, at + 20, self.inputs[i].swapped)
-                wire = field(self.buffer, at + 24, self.inputs[i].swapped)
+                captured = field(self.buffer, at + 20, entry.swapped)
+                wire = field(self.buffer, at + 24, entry.swapped)
             elif kind == SIMPLE_PACKET:
                 header = 12
                 if length < 16:
                     return DAMAGED
                 interface = 0
                 units = 0
-                wire = field(self.buffer, at + 8, self.inputs[i].swapped)
+                wire = field(self.buffer, at + 8, entry.swapped)
                 captured = wire
-                if self.inputs[i].interfaces:
-                    captured = self.interfaces[self.inputs[i].first_interface].snaplen
+                if entry.interfaces:
+                    captured = self.interfaces[entry.first_interface].snaplen
                     if captured == 0 or captured > wire:
                         captured = wire
             elif kind in (SECTION, DESCRIPTION, STATISTICS, SECRETS):
                 return BLOCK
             else:
-                self.inputs[i].position = at + length
+                entry.position = at + length
                 continue
             if captured > length - 4 - header:
                 captured = cython.cast(uint32_t, length - 4 - header)
-            self.inputs[i].interface = interface
-            if interface < self.inputs[i].interfaces:
-                interface += self.inputs[i].first_interface
-                self.inputs[i].linktype = self.interfaces[interface].linktype
+            entry.interface = interface
+            if interface < entry.interfaces:
+                interface += entry.first_interface
+                entry.linktype = self.interfaces[interface].linktype
                 if kind != SIMPLE_PACKET:
                     # A simple packet has no time: it keeps that of the packet before it.
-                    self.inputs[i].ts_ns = self._time(interface, units)
+                    entry.ts_ns = self._time(interface, units)
             else:
-                self.inputs[i].linktype = UNKNOWN_LINK
-            self.inputs[i].data = at + header
-            self.inputs[i].captured = captured
-            self.inputs[i].wire = wire if wire > captured else captured
+                entry.linktype = UNKNOWN_LINK
+            entry.data = at + header
+            entry.captured = captured
+            entry.wire = wire if wire > captured else captured
             return DONE
 
     def _time(self, interface, units):

@@ -52,13 +52,14 @@ class Assembly:
         return 0
 
     def accept(self, h, seq, offset, captured, length, ts_ns):
-        gap: cython.Py_ssize_t = cython.cast(int32_t, seq - self.halves[h].next)
+        half: cython.pointer(Half) = cython.address(self.halves[h])
+        gap: cython.Py_ssize_t = cython.cast(int32_t, seq - half.next)
         learned: cython.int
         self.repeated = False
         if gap > 0:
             self.repeated = self.keep(h, seq, offset, captured, length, ts_ns) == 0
             learned = 0
-            while self.halves[h].held > HELD_BYTES or self.holes[h].ranges > HELD_RANGES:
+            while half.held > HELD_BYTES or self.holes[h].ranges > HELD_RANGES:
                 learned |= self.give_up(h)
             return learned
         if gap < 0:
@@ -68,9 +69,9 @@ class Assembly:
             captured += gap
             if captured < 0:
                 captured = 0
-        self.halves[h].next += cython.cast(uint32_t, length)
+        half.next += cython.cast(uint32_t, length)
         learned = self._hand_over(h, offset, captured, length, ts_ns)
-        if self.halves[h].waiting >= 0:
+        if half.waiting >= 0:
             learned |= self._advance(h)
         return learned
 
@@ -206,14 +207,15 @@ class Assembly:
 
     def _hand_over(self, h, offset, captured, length, ts_ns):
         learned: cython.int = 0
-        self.halves[h].bytes += length
-        if captured > 0 and not self.halves[h].flags & OPAQUE:
-            learned = self._learn(
-                h, self.streams.deliver(h >> 1, 0 if self.halves[h].flags & CLIENT else 1, offset, captured, ts_ns)
-            )
-        if captured < length and not self.halves[h].flags & OPAQUE:
+        half: cython.pointer(Half) = cython.address(self.halves[h])
+        half.bytes += length
+        if captured > 0 and not half.flags & OPAQUE:
+            learned = self.streams.deliver(h >> 1, 0 if half.flags & CLIENT else 1, offset, captured, ts_ns)
+            if learned:
+                self._learn(h, learned)
+        if captured < length and not half.flags & OPAQUE:
             learned |= self._learn(
-                h, self.streams.skip(h >> 1, 0 if self.halves[h].flags & CLIENT else 1, length - captured, ts_ns)
+                h, self.streams.skip(h >> 1, 0 if half.flags & CLIENT else 1, length - captured, ts_ns)
             )
         return learned
 

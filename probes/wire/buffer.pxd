@@ -1,5 +1,6 @@
 cimport cython
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef enum:
     SCRATCH = 64            # offset of the scratch area: never a slot, never packet data
@@ -16,6 +17,30 @@ cdef inline uint32_t swap32(uint32_t value) noexcept nogil:
 
 cdef inline uint64_t swap64(uint64_t value) noexcept nogil:
     return (<uint64_t>swap32(<uint32_t>value) << 32) | swap32(<uint32_t>(value >> 32))
+
+# Headers of fixed size: their place is checked once, their fields are read by pointer.
+ctypedef const uint8_t *Octets
+
+cdef inline Octets span(Buffer buffer, Py_ssize_t offset, Py_ssize_t n) except NULL nogil:
+    # Both ends are checked; between two bytes of the array lie only bytes of the array.
+    cdef Octets first = &buffer.u8[offset]
+    cdef Octets last = &buffer.u8[offset + n - 1]
+    return first + (last - first) - (n - 1)
+
+cdef inline uint16_t word16(Octets at) noexcept nogil:
+    cdef uint16_t value
+    memcpy(&value, at, sizeof(value))
+    return value
+
+cdef inline uint32_t word32(Octets at) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, at, sizeof(value))
+    return value
+
+cdef inline uint64_t word64(Octets at) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, at, sizeof(value))
+    return value
 
 # The value of an error (only an index error is possible) is one that data can have as well: Cython then asks PyErr_Occurred.
 cdef inline uint16_t be16(Buffer buffer, Py_ssize_t offset) except? 0xFFFE nogil:

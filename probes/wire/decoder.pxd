@@ -8,10 +8,16 @@ from lbtop.probes.wire.frame cimport Frame
 from lbtop.probes.wire.stream cimport Streams
 from lbtop.probes.wire.tables cimport Tables
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void *place) noexcept nogil
+
 # A packet seen lately, for recognising its copies.
 cdef struct Seen:
     uint64_t print
-    uint64_t when           # microseconds, with the lower bits of its place folded into the uppermost 16 bits
+    uint64_t when           # in units of 1,024 ns, with the uppermost 16 bits of its place above
+
+cdef inline uint64_t folded(uint64_t word) noexcept nogil:
+    return word ^ (word >> 32)
 
 
 @cython.final
@@ -36,7 +42,9 @@ cdef class Decoder:
 
     # Decodes the packet of `captured` bytes that lies in the buffer at `offset`; on the wire it had `wire` bytes.
     cdef int take(self, int linktype, uint32_t interface, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t wire) except -1 nogil
-    cdef int count(self) except -1 nogil
+    cdef int _take(self, Frame frame, int linktype) except -1 nogil
+    cdef int count(self, Frame frame) except -1 nogil
     cdef Py_ssize_t _join(self) except -2
-    cdef bint parse(self, int linktype, bint tunnels) except -1 nogil
-    cdef bint is_copy(self) except -1 nogil
+    cdef bint parse(self, Frame frame, int linktype, bint tunnels) except -1 nogil
+    cdef uint64_t mark(self, Frame frame) except? 0xFFFFFFFFFFFFFFFE nogil
+    cdef bint is_copy(self, Frame frame, uint64_t print) except -1 nogil

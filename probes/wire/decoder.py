@@ -24,11 +24,16 @@ SEEN = np.dtype([("print", "u8"), ("when", "u8")], align=True)
 # Sets of four that share a cache line; 64 KB, as more would push other things out of the caches.
 WAYS = cython.declare(cython.size_t, 4)
 SEEN_SETS = cython.declare(cython.size_t, (1 << 10) - 1)
-COPY_US = cython.declare(int64_t, 10_000)
-CLOCKS_US = cython.declare(int64_t, 1_000_000)
+TICK = cython.declare(cython.int, 10)
+"""Times are compared in units of 1,024 ns: 48 bits of them last for nine years."""
+COPY_TICKS = cython.declare(int64_t, 10_000_000 >> 10)
+CLOCKS_TICKS = cython.declare(int64_t, 1_000_000_000 >> 10)
 TIME_MASK = cython.declare(uint64_t, (1 << 48) - 1)
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
 M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
+M3 = cython.declare(uint64_t, 0x165667B19E3779F9)
+M4 = cython.declare(uint64_t, 0x27D4EB2F165667C5)
+M5 = cython.declare(uint64_t, 0x85EBCA77C2B2AE63)
 MOST_TUNNELS = cython.declare(cython.int, 4)
 NO_TIME = cython.declare(int64_t, -0x7FFFFFFFFFFFFFFF)
 
@@ -118,8 +123,6 @@ class Decoder:
         return (*caps, *self.streams.caps_reached())
 
     def take(self, linktype, interface, ts_ns, offset, captured, wire):
-        slot: int32_t
-        joined: cython.Py_ssize_t = -1
         self.frame.ts_ns = ts_ns
         self.frame.begin = offset
         self.frame.captured = captured
@@ -131,36 +134,43 @@ class Decoder:
             self.ended_ns = ts_ns
         elif ts_ns < self.started_ns:
             self.started_ns = ts_ns
-        if not self.parse(linktype, True):
-            if self.frame.fragment:
+        return self._take(self.frame, linktype)
+
+    def _take(self, frame, linktype):
+        slot: int32_t
+        print: uint64_t
+        joined: cython.Py_ssize_t = -1
+        if not self.parse(frame, linktype, True):
+            if frame.fragment:
                 with cython.gil:
                     joined = self._join()
             else:
                 self.undecoded += 1
             if joined < 0:
-                return self.count()
+                return self.count(frame)
         self.connections.now_ns = self.ended_ns
         if self.ended_ns >= self.connections.next_sweep_ns:
             self.connections.sweep()
-        slot = self.connections.find(self.frame)
-        if self.is_copy():
+        print = self.mark(frame)
+        slot = self.connections.find(frame)
+        if self.is_copy(frame, print):
             self.duplicates += 1
             if slot >= 0:
                 self.connections.all[slot].duplicates += 1
         else:
-            self.count()
-            if self.frame.proto == PROTO_TCP:
-                segment(self.connections, self.frame, slot)
+            self.count(frame)
+            if frame.proto == PROTO_TCP:
+                segment(self.connections, frame, slot)
             else:
-                datagram(self.connections, self.frame, slot)
+                datagram(self.connections, frame, slot)
         if joined >= 0:
             self.buffer.give(joined)
         return 0
 
-    def count(self):
+    def count(self, frame):
         self.packets += 1
-        self.bytes += self.frame.wire
-        if self.frame.captured < self.frame.wire:
+        self.bytes += frame.wire
+        if frame.captured < frame.wire:
             self.truncated += 1
         return 0
 
@@ -196,77 +206,79 @@ class Decoder:
             return -1
         return slot
 
-    def parse(self, linktype, tunnels):
+    def parse(self, frame, linktype, tunnels):
         """Takes the headers apart down to TCP or UDP, through tunnels; whether they were all there."""
         kind: cython.int
         carried: cython.bint
-        self.frame.at = self.frame.begin
-        self.frame.end = self.frame.begin + self.frame.captured
-        self.frame.wire_end = self.frame.begin + self.frame.wire
-        self.frame.vlan = 0
-        self.frame.place = (cython.cast(uint64_t, self.origin) << 32) | self.frame.interface
-        self.frame.tunnels = 0
-        kind = network_type(self.buffer, self.frame, linktype)
-        self.frame.fragment = 0
-        while kind != 0 and network(self.buffer, self.frame, kind) == HEADER_READ and self.frame.fragment == 0:
-            carried = transport(self.buffer, self.frame) == HEADER_READ
+        frame.at = frame.begin
+        frame.end = frame.begin + frame.captured
+        frame.wire_end = frame.begin + frame.wire
+        frame.vlan = 0
+        frame.place = (cython.cast(uint64_t, self.origin) << 32) | frame.interface
+        frame.tunnels = 0
+        kind = network_type(self.buffer, frame, linktype)
+        frame.fragment = 0
+        while kind != 0 and network(self.buffer, frame, kind) == HEADER_READ and frame.fragment == 0:
+            carried = transport(self.buffer, frame) == HEADER_READ
             if carried:
-                if self.frame.proto == PROTO_TCP or not tunnels or not is_tunnel_port(self.frame.target_port):
+                if frame.proto == PROTO_TCP or not tunnels or not is_tunnel_port(frame.target_port):
                     return True
-                kind = inside_udp(self.buffer, self.frame)
+                kind = inside_udp(self.buffer, frame)
             else:
-                kind = inside_ip(self.buffer, self.frame)
-            self.frame.tunnels += 1
-            if self.frame.tunnels > MOST_TUNNELS:
+                kind = inside_ip(self.buffer, frame)
+            frame.tunnels += 1
+            if frame.tunnels > MOST_TUNNELS:
                 return False
             if carried and kind != TYPE_IPV4 and kind != TYPE_IPV6 and kind != TYPE_ARP:
                 # A datagram to a tunnel's port that holds no packet is a datagram.
-                return self.parse(linktype, False)
+                return self.parse(frame, linktype, False)
         return False
 
-    def is_copy(self):
-        """Whether the frame is a second copy of a packet: from a mirror of both sides of a device, or from every interface."""
-        place: cython.size_t
-        way: cython.size_t
-        oldest: cython.size_t
-        copy: cython.bint = False
-        elsewhere: cython.bint
-        when: uint64_t
-        apart: int64_t
-        # Not under the run's seed: which packets a full set forgets must not differ between runs.
-        a: uint64_t = (self.frame.source_low * M1) ^ self.frame.target_low
-        a = (a ^ (a >> 32) ^ (cython.cast(uint64_t, self.frame.source_port) << 16 | self.frame.target_port)) * M2
-        a = (a ^ (a >> 29) ^ (cython.cast(uint64_t, self.frame.seq) << 32 | self.frame.ack)) * M1
-        a = (
-            a
-            ^ (a >> 31)
-            ^ (cython.cast(uint64_t, self.frame.ip_id) << 40 | cython.cast(uint64_t, self.frame.flags) << 32 | self.frame.length)
-        ) * M2
-        if self.frame.proto != PROTO_TCP and self.frame.payload_captured >= 8:
+    def mark(self, frame):
+        """What all copies of a packet have in common, as a number."""
+        # Not under the run's seed: which packets a full set forgets must not differ between runs. The products do not wait for
+        # each other; folding each word first lets fields in its upper half reach the lower half of its product too.
+        a: uint64_t = folded(frame.source_low) * M1 + folded(frame.target_low) * M2
+        ports: uint64_t = cython.cast(uint64_t, frame.source_port) << 16 | frame.target_port
+        a += folded(ports << 32 | frame.ip_id) * M3
+        a += folded(cython.cast(uint64_t, frame.seq) << 32 | frame.ack) * M4
+        a += folded(cython.cast(uint64_t, frame.flags) << 32 | cython.cast(uint64_t, frame.length)) * M5
+        if frame.proto != PROTO_TCP and frame.payload_captured >= 8:
             # Datagrams have no sequence number: what they carry has to tell them apart.
-            a = (
-                a
-                ^ self.buffer.u64[self.frame.payload]
-                ^ self.buffer.u64[self.frame.payload + self.frame.payload_captured - 8] * M2
-            ) * M1
-        a ^= a >> 32
-        when = (cython.cast(uint64_t, self.frame.ts_ns // 1000) & TIME_MASK) | (self.frame.place & ~TIME_MASK)
-        place = (a & SEEN_SETS) * WAYS
-        oldest = place
-        for way in range(place, place + WAYS):
-            if self.seen[way].print == a:
-                oldest = way
-                apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, self.seen[way].when & TIME_MASK)
-                elsewhere = (self.seen[way].when ^ when) & ~TIME_MASK != 0
-                # The same packet at another place, or at the same place with a number that no packet sent again has; with both,
-                # it is one even where the clocks of two capturing hosts differ.
-                if -COPY_US <= apart <= COPY_US:
-                    copy = self.frame.ip_id != 0 or elsewhere
-                elif -CLOCKS_US <= apart <= CLOCKS_US:
-                    copy = self.frame.ip_id != 0 and elsewhere
-                break
-            if self.seen[way].when & TIME_MASK < self.seen[oldest].when & TIME_MASK:
-                oldest = way
-        self.seen[oldest].print = a
-        self.seen[oldest].when = when
+            a = (a ^ self.buffer.u64[frame.payload] ^ self.buffer.u64[frame.payload + frame.payload_captured - 8] * M2) * M1
+        a = folded(a) * M1
+        a = folded(a)
+        prefetch(cython.address(self.seen[(a & SEEN_SETS) * WAYS]))
+        return a
+
+    def is_copy(self, frame, print):
+        """Whether the frame is a second copy of a packet: from a mirror of both sides of a device, or from every interface."""
+        last: cython.pointer(Seen)
+        ways: cython.pointer(Seen)
+        way: cython.size_t
+        apart: int64_t
+        elsewhere: cython.bint
+        copy: cython.bint = False
+        when: uint64_t = (cython.cast(uint64_t, frame.ts_ns >> TICK) & TIME_MASK) | (frame.place & ~TIME_MASK)
+        # The set lies in the array when its first and its last way do.
+        ways = cython.address(self.seen[(print & SEEN_SETS) * WAYS])
+        last = cython.address(self.seen[(print & SEEN_SETS) * WAYS + WAYS - 1])
+        way = 0
+        while ways[way].print != print and ways + way != last:
+            way += 1
+        if ways[way].print == print:
+            apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, ways[way].when & TIME_MASK)
+            elsewhere = (ways[way].when ^ when) & ~TIME_MASK != 0
+            # The same packet at another place, or at the same place with a number that no packet sent again has; with both, it
+            # is one even where the clocks of two capturing hosts differ.
+            if -COPY_TICKS <= apart <= COPY_TICKS:
+                copy = frame.ip_id != 0 or elsewhere
+            elif -CLOCKS_TICKS <= apart <= CLOCKS_TICKS:
+                copy = frame.ip_id != 0 and elsewhere
+        # The latest comes first; what a full set forgets came before all others in it.
+        while way > 0:
+            ways[way] = ways[way - 1]
+            way -= 1
+        ways[0].print = print
+        ways[0].when = when
         return copy

@@ -6,7 +6,7 @@ there the record's own length counts.
 """
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import be16, be32
+from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, swap32, word16, word32
 from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, PROTO_UDP, TYPE_IPV4, TYPE_IPV6
 
 MAPPED = cython.declare(cython.ulonglong, 0xFFFF0000)
@@ -29,26 +29,30 @@ def ipv4(buffer, frame):
     header: cython.Py_ssize_t
     total: cython.Py_ssize_t
     fragment: cython.uint
-    if left < 20 or buffer.u8[at] >> 4 != 4:
+    octets: Octets
+    if left < 20:
         return UNDECODED
-    header = (buffer.u8[at] & 15) * 4
+    octets = span(buffer, at, 20)
+    if octets[0] >> 4 != 4:
+        return UNDECODED
+    header = (octets[0] & 15) * 4
     if header < 20 or header > left:
         return UNDECODED
-    total = be16(buffer, at + 2)
+    total = swap16(word16(octets + 2))
     if total == 0:
         total = frame.wire_end - at
     if total < header:
         return UNDECODED
-    frame.ip_id = be16(buffer, at + 4)
-    fragment = be16(buffer, at + 6)
+    frame.ip_id = swap16(word16(octets + 4))
+    fragment = swap16(word16(octets + 6))
     frame.fragment = ((fragment & 0x1FFF) << 3) | (1 if fragment & 0x2000 else 0)
-    frame.ttl = buffer.u8[at + 8]
-    frame.proto = buffer.u8[at + 9]
+    frame.ttl = octets[8]
+    frame.proto = octets[9]
     frame.place = (frame.place ^ frame.ttl) * SHIFT
     frame.source_high = 0
     frame.target_high = 0
-    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, buffer.u32[at + 12]) << 32)
-    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, buffer.u32[at + 16]) << 32)
+    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 12)) << 32)
+    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 16)) << 32)
     frame.wire_end = at + total
     if frame.end > frame.wire_end:
         frame.end = frame.wire_end
@@ -119,19 +123,19 @@ def tcp_header(buffer, frame):
     at: cython.Py_ssize_t = frame.at
     left: cython.Py_ssize_t = frame.end - at
     header: cython.Py_ssize_t
-    ports: cython.uint
+    octets: Octets
     if left < 20:
         return UNDECODED
-    header = (buffer.u8[at + 12] >> 4) * 4
+    octets = span(buffer, at, 20)
+    header = (octets[12] >> 4) * 4
     if header < 20 or frame.wire_end - at < header:
         return UNDECODED
-    ports = be32(buffer, at)
-    frame.source_port = ports >> 16
-    frame.target_port = ports & 0xFFFF
-    frame.seq = be32(buffer, at + 4)
-    frame.ack = be32(buffer, at + 8)
-    frame.flags = buffer.u8[at + 13] & 0x3F
-    frame.window = be16(buffer, at + 14)
+    frame.source_port = swap16(word16(octets))
+    frame.target_port = swap16(word16(octets + 2))
+    frame.seq = swap32(word32(octets + 4))
+    frame.ack = swap32(word32(octets + 8))
+    frame.flags = octets[13] & 0x3F
+    frame.window = swap16(word16(octets + 14))
     frame.options = at + 20
     frame.options_length = (header if header < left else left) - 20
     frame.length = frame.wire_end - at - header

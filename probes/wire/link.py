@@ -5,7 +5,7 @@ null and loop, PPP (RFC 1661), and raw IP under its several numbers.
 """
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import be16, be32
+from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, word16, word32, word64
 from cython.cimports.lbtop.probes.wire.frame import (
     LINK_ETHERNET,
     LINK_IPV4,
@@ -83,11 +83,17 @@ def network_type(buffer, frame, linktype):
 
 
 def ethernet(buffer, frame):
+    octets: Octets
+    ether_type: cython.int
     if frame.end - frame.at < 14:
         return 0
-    frame.place = (frame.place ^ buffer.u64[frame.at] ^ (cython.cast(cython.ulonglong, buffer.u32[frame.at + 8]) << 17)) * SHIFT
+    octets = span(buffer, frame.at, 14)
+    frame.place = (frame.place ^ word64(octets) ^ (cython.cast(cython.ulonglong, word32(octets + 8)) << 17)) * SHIFT
     frame.at += 14
-    return after_tags(buffer, frame, be16(buffer, frame.at - 2))
+    ether_type = swap16(word16(octets + 12))
+    if ether_type == TYPE_IPV4 or ether_type == TYPE_IPV6:
+        return ether_type
+    return after_tags(buffer, frame, ether_type)
 
 
 def after_tags(buffer, frame, ether_type):

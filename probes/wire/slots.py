@@ -45,6 +45,7 @@ class Slots:
         hashed: uint64_t
         found: uint64_t
         slot: int32_t
+        conn: cython.pointer(Connection)
         if a_low > b_low or (a_low == b_low and (a_high > b_high or (a_high == b_high and a_port > b_port))):
             self.end = 1
             other = a_high
@@ -73,14 +74,15 @@ class Slots:
                 return -1
             if cython.cast(uint32_t, found >> 32) == self.hash:
                 slot = cython.cast(int32_t, cython.cast(uint32_t, found)) - 1
+                conn = cython.address(self.all[slot])
                 if (
-                    self.all[slot].low_low == a_low
-                    and self.all[slot].high_low == b_low
-                    and self.all[slot].low_port == a_port
-                    and self.all[slot].high_port == b_port
-                    and self.all[slot].low_high == a_high
-                    and self.all[slot].high_high == b_high
-                    and self.all[slot].proto == frame.proto
+                    conn.low_low == a_low
+                    and conn.high_low == b_low
+                    and conn.low_port == a_port
+                    and conn.high_port == b_port
+                    and conn.low_high == a_high
+                    and conn.high_high == b_high
+                    and conn.proto == frame.proto
                 ):
                     return slot
             place = (place + 1) & mask

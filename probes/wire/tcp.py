@@ -13,6 +13,7 @@ from cython.cimports.lbtop.probes.wire.assembly import (
     RESENT,
     STARTED,
     SYN_SEEN,
+    Half,
 )
 from cython.cimports.lbtop.probes.wire.buffer import be16
 from cython.cimports.lbtop.probes.wire.frame import ACK, FIN, PROTO_UDP, RST, SYN
@@ -23,6 +24,7 @@ from cython.cimports.lbtop.probes.wire.slots import (
     HALF_OPEN,
     RESET,
     SYNACK_SEEN,
+    Connection,
 )
 from cython.cimports.lbtop.probes.wire.stream import PROVEN, SENDER_CLIENT, SWAP
 from cython.cimports.lbtop.probes.wire.syn import SynOptions, read_syn
@@ -61,48 +63,50 @@ FLAG_ZERO_WINDOW = cython.declare(uint32_t, int(ConnFlag.ZERO_WINDOW))
 
 def segment(table, frame, slot):
     h: cython.size_t
-    o: cython.size_t
+    conn: cython.pointer(Connection)
+    half: cython.pointer(Half)
+    other: cython.pointer(Half)
     flags: cython.int = frame.flags
-    if slot >= 0 and begins_anew(table, frame, slot):
-        if frame.ts_ns - table.all[slot].last_ns > TCP_EXPIRY:
-            table.remove(slot, END_EXPIRED, table.all[slot].last_ns + TCP_EXPIRY)
-        else:
-            table.remove(slot, END_REUSED, frame.ts_ns)
-        slot = -1
+    if slot >= 0:
+        conn = cython.address(table.all[slot])
+        if (flags & SYN or frame.ts_ns - conn.last_ns > LINGER) and begins_anew(table, frame, slot):
+            if frame.ts_ns - conn.last_ns > TCP_EXPIRY:
+                table.remove(slot, END_EXPIRED, conn.last_ns + TCP_EXPIRY)
+            else:
+                table.remove(slot, END_REUSED, frame.ts_ns)
+            slot = -1
     if slot < 0:
         slot = open_connection(table, frame)
+    # Slots and their halves never move: what points to them holds.
     h = cython.cast(cython.size_t, slot) * 2 + table.end
-    o = h ^ 1
-    silences(table, frame, slot, not flags & RST)
-    if table.assembly.halves[h].packets == 0:
-        table.assembly.halves[h].ttl = frame.ttl
-    table.assembly.halves[h].packets += 1
+    conn = cython.address(table.all[slot])
+    half = cython.address(table.assembly.halves[h])
+    other = cython.address(table.assembly.halves[h ^ 1])
+    silences(conn, half, other, table.end, frame.ts_ns, not flags & RST)
+    if half.packets == 0:
+        half.ttl = frame.ttl
+    half.packets += 1
     if frame.captured < frame.wire:
-        table.all[slot].flags |= FLAG_TRUNCATED
+        conn.flags |= FLAG_TRUNCATED
     if flags & RST:
         reset(table, frame, slot)
         return 0
     if flags & ACK:
-        if not table.assembly.halves[o].flags & ACKED:
-            table.assembly.halves[o].acked = frame.ack
-            table.assembly.halves[o].flags |= ACKED
-        elif cython.cast(int32_t, frame.ack - table.assembly.halves[o].acked) > 0:
-            table.assembly.halves[o].acked = frame.ack
-        if table.assembly.halves[o].waiting >= 0:
-            take_in(table, frame, slot, give_up_if_lost(table, frame, o))
+        if not other.flags & ACKED:
+            other.acked = frame.ack
+            other.flags |= ACKED
+        elif cython.cast(int32_t, frame.ack - other.acked) > 0:
+            other.acked = frame.ack
+        if other.waiting >= 0:
+            take_in(table, frame, slot, give_up_if_lost(table, frame, h ^ 1))
     if flags & SYN:
         handshake(table, frame, slot)
     else:
         if frame.window == 0:
-            table.all[slot].flags |= FLAG_ZERO_WINDOW
-        if (
-            flags & ACK
-            and table.all[slot].state & SYNACK_SEEN
-            and table.all[slot].ack_ns == 0
-            and table.assembly.halves[h].flags & CLIENT
-        ):
-            table.all[slot].ack_ns = frame.ts_ns - table.all[slot].synack_ns
-            if table.all[slot].queue == HALF_OPEN:
+            conn.flags |= FLAG_ZERO_WINDOW
+        if flags & ACK and conn.state & SYNACK_SEEN and conn.ack_ns == 0 and half.flags & CLIENT:
+            conn.ack_ns = frame.ts_ns - conn.synack_ns
+            if conn.queue == HALF_OPEN:
                 table.requeue(slot, ACTIVE)
     payload(table, frame, slot)
     return 0
@@ -110,27 +114,31 @@ def segment(table, frame, slot):
 
 def datagram(table, frame, slot):
     h: cython.size_t
+    conn: cython.pointer(Connection)
+    half: cython.pointer(Half)
     learned: cython.int
-    if slot >= 0 and frame.ts_ns - table.all[slot].last_ns > UDP_EXPIRY:
-        table.remove(slot, END_EXPIRED, table.all[slot].last_ns + UDP_EXPIRY)
-        slot = -1
+    if slot >= 0:
+        conn = cython.address(table.all[slot])
+        if frame.ts_ns - conn.last_ns > UDP_EXPIRY:
+            table.remove(slot, END_EXPIRED, conn.last_ns + UDP_EXPIRY)
+            slot = -1
     if slot < 0:
         slot = open_connection(table, frame)
     h = cython.cast(cython.size_t, slot) * 2 + table.end
-    silences(table, frame, slot, True)
-    if table.assembly.halves[h].packets == 0:
-        table.assembly.halves[h].ttl = frame.ttl
-    table.assembly.halves[h].packets += 1
+    conn = cython.address(table.all[slot])
+    half = cython.address(table.assembly.halves[h])
+    silences(conn, half, cython.address(table.assembly.halves[h ^ 1]), table.end, frame.ts_ns, True)
+    if half.packets == 0:
+        half.ttl = frame.ttl
+    half.packets += 1
     if frame.captured < frame.wire:
-        table.all[slot].flags |= FLAG_TRUNCATED
+        conn.flags |= FLAG_TRUNCATED
     if frame.length <= 0:
         return 0
     look_at_payload(table, frame, slot)
-    table.assembly.halves[h].bytes += frame.length
-    if frame.payload_captured > 0 and not table.assembly.halves[h].flags & OPAQUE:
-        learned = table.streams.deliver(
-            slot, 0 if table.assembly.halves[h].flags & CLIENT else 1, frame.payload, frame.payload_captured, frame.ts_ns
-        )
+    half.bytes += frame.length
+    if frame.payload_captured > 0 and not half.flags & OPAQUE:
+        learned = table.streams.deliver(slot, 0 if half.flags & CLIENT else 1, frame.payload, frame.payload_captured, frame.ts_ns)
         if learned:
             take_in(table, frame, slot, table.assembly._learn(h, learned))
     return 0
@@ -139,21 +147,21 @@ def datagram(table, frame, slot):
 def begins_anew(table, frame, slot):
     """Whether the segment belongs to a new connection on a five-tuple that is known."""
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
-    o: cython.size_t = h ^ 1
-    silence: int64_t = frame.ts_ns - table.all[slot].last_ns
+    half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
+    other: cython.pointer(Half) = cython.address(table.assembly.halves[h ^ 1])
+    conn: cython.pointer(Connection) = cython.address(table.all[slot])
+    silence: int64_t = frame.ts_ns - conn.last_ns
     if silence > TCP_EXPIRY:
         return True
     if not frame.flags & SYN:
         return silence > LINGER and table.ended(slot)
     if frame.flags & ACK:
         # The answer to a SYN that the capture has not got.
-        return table.assembly.halves[h].flags & SYN_SEEN != 0 and table.assembly.halves[h].isn != frame.seq and table.ended(slot)
-    if table.assembly.halves[h].flags & SYN_SEEN:
-        return table.assembly.halves[h].isn != frame.seq
+        return half.flags & SYN_SEEN != 0 and half.isn != frame.seq and table.ended(slot)
+    if half.flags & SYN_SEEN:
+        return half.isn != frame.seq
     # Both ends may send a SYN at once (RFC 9293 section 3.5): then nothing else has been sent yet.
-    return not (
-        table.assembly.halves[o].flags & SYN_SEEN and table.assembly.halves[h].packets == 0 and table.all[slot].first_data_ns == 0
-    )
+    return not (other.flags & SYN_SEEN and half.packets == 0 and conn.first_data_ns == 0)
 
 
 def open_connection(table, frame):
@@ -181,27 +189,25 @@ def open_connection(table, frame):
     return table.create(frame, client, why)
 
 
-def silences(table, frame, slot, answers):
+def silences(conn, half, other, end, ts_ns, answers):
     """Which silence this packet broke, and which one broken by the other end it answers."""
-    h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
-    o: cython.size_t = h ^ 1
-    silence: int64_t = frame.ts_ns - table.all[slot].last_ns
+    silence: int64_t = ts_ns - conn.last_ns
     if silence > 0:
-        table.all[slot].last_ns = frame.ts_ns
+        conn.last_ns = ts_ns
     else:
         silence = 0
-    table.all[slot].silence = silence
+    conn.silence = silence
     if answers:
-        if table.assembly.halves[o].silence > 0:
-            if table.assembly.halves[o].silence > table.all[slot].survived:
-                table.all[slot].survived = table.assembly.halves[o].silence
-            table.assembly.halves[o].silence = 0
-        if silence > table.assembly.halves[h].silence:
-            table.assembly.halves[h].silence = silence
-        table.all[slot].last_silence = silence
-        table.all[slot].last_sender = 1 + table.end
-    if silence > table.all[slot].longest:
-        table.all[slot].longest = silence
+        if other.silence > 0:
+            if other.silence > conn.survived:
+                conn.survived = other.silence
+            other.silence = 0
+        if silence > half.silence:
+            half.silence = silence
+        conn.last_silence = silence
+        conn.last_sender = 1 + end
+    if silence > conn.longest:
+        conn.longest = silence
     return 0
 
 
@@ -225,71 +231,77 @@ def give_up_if_lost(table, frame, h):
 
 def reset(table, frame, slot):
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
-    o: cython.size_t = h ^ 1
-    answers: cython.bint = table.all[slot].last_sender == 2 - table.end
-    table.assembly.halves[h].resets += 1
-    if table.all[slot].first_closer == 0:
-        table.all[slot].first_closer = 1 + table.end
+    half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
+    other: cython.pointer(Half) = cython.address(table.assembly.halves[h ^ 1])
+    conn: cython.pointer(Connection) = cython.address(table.all[slot])
+    answers: cython.bint = conn.last_sender == 2 - table.end
+    half.resets += 1
+    if conn.first_closer == 0:
+        conn.first_closer = 1 + table.end
     # A request whose sender could not know of the FIN yet, and that was never acknowledged. Its sender may have sent a FIN since.
     if (
-        not table.assembly.halves[h].flags & CLIENT
-        and table.assembly.halves[h].flags & FIN_SEEN
-        and table.assembly.halves[o].bytes > 0
-        and cython.cast(int32_t, table.assembly.halves[o].data_ack - table.assembly.halves[h].fin) <= 0
-        and table.assembly.halves[o].flags & ACKED
-        and cython.cast(int32_t, table.assembly.halves[o].acked - table.assembly.halves[o].data_end) < 0
+        not half.flags & CLIENT
+        and half.flags & FIN_SEEN
+        and other.bytes > 0
+        and cython.cast(int32_t, other.data_ack - half.fin) <= 0
+        and other.flags & ACKED
+        and cython.cast(int32_t, other.acked - other.data_end) < 0
     ):
-        table.all[slot].flags |= FLAG_RACE
-    if table.all[slot].state & RESET or (table.assembly.halves[h].flags & table.assembly.halves[o].flags & FIN_SEEN):
+        conn.flags |= FLAG_RACE
+    if conn.state & RESET or (half.flags & other.flags & FIN_SEEN):
         return 0
-    table.all[slot].state |= RESET
-    if not table.all[slot].state & ENDING:
-        table.all[slot].state |= ENDING
-        table.all[slot].before_end = table.all[slot].last_silence if answers else table.all[slot].silence
-    if answers and table.all[slot].last_silence >= LEAST_IDLE and table.all[slot].last_silence >= table.all[slot].longest:
-        table.all[slot].flags |= FLAG_RST_AFTER_IDLE
+    conn.state |= RESET
+    if not conn.state & ENDING:
+        conn.state |= ENDING
+        conn.before_end = conn.last_silence if answers else conn.silence
+    if answers and conn.last_silence >= LEAST_IDLE and conn.last_silence >= conn.longest:
+        conn.flags |= FLAG_RST_AFTER_IDLE
     if frame.window == 0 and frame.options_length == 0:
-        table.all[slot].flags |= FLAG_RST_BARE
+        conn.flags |= FLAG_RST_BARE
     if (
-        not table.assembly.halves[h].flags & CLIENT
-        and table.all[slot].syn_ns
-        and not table.all[slot].state & SYNACK_SEEN
-        and table.all[slot].first_data_ns == 0
-        and not table.assembly.halves[h].flags & STARTED
+        not half.flags & CLIENT
+        and conn.syn_ns
+        and not conn.state & SYNACK_SEEN
+        and conn.first_data_ns == 0
+        and not half.flags & STARTED
     ):
-        table.all[slot].flags |= FLAG_REFUSED
+        conn.flags |= FLAG_REFUSED
     table.close(slot)
     return 0
 
 
 def handshake(table, frame, slot):
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
+    half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
+    conn: cython.pointer(Connection) = cython.address(table.all[slot])
     found: SynOptions
-    if table.assembly.halves[h].flags & SYN_SEEN:
+    if half.flags & SYN_SEEN:
         return 0
     if frame.flags & ACK:
-        table.all[slot].flags |= FLAG_SYNACK
-        if not table.all[slot].state & SYNACK_SEEN:
-            table.all[slot].state |= SYNACK_SEEN
-            table.all[slot].synack_ns = frame.ts_ns
+        conn.flags |= FLAG_SYNACK
+        if not conn.state & SYNACK_SEEN:
+            conn.state |= SYNACK_SEEN
+            conn.synack_ns = frame.ts_ns
             table.prove_listener(slot)
-    elif table.assembly.halves[h].flags & CLIENT:
-        table.all[slot].flags |= FLAG_SYN
-        table.all[slot].syn_ns = frame.ts_ns
+    elif half.flags & CLIENT:
+        conn.flags |= FLAG_SYN
+        conn.syn_ns = frame.ts_ns
     else:
-        table.all[slot].flags |= FLAG_SIMULTANEOUS
-    if table.assembly.halves[h].flags & CLIENT:
+        conn.flags |= FLAG_SIMULTANEOUS
+    if half.flags & CLIENT:
         read_syn(table.assembly.buffer, table.tables, frame, cython.address(found))
-        table.all[slot].mss = found.mss
-        table.all[slot].tsval = found.tsval
-        table.all[slot].stack = found.stack
-        table.all[slot].window = frame.window
+        conn.mss = found.mss
+        conn.tsval = found.tsval
+        conn.stack = found.stack
+        conn.window = frame.window
     return 0
 
 
 def payload(table, frame, slot):
     """Sequence numbers: what of the segment is new, what was sent again, and whether it ends its direction."""
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
+    half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
+    conn: cython.pointer(Connection) = cython.address(table.all[slot])
     flags: cython.int = frame.flags
     seq: uint32_t = frame.seq
     length: cython.Py_ssize_t = frame.length
@@ -297,66 +309,62 @@ def payload(table, frame, slot):
     resent: cython.bint = False
     learned: cython.int = 0
     if flags & SYN:
-        if table.assembly.halves[h].flags & SYN_SEEN:
+        if half.flags & SYN_SEEN:
             if length == 0:
-                table.assembly.halves[h].retransmits += 1
+                half.retransmits += 1
                 return 0
         else:
-            table.assembly.halves[h].isn = seq
-            if not table.assembly.halves[h].flags & ANCHORED:
-                table.assembly.halves[h].next = seq + 1
-            table.assembly.halves[h].flags |= STARTED | ANCHORED | SYN_SEEN
+            half.isn = seq
+            if not half.flags & ANCHORED:
+                half.next = seq + 1
+            half.flags |= STARTED | ANCHORED | SYN_SEEN
         seq += 1
-    elif not table.assembly.halves[h].flags & STARTED:
-        table.assembly.halves[h].next = seq
-        if length <= 1 and table.assembly.halves[h].flags & ACKED and table.assembly.halves[h].acked == seq + 1:
+    elif not half.flags & STARTED:
+        half.next = seq
+        if length <= 1 and half.flags & ACKED and half.acked == seq + 1:
             # Nothing of this direction is in view yet, but what the other end expects of it is: a keep-alive probe.
-            table.assembly.halves[h].next = seq + 1
-        table.assembly.halves[h].flags |= STARTED
-    gap = cython.cast(int32_t, seq - table.assembly.halves[h].next)
+            half.next = seq + 1
+        half.flags |= STARTED
+    gap = cython.cast(int32_t, seq - half.next)
     if gap == -1 and length <= 1 and not flags & (SYN | FIN):
-        table.assembly.halves[h].probes += 1
+        half.probes += 1
         return 0
     if length > 0:
         if not closes_tls(table.assembly.buffer, frame):
-            table.assembly.halves[h].data_end = seq + cython.cast(uint32_t, length)
-            table.assembly.halves[h].data_ack = frame.ack
-        if not table.assembly.halves[h].flags & ANCHORED:
-            table.assembly.halves[h].next = seq
-            table.assembly.halves[h].flags |= ANCHORED
+            half.data_end = seq + cython.cast(uint32_t, length)
+            half.data_ack = frame.ack
+        if not half.flags & ANCHORED:
+            half.next = seq
+            half.flags |= ANCHORED
             gap = 0
         if gap + length <= 0:
             resent = table.assembly.late(h, seq, length) == 0
         else:
-            if not table.all[slot].state & DELIVERING:
+            if not conn.state & DELIVERING:
                 look_at_payload(table, frame, slot)
             learned = table.assembly.accept(h, seq, frame.payload, frame.payload_captured, length, frame.ts_ns)
-            if (
-                table.assembly.halves[h].waiting >= 0
-                and not table.assembly.halves[h].flags & ACKED
-                and frame.ts_ns - table.assembly.holes[h].since > UNACKNOWLEDGED
-            ):
+            if half.waiting >= 0 and not half.flags & ACKED and frame.ts_ns - table.assembly.holes[h].since > UNACKNOWLEDGED:
                 learned |= table.assembly.give_up(h)
             if table.assembly.repeated:
                 resent = True
             else:
-                table.assembly.halves[h].flags &= ~RESENT
+                half.flags &= ~RESENT
     if flags & FIN:
-        if not table.assembly.halves[h].flags & FIN_SEEN:
-            table.assembly.halves[h].fin = seq + cython.cast(uint32_t, length)
-            table.assembly.halves[h].flags |= FIN_SEEN
-            if table.all[slot].first_closer == 0:
-                table.all[slot].first_closer = 1 + table.end
-            if not table.all[slot].state & ENDING:
-                table.all[slot].state |= ENDING
-                table.all[slot].before_end = table.all[slot].last_silence
+        if not half.flags & FIN_SEEN:
+            half.fin = seq + cython.cast(uint32_t, length)
+            half.flags |= FIN_SEEN
+            if conn.first_closer == 0:
+                conn.first_closer = 1 + table.end
+            if not conn.state & ENDING:
+                conn.state |= ENDING
+                conn.before_end = conn.last_silence
             if table.ended(slot):
                 table.close(slot)
         elif length == 0:
             resent = True
     if resent:
-        table.assembly.halves[h].retransmits += 1
-        table.assembly.halves[h].flags |= RESENT
+        half.retransmits += 1
+        half.flags |= RESENT
     if learned:
         take_in(table, frame, slot, learned)
     return 0
@@ -376,19 +384,22 @@ def closes_tls(buffer, frame):
 def look_at_payload(table, frame, slot):
     """Before the first payload byte is delivered: who its sender is, where no SYN told; then the connection counts."""
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
+    half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
+    other: cython.pointer(Half) = cython.address(table.assembly.halves[h ^ 1])
+    conn: cython.pointer(Connection) = cython.address(table.all[slot])
     sender: cython.int
-    if table.all[slot].state & DELIVERING:
+    if conn.state & DELIVERING:
         return 0
-    if table.all[slot].orientation != BY_SYN and frame.payload_captured > 0:
+    if conn.orientation != BY_SYN and frame.payload_captured > 0:
         if frame.proto == PROTO_UDP:
             sender = table.streams.proof_of_datagram(frame.payload, frame.payload_captured)
         else:
             sender = table.streams.proof(frame.payload, frame.payload_captured)
         if sender != 0:
-            if (sender == SENDER_CLIENT) != (table.assembly.halves[h].flags & CLIENT != 0):
-                table.assembly.halves[h].flags ^= CLIENT
-                table.assembly.halves[h ^ 1].flags ^= CLIENT
-            table.all[slot].orientation = BY_PAYLOAD
+            if (sender == SENDER_CLIENT) != (half.flags & CLIENT != 0):
+                half.flags ^= CLIENT
+                other.flags ^= CLIENT
+            conn.orientation = BY_PAYLOAD
             table.prove_listener(slot)
     table.first_payload(slot, frame)
     return 0
