@@ -37,12 +37,16 @@ SAMPLE = (
 )
 
 
-@pytest.fixture
-def program(root: None) -> Iterator[Program]:
+def load(entries: int) -> Program:
     try:
-        loaded = Program(4096)
+        return Program(entries)
     except Unavailable as why:
         pytest.skip(f"no eBPF here: {why}")
+
+
+@pytest.fixture
+def program(root: None) -> Iterator[Program]:
+    loaded = load(4096)
     yield loaded
     loaded.close()
 
@@ -106,10 +110,7 @@ def _shared_program() -> Program:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     if not _loaded:
-        try:
-            _loaded.append(Program(64))
-        except Unavailable as why:
-            pytest.skip(f"no eBPF here: {why}")
+        _loaded.append(load(64))
     return _loaded[0]
 
 
@@ -208,7 +209,7 @@ def test_what_is_not_taken_apart_is_delivered_whole(what: str) -> None:
 
 
 def test_connections_beyond_the_bound_are_counted_and_delivered_whole(root: None) -> None:
-    small = Program(8)
+    small = load(8)
     try:
         for number in range(40):
             frame = segment(1, 1000, source=f"198.51.100.{number + 1}")

@@ -32,6 +32,14 @@ SCENARIOS = {
 """By the lab's name: mode and mechanism, where one target of several always shows them."""
 
 
+@pytest.fixture(autouse=True)
+def programs() -> None:
+    """What the lab runs; where one is missing these tests are reported as not run."""
+    missing = [name for name in ("ip", "tcpdump", "haproxy", "nginx") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_live_is_what_the_capture_says(name: str, root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = beside(name, "t0", tmp_path, monkeypatch)
