@@ -10,6 +10,7 @@ cdef enum:
     MOST_LINES = 256
     LONGEST_SHOWN = 256
     LONGEST_SHAPE = 1024
+    WRITTEN = 256
     SHAPE_NAMES = 64
 
 # What a 101 agreed on.
@@ -17,6 +18,11 @@ cdef enum:
     U_OTHER
     U_WEBSOCKET
     U_HTTP2
+
+# A header's name as it was written last, by its hash, and the number found for it.
+cdef struct Written:
+    uint64_t hash
+    int code
 
 cdef struct Line:
     Py_ssize_t name, name_end, value, value_end
@@ -35,6 +41,8 @@ cdef class Head:
     cdef uint64_t present                 # bit n: a line with code n stands there; bit 63 all from 63 on
     cdef bint cut                         # lines[count] breaks off where the bytes do
     cdef bint pseudo                      # it was HTTP/2's: names may begin with a colon
+    cdef uint64_t shape_hash              # of the names, in order and as they were written
+    cdef Written written[WRITTEN]
     cdef uint64_t[::1] shape_keys
     cdef uint32_t[::1] shape_numbers
 
@@ -45,6 +53,7 @@ cdef class Head:
     cdef bint chunked, close, keep
 
     cdef Py_ssize_t measure(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _code(self, Py_ssize_t offset, Py_ssize_t length, uint64_t key) except -1 nogil
     cdef int split(self) except -1 nogil
     cdef inline bint has(self, int code) noexcept nogil:
         """Is there a line with this H_* number (below 63)?"""

@@ -5,7 +5,7 @@ import os
 import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
-from cython.cimports.lbtop.probes.wire.scan import MIX, find_byte, holds_folded, is_blank, is_digit, starts_folded
+from cython.cimports.lbtop.probes.wire.scan import MIX, find_byte, fold, hashed, holds_folded, is_blank, is_digit, starts_folded
 from cython.cimports.lbtop.probes.wire.secrets import BODY_FORM, BODY_JSON, BODY_OTHER
 from cython.cimports.libc.stdint import int64_t, uint64_t
 
@@ -75,6 +75,8 @@ class Head:
         kept: cython.int = 0
         present: uint64_t = 0
         one: uint64_t = 1
+        key: uint64_t
+        shape: uint64_t = SEED
         colon: cython.Py_ssize_t
         at: cython.Py_ssize_t
         end: cython.Py_ssize_t
@@ -92,8 +94,11 @@ class Head:
             kept += 1
             line.name = at
             line.name_end = colon
-            line.code = self.headers.code(at, colon - at)
+            key = hashed(self.buffer, at, colon - at, SEED)
+            line.code = self._code(at, colon - at, key)
             present |= one << min(line.code, 63)
+            if kept <= SHAPE_NAMES and not (self.cut and i == self.count - 1):
+                shape = fold(shape ^ key, MIX)
             at = colon + 1
             while at < end and is_blank(self.buffer.u8[at]):
                 at += 1
@@ -102,9 +107,18 @@ class Head:
             line.value = at
             line.value_end = end
         self.present = present
+        self.shape_hash = shape
         # The line that breaks off stands behind the others: only for cookies is there anything whole in it.
         self.count = kept - 1 if self.cut else kept
         return 0
+
+    def _code(self, offset, length, key):
+        """H_* number of a name. The same few hundred spellings come again and again: they are found by their hash."""
+        known: cython.pointer(Written) = cython.address(self.written[key >> 56])
+        if known.hash != key:
+            known.code = self.headers.code(offset, length)
+            known.hash = key
+        return known.code
 
     def find(self, code):
         """Index of the first line with this H_* number, -1 without one."""
@@ -178,19 +192,8 @@ class Head:
         end: cython.Py_ssize_t
         size: cython.Py_ssize_t
         place: cython.size_t
-        hashed: uint64_t = SEED
-        one: uint64_t = 1
-        for i in range(names):
-            at = self.lines[i].name
-            end = self.lines[i].name_end
-            while at + 8 <= end:
-                hashed = (hashed ^ self.buffer.u64[at]) * MIX
-                hashed ^= hashed >> 31
-                at += 8
-            hashed = (hashed ^ (self.buffer.u64[at] & ((one << (8 * (end - at))) - 1)) ^ (end << 57)) * MIX
-            hashed ^= hashed >> 31
-        place = hashed & SHAPE_MASK
-        if self.shape_keys[place] == hashed and self.shape_numbers[place]:
+        place = self.shape_hash & SHAPE_MASK
+        if self.shape_keys[place] == self.shape_hash and self.shape_numbers[place]:
             return self.shape_numbers[place]
         size = 0
         for i in range(names):
@@ -202,6 +205,6 @@ class Head:
             end = min(end, at + LONGEST_SHAPE - size)
             self.buffer.copy(SCRATCH + size, at, end - at)
             size += max(end - at, 0)
-        self.shape_keys[place] = hashed
+        self.shape_keys[place] = self.shape_hash
         self.shape_numbers[place] = self.strings.intern(SCRATCH, size, False)
         return self.shape_numbers[place]

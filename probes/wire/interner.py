@@ -6,6 +6,7 @@ seeded hash costs time and is never wrong. A bounded probe length keeps that tim
 
 import cython
 import numpy as np
+from cython.cimports.lbtop.probes.wire.scan import hashed
 from cython.cimports.libc.string import memcmp, memcpy
 
 STRING_CAP = 1 << 16
@@ -14,7 +15,6 @@ LONGEST = 4096
 """Longer strings are cut to this many bytes: no row needs more to tell two values apart."""
 PROBES = cython.declare(cython.int, 1024)
 LONGEST_C = cython.declare(cython.Py_ssize_t, 4096)
-MULTIPLIER = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 LOW_MASK = cython.declare(cython.ulonglong, 0xFFFFFF)
 
 
@@ -51,14 +51,14 @@ class Interner:
             return 0
         if n > LONGEST_C:
             n = LONGEST_C
-        hashed: cython.ulonglong = self._hash(offset, n)
+        key: cython.ulonglong = self._hash(offset, n)
         mask: cython.size_t = self.index.shape[0] - 1
-        place = hashed & mask
+        place = (key >> 1) & mask
         for _ in range(PROBES):
             found = self.index[place]
             if found == 0:
                 break
-            if (found ^ hashed) & ~LOW_MASK == 0 and self._same(cython.cast(cython.uint, found & LOW_MASK), offset, n):
+            if (found ^ key) & ~LOW_MASK == 0 and self._same(cython.cast(cython.uint, found & LOW_MASK), offset, n):
                 return cython.cast(cython.uint, found & LOW_MASK)
             place = (place + 1) & mask
         else:
@@ -67,7 +67,7 @@ class Interner:
         if self.count >= (self.common_cap if common else self.cap):
             self.full = True
             return 1
-        self.index[place] = (hashed & ~LOW_MASK) | self.count
+        self.index[place] = (key & ~LOW_MASK) | self.count
         return self._append(offset, n)
 
     def address(self, high, low):
@@ -77,21 +77,7 @@ class Interner:
         return self.intern(0, 16)
 
     def _hash(self, offset, n):
-        # A multiply-and-fold over eight-byte words; the last word overlaps the one before it. Reads past n stay in the slack.
-        value: cython.ulonglong = self.seed ^ cython.cast(cython.ulonglong, n) * MULTIPLIER
-        i: cython.Py_ssize_t = 0
-        last: cython.ulonglong
-        while i + 8 <= n:
-            value = (value ^ self.buffer.u64[offset + i]) * MULTIPLIER
-            value ^= value >> 29
-            i += 8
-        if i < n:
-            last = self.buffer.u64[offset + i] & ((cython.cast(cython.ulonglong, 1) << (8 * (n - i))) - 1)
-            value = (value ^ last) * MULTIPLIER
-            value ^= value >> 29
-        value *= MULTIPLIER
-        value ^= value >> 32
-        return value | 1
+        return hashed(self.buffer, offset, n, self.seed)
 
     def _same(self, number, offset, n):
         begin: cython.Py_ssize_t = self.ends[number - 1]
@@ -134,7 +120,7 @@ class Interner:
         place: cython.size_t
         found: cython.ulonglong
         number: cython.uint
-        hashed: cython.ulonglong
+        key: cython.ulonglong
         scratch: cython.Py_ssize_t = self.buffer.take(LONGEST_C)
         if scratch < 0:
             self.index = old
@@ -148,10 +134,10 @@ class Interner:
             begin: cython.Py_ssize_t = self.ends[number - 1]
             n: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, self.ends[number]) - begin
             memcpy(cython.address(self.buffer.u8[scratch]), cython.address(self.arena[begin]), n)
-            hashed = self._hash(scratch, n)
-            place = hashed & (size - 1)
+            key = self._hash(scratch, n)
+            place = (key >> 1) & (size - 1)
             while self.index[place]:
                 place = (place + 1) & (size - 1)
-            self.index[place] = (hashed & ~LOW_MASK) | number
+            self.index[place] = (key & ~LOW_MASK) | number
         self.buffer.give(scratch)
         return 0

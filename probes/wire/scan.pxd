@@ -44,6 +44,45 @@ cdef extern from *:
             if ((at[i] ^ (uint8_t)word[i]) & 0xDF) return 0;
         return 1;
     }
+
+    /* Branches would be guessed wrong once a value. */
+    static inline __attribute__((always_inline)) int lb_all_hex(const uint8_t *at, int length) {
+        int i, bad = 0;
+        for (i = 0; i < length; i++)
+            bad |= ((uint8_t)(at[i] - '0') > 9) & ((uint8_t)((at[i] | 0x20) - 'a') > 5);
+        return !bad;
+    }
+
+    static inline uint64_t lb_fold(uint64_t a, uint64_t b) {
+        unsigned __int128 product = (unsigned __int128)a * b;
+        return (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
+
+    /* A multiply-and-fold over sixteen bytes at a time; the last ones overlap those before them. Never 0. */
+    static inline uint64_t lb_hash(const uint8_t *at, uint64_t length, uint64_t seed) {
+        uint64_t first, last, value = seed ^ length * LB_MIX, left = length;
+        uint32_t low, high;
+        for (; left > 16; left -= 16, at += 16) {
+            memcpy(&first, at, 8);
+            memcpy(&last, at + 8, 8);
+            value = lb_fold(first ^ LB_MIX, last ^ value);
+        }
+        if (left >= 8) {
+            memcpy(&first, at, 8);
+            memcpy(&last, at + left - 8, 8);
+        } else if (left >= 4) {
+            memcpy(&low, at, 4);
+            memcpy(&high, at + left - 4, 4);
+            first = low;
+            last = high;
+        } else if (left) {
+            first = at[0] | (uint64_t)at[left / 2] << 8;
+            last = at[left - 1];
+        } else
+            first = last = 0;
+        value = lb_fold(first ^ LB_MIX, last ^ value);
+        return lb_fold(value ^ seed, LB_MIX) | 1;
+    }
     """
     const uint64_t ONES "LB_ONES"
     const uint64_t HIGHS "LB_HIGHS"
@@ -51,6 +90,9 @@ cdef extern from *:
     const uint64_t MIX "LB_MIX"
     int first_byte "lb_first_byte"(uint64_t marks) noexcept nogil
     int bits "lb_bits"(uint64_t word) noexcept nogil
+    bint only_hex "lb_all_hex"(const uint8_t *at, int length) noexcept nogil
+    uint64_t fold "lb_fold"(uint64_t a, uint64_t b) noexcept nogil
+    uint64_t hash_bytes "lb_hash"(const uint8_t *at, uint64_t length, uint64_t seed) noexcept nogil
     bint same_folded "lb_same_folded"(const uint8_t *at, const char *word, int length) noexcept nogil
 
 
@@ -101,11 +143,14 @@ cdef inline bint all_hex(Buffer buffer, Py_ssize_t at, int length) except -1 nog
     """Are the ``length`` bytes at ``at`` hexadecimal digits?"""
     cdef const uint8_t *start = &buffer.u8[at]
     cdef const uint8_t *last = &buffer.u8[at + length - 1]
-    while start <= last:
-        if <uint8_t>(start[0] - 0x30) > 9 and <uint8_t>((start[0] | 0x20) - 0x61) > 5:
-            return False
-        start += 1
-    return True
+    return last >= start and only_hex(start, length)
+
+
+cdef inline uint64_t hashed(Buffer buffer, Py_ssize_t at, Py_ssize_t length, uint64_t seed) except? 2 nogil:
+    """A seeded hash of the ``length`` bytes at ``at``, at least one; odd."""
+    cdef const uint8_t *start = &buffer.u8[at]
+    cdef const uint8_t *last = &buffer.u8[at + length - 1]
+    return hash_bytes(start, last - start + 1, seed)
 
 
 cdef inline bint is_blank(uint8_t byte) noexcept nogil:
