@@ -90,7 +90,7 @@ def main(names: list[str]) -> int:
             svg.unlink()
             if shutil.which("convert"):  # few colours are in it: a palette makes it a fifth of the size
                 png = str(svg.with_suffix(".png"))
-                subprocess.run(["convert", png, "-colors", "64", f"PNG8:{png}"], check=True)
+                subprocess.run(["convert", png, "+dither", "-colors", "64", f"PNG8:{png}"], check=True)
         print(svg.with_suffix(".png" if convert else ".svg").relative_to(ROOT))
     return 0
 

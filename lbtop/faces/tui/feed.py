@@ -81,6 +81,8 @@ class ProcessFeed:
         self.pid: int | None = os.fork()
         if self.pid == 0:
             os.close(read)
+            if not live:
+                os.nice(5)  # a key comes before the capture; a live probe that waits would lose packets
             _engine(snapshots, write)
         os.close(write)
         self._pipe = os.fdopen(read, "rb", buffering=1 << 16)
