@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.corpus import SHARED_CAPTURES, THOROUGH, Capture, committed
+
+# Started in the background by a shell, we would ignore Ctrl-C and so would every process we start: tests that end one by it would
+# wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "steady",
