@@ -188,7 +188,7 @@ def test_ctrl_c_gives_the_verdict_on_what_was_read_so_far(capture: Path) -> None
         process.send_signal(signal.SIGINT)
         found = json.loads(process.stdout.read())
         assert process.wait(30) == 1
-    assert found["source"]["packets"] > 500
+    assert found["source"]["packets"] > 100
     assert found["services"][0]["termination"]["mode"] == "offload"
 
 
