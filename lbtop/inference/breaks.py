@@ -36,6 +36,8 @@ ONE_MOMENT = 0.85
 EARLY_BREAKS = 0.15
 """Breaks before the lifetime that may have another cause."""
 _COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP)
+HABITUAL_MOVES, HABITUAL_SHARE = 3, 0.2
+"""A key with more moves than this, and with so many among its arrivals, was never pinned."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ def find_breaks(
         at_once &= ~fits
     else:
         lifetime = None
+    at_once &= ~_habitual(measure)
     if at_once.sum() >= max(MASS, MASS_SHARE * len(measure.slots)):
         causes[at_once] = "remap"
     by_cause = dict(zip(*(part.tolist() for part in np.unique(causes, return_counts=True)), strict=True))
@@ -175,6 +178,19 @@ def _at_one_moment(causes: npt.NDArray[np.str_], moves: Rows, keys: int) -> npt.
     moment = times[order][int(np.argmax(np.cumsum(steps[order])))]
     chosen[unknown[(starts <= moment) & (ends >= moment)]] = True
     return chosen
+
+
+def _habitual(measure: Measure) -> npt.NDArray[np.bool_]:
+    """Which moves are of keys that move all the time, such as users of a part of the service that is not sticky.
+
+    Some of them always move at any one moment: that is no event.
+    """
+    keys, place, counts = np.unique(measure.moves["serial"], return_inverse=True, return_counts=True)
+    slots = measure.slots[np.argsort(measure.slots["serial"], kind="stable")]
+    at = np.minimum(np.searchsorted(slots["serial"], keys), max(len(slots) - 1, 0))
+    arrivals = np.where(slots["serial"][at] == keys, slots["arrivals"][at], 0) if len(slots) else np.zeros(len(keys))
+    often: npt.NDArray[np.bool_] = (counts > HABITUAL_MOVES) & (counts > HABITUAL_SHARE * arrivals)
+    return often[place]
 
 
 def _grouped(facts: ServiceFacts, moves: Rows, causes: npt.NDArray[np.str_]) -> list[Break]:

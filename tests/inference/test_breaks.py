@@ -98,3 +98,14 @@ def test_a_service_that_pins_nobody_has_no_breaks() -> None:
     at, user = sessions_of(rng, 60, 20)
     found = stickiness(http_facts(Requests(at, user, user, rng.integers(0, 3, len(at)), np.zeros(len(at), bool))))
     assert found.breaks == () and found.cookie_lifetime is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_users_who_move_all_the_time_are_no_remap(seed: int) -> None:
+    """Half the users reach a part of the service that is pinned, half one that is not; nothing happens to either."""
+    rng = np.random.default_rng(seed)
+    at, user = sessions_of(rng, 30, 25)
+    home = pinned(rng, user)
+    target = np.where(user % 2, home, rng.integers(0, 3, len(user)))
+    found = causes(stickiness(http_facts(Requests(at, user, user, target, np.zeros(len(at), bool)), 3)))
+    assert "remap" not in found
