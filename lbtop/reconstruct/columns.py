@@ -40,6 +40,16 @@ def repeated(*columns: npt.NDArray[np.unsignedinteger], at_least: int) -> npt.ND
     return np.greater_equal(counts[inverse], at_least)
 
 
+def in_order(keys: Keys) -> npt.NDArray[np.intp]:
+    """Indices that sort the keys, equal ones in order of their rows."""
+    if not len(keys) or len(keys) > 1 << 16 or int(keys.max()) >> 48:
+        return np.argsort(keys, kind="stable")
+    # Keys with their rows below them: plain numbers are sorted several times faster than their indices.
+    packed = (keys << np.uint64(16)) | np.arange(len(keys), dtype=np.uint64)
+    packed.sort()
+    return (packed & np.uint64(0xFFFF)).astype(np.intp)
+
+
 def _one_key(columns: tuple[npt.NDArray[np.unsignedinteger], ...]) -> Keys:
     """One number per row that is equal exactly where all columns are."""
     key = columns[0].astype(np.uint64)
