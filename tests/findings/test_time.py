@@ -105,3 +105,13 @@ def test_keepalive_probes_that_come_too_late() -> None:
     for number in range(12):
         polling(traffic, number, number * 9.0, idle_survived_ns=400 * SECOND, keepalive_probes=5)
     assert "keepalive-too-long" not in found_in(traffic)
+
+
+def test_where_no_answers_are_in_view_no_reset_cuts_one_off() -> None:
+    """A capture of one direction: the balancer ends its kept-alive connections by RST, as some do."""
+    traffic = Traffic()
+    for number in range(60):
+        conn = traffic.connect("10.0.9.1", "10.0.0.11:8080", at=number * 1.0)
+        conn.request(at=number + 0.01, forwarded=["203.0.113.9"])
+        conn.close(at=number + 0.5, end=End.RST, closer=Side.CLIENT, packets_s=0)
+    assert "resets" not in found_in(traffic)

@@ -161,7 +161,8 @@ class TargetLedger:
         by_client = reset & ~by_target & (rows["resets_c"] > 0)
         self.resets_by_target += self._count(target, by_target)
         self.resets_by_client += self._count(target, by_client)
-        self.resets_in_reply += self._count(target, by_client & (rows["requests"] > rows["responses"]))
+        due = (rows["requests"] > rows["responses"]) & (rows["packets_s"] > 0)  # where no answers are in view, none is missing
+        self.resets_in_reply += self._count(target, by_client & due)
         timed = (rows["connect_ns"] > 0) & ~refused
         add_times(self.connect, target[timed], rows["connect_ns"][timed])
         protocols, counts = np.unique(rows["protocol7"][data & ~health], return_counts=True)
