@@ -47,8 +47,10 @@ class Run:
 
 def run(command: list[str]) -> Run:
     """Wall time and peak memory of one whole process."""
+    # An installed lbtop has its modules compiled; where Python may not keep them, it would compile them in every run.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     _, _, usage = os.wait4(process.pid, 0)
     process.returncode = 0
     return Run(time.perf_counter() - started, usage.ru_maxrss / 1000)
