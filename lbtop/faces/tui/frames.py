@@ -38,9 +38,8 @@ def moment_of(frame: Snapshot) -> Moment:
     """The summary of a frame."""
     skews = [service.skew.peak_to_mean for service in frame.services if service.skew]
     affinities = [s.stickiness.affinity for s in frame.services if s.stickiness and s.stickiness.affinity is not None]
-    arrivals = sum(
-        target.connections if target.requests is None else target.requests for s in frame.services for target in s.targets
-    )
+    # Requests, or connections where those are more: a service may be readable in part only.
+    arrivals = sum(max(target.connections, target.requests or 0) for s in frame.services for target in s.targets)
     breaks = tuple((item.time_ns, item.keys) for s in frame.services if s.stickiness for item in s.stickiness.breaks)
     return Moment(
         frame.at_ns,

@@ -207,9 +207,10 @@ class LineTable(ScrollView, can_focus=True):
         row = self.rows[index]
         base = self._base
         if row.key == self.cursor:
-            base = base + self.get_component_rich_style("line-table--cursor")
-            if not self.has_focus:
-                base = base + Style(bold=False)
+            if self.app.theme.startswith("ansi"):  # no shade of 16 colours leaves bars and letters on it readable
+                base = base + Style(underline=self.has_focus, bold=True)
+            else:
+                base = base + self.get_component_rich_style("line-table--cursor")
         if line:
             under = row.under[line - 1] if line <= len(row.under) else Text()
             base = base if under else self._base  # an empty line only sets rows apart
