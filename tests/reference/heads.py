@@ -54,7 +54,7 @@ class Head:
 
     @property
     def version(self) -> int:
-        found = VERSION.search(self.start)
+        found = VERSION.search(self.start) or re.match(rb"HTTP/([12])\.(\d?)", self.start)
         if not found:
             return 0
         return 20 if found[1] == b"2" else 10 if found[2] == b"0" else 11
