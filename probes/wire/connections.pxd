@@ -6,11 +6,13 @@ from lbtop.probes.wire.frame cimport Frame
 from lbtop.probes.wire.listeners cimport Listeners
 from lbtop.probes.wire.rows cimport ConnectionRows
 from lbtop.probes.wire.slots cimport Connection
+from lbtop.probes.wire.syn cimport KnownStack
 
 
 @cython.final
 cdef class Connections(ConnectionRows):
     cdef Listeners listeners
+    cdef KnownStack stacks[64]
     cdef readonly uint32_t half_open_cap
     cdef int64_t next_sweep_ns
     cdef readonly uint64_t opened       # connections so far

@@ -289,7 +289,7 @@ def handshake(table, frame, slot):
     else:
         conn.flags |= FLAG_SIMULTANEOUS
     if half.flags & CLIENT:
-        read_syn(table.assembly.buffer, table.tables, frame, cython.address(found))
+        read_syn(table.assembly.buffer, table.tables, cython.address(table.stacks[0]), frame, cython.address(found))
         conn.mss = found.mss
         conn.tsval = found.tsval
         conn.stack = found.stack
