@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ["cli", "engine", "assemble", "faces", "findings", "inference", "reconstruct", "recording", "catalog", "model"]
 """Top to bottom. A module may import from its own layer and from those below it."""
 ALLOWED = {
-    "probes": {"model.observation", "model.errors", "model.text"},
+    "probes": {"model.observation", "model.errors", "model.text", "model.record"},
     "faces": {"faces", "model"},
     "model": {"model"},
     "catalog": {"catalog", "model", "probes.wire.recognition"},
