@@ -96,7 +96,7 @@ def unpack_batch(body: bytes, layouts: Mapping[str, np.dtype[np.void]]) -> tuple
             dtype = layouts[name]
             if at + count * dtype.itemsize > len(body):
                 raise Damaged("rows are missing from a batch")
-            tables[name] = _today(name, np.frombuffer(body, dtype, count, at))
+            tables[name] = _today(name, np.frombuffer(body, dtype, count, at).copy())  # whoever folds rows may want them writable
             at += count * dtype.itemsize
     except (struct.error, IndexError, KeyError, UnicodeDecodeError) as error:
         raise Damaged(f"a batch cannot be read ({type(error).__name__})") from None
