@@ -245,12 +245,12 @@ def _text(buffer, offset, end):
     feed: cython.Py_ssize_t = find_byte(buffer, offset, min(end, offset + LONGEST_LOOK), 0x0A)
     first: cython.int = buffer.u8[offset]
     at: cython.Py_ssize_t
+    if first == 0x53 and _prefix(buffer, offset, end, b"SSH-", 4):
+        return N_SSH if n >= 4 else N_MORE
     # Only the first line: how much of the next one came with it must not matter.
     if not _readable(buffer, offset, feed if feed >= 0 else end):
         # A MySQL greeting's length can be a printable byte, and so can the first byte of anything.
         return _mysql(buffer, offset, end)
-    if first == 0x53 and _prefix(buffer, offset, end, b"SSH-", 4):
-        return N_SSH if n >= 4 else N_MORE
     if feed < 0:
         if first == 0x3C and n > 3 and _priority(buffer, offset, end):
             return N_SYSLOG

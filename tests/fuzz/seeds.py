@@ -238,16 +238,23 @@ def _hellos() -> Iterator[bytes]:
 
 
 def _recordings() -> Iterator[bytes]:
+    """Of short conversations: the file, and its frames in the form of turns, which the target seals again."""
     import contextlib
     import io
     import tempfile
 
     from lbtop.cli import main
+    from lbtop.recording.format import MAGIC, read_frames
+    from tests.attacks import conversation
+    from tests.wire import spoken
 
-    with tempfile.TemporaryDirectory() as folder:
-        for number, capture in enumerate(committed()[:: max(len(committed()) // 8, 1)]):
-            path = Path(folder) / f"{number}.lbtop"
+    for said in (spoken.plain_http(), spoken.tls("1.2"), spoken.proxied()):
+        with tempfile.TemporaryDirectory() as folder:
+            capture, path = Path(folder) / "a.pcap", Path(folder) / "a.lbtop"
+            capture.write_bytes(conversation(*said))
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                main(["record", "-o", str(path), str(capture.path)])
-            if path.is_file() and path.stat().st_size < 10 * LARGEST:
-                yield path.read_bytes()
+                main(["record", "-o", str(path), str(capture)])
+            yield path.read_bytes()
+            with path.open("rb") as file:
+                file.seek(len(MAGIC) + 2)
+                yield b"".join(turn("C", bytes([kind]) + body) for kind, body in read_frames(file))

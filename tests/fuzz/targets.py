@@ -6,6 +6,8 @@ far (packets, turns of a conversation, pieces), it is cut from the input itself,
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -17,8 +19,11 @@ from lbtop.probes.wire.keylog import KeyLog
 from lbtop.probes.wire.recognition import Recognition
 
 from lbtop.catalog.recognition import recognition
+from lbtop.engine import diagnose
+from lbtop.faces.json import render
 from lbtop.model.errors import LbtopError
 from lbtop.recording import open_recording
+from lbtop.recording.format import MAGIC, VERSION, write_frame
 from tests.fuzz import oracle
 from tests.fuzz.pieces import Conversation, Datagrams, turns
 from tests.readers import read_all
@@ -65,7 +70,9 @@ def capture(data: bytes) -> None:
             open_capture([path], key=KEY, recognition=_recognition(), connections=64, chunk=1 + len(data) % 97, rows=5)
         )
         oracle.same(whole, pieces)
-        assert asdict(stats) == asdict(again), f"{stats} and {again}"
+        # How far a damaged file was read ahead is a matter of how it was read.
+        told, again_told = ({**asdict(each), "read_bytes": 0} for each in (stats, again))
+        assert told == again_told, f"{stats} and {again}"
 
 
 def packets(data: bytes) -> None:
@@ -104,7 +111,7 @@ def segments(data: bytes) -> None:
     oracle.check(batch, len(data) + ROWS_PER_SEGMENT * (len(data) // 6))
     for row in batch["connections"]:
         for name in ("bytes_c", "bytes_s", "missing_bytes"):
-            assert int(row[name]) < 1 << 33, f"{name} {row[name]}"
+            assert int(row[name]) < (len(data) + 1) << 31, f"{name} {row[name]}"
 
 
 ROWS_PER_SEGMENT = 4
@@ -212,14 +219,21 @@ def keylog(data: bytes) -> None:
 
 
 def recording(data: bytes) -> None:
-    """A recording, whole or altered: read, or refused in one line."""
+    """A recording, whole, altered or forged with checksums that are right, up to the verdict: told, or refused in one line."""
+    if not data.startswith(MAGIC):
+        forged = io.BytesIO(MAGIC + VERSION.to_bytes(2, "little"))
+        forged.seek(0, io.SEEK_END)
+        for _, frame in turns(data):
+            if frame:
+                write_frame(forged, frame[0], frame[1:])
+        data = forged.getvalue()
     with _file(data) as path:
         try:
             source = open_recording(path)
         except LbtopError as refused:
             assert "\n" not in str(refused)
             return
-        read_all(source)
+        json.loads(render(diagnose(source)))
 
 
 TARGETS: dict[str, Target] = {
