@@ -87,6 +87,8 @@ def open_source(options: argparse.Namespace, *, for_s: float | None = None) -> S
         return open_files(options)
     if options.since or options.until:
         raise LbtopError("--since and --until cut captures; live, give --for")
+    if options.keylog:
+        raise LbtopError("--keylog opens captures; live, most of what is inside TLS is never copied to this program")
     from lbtop.cli.listening import open_live
 
     return open_live(options, for_s=for_s)
