@@ -104,7 +104,9 @@ class Reconstructor:
                 last = max(last, int(rows["seq"][-1]))
         while last >= self._next_cut - 1:
             self._fold_until(self._next_cut)
-            self._next_cut += WINDOW_ROWS
+            # To the window of the next row at once: a forged recording may leave any number of windows empty between two rows.
+            first = min((int(parts[0]["seq"][0]) for parts in self._pending.values() if parts), default=last)
+            self._next_cut = max(self._next_cut, first // WINDOW_ROWS * WINDOW_ROWS) + WINDOW_ROWS
         if batch.final:
             self._fold_until(None)
 

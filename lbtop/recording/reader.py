@@ -46,6 +46,7 @@ class RecordingSource:
         self._layouts: dict[str, np.dtype[np.void]] = {}
         self._note: str | None = None
         self._done = False
+        self._next_seq = 0
         self._after: dict[str, Rows] | None = None
         self._first_frame()
 
@@ -79,6 +80,11 @@ class RecordingSource:
 
     def _batch(self, body: bytes) -> Batch:
         strings, addresses, tables = format.unpack_batch(body, self._layouts)
+        tables = {name: rows for name, rows in tables.items() if len(rows)}
+        for rows in tables.values():
+            if int(rows["seq"][0]) < self._next_seq or (rows["seq"][1:] < rows["seq"][:-1]).any():
+                raise format.Damaged("its rows are not in order")
+        self._next_seq = max((int(rows["seq"][-1]) + 1 for rows in tables.values()), default=self._next_seq)
         self._strings.items += strings
         self._addresses.items += addresses
         return Batch({name: tables.get(name, empty(name)) for name in TABLES}, self._strings, self._addresses)

@@ -164,3 +164,28 @@ def test_identities_are_numbered_in_order_of_first_appearance_and_bounded() -> N
     assert identities.number(np.array([9, 0, 4, 9], np.uint64)).tolist() == [1, 0, 2, 1]
     identities.LIMIT = 2
     assert identities.number(np.array([7, 9], np.uint64)).tolist() == [3, 4]
+
+
+def test_forged_sequence_numbers_cost_no_time(tmp_path: Path) -> None:
+    """Rows an eternity apart: the windows between them are not gone through one by one."""
+    source = reference.open_capture(SOME[0].path)
+    recorder = Recorder(tmp_path / "x.lbtop", kind="capture", inputs=[])
+    while (batch := source.poll()) is not None:
+        for rows in batch.tables.values():
+            half = len(rows) // 2
+            rows["seq"][half:] += np.uint64(1 << 60)
+        recorder.add(batch, source.stats())
+    recorder.close(source.stats())
+    assert diagnose(open_recording(str(tmp_path / "x.lbtop"))).final
+
+
+def test_rows_out_of_order_are_damage(tmp_path: Path) -> None:
+    source = reference.open_capture(SOME[0].path)
+    recorder = Recorder(tmp_path / "x.lbtop", kind="capture", inputs=[])
+    while (batch := source.poll()) is not None:
+        batch["connections"]["seq"][:] = batch["connections"]["seq"][::-1].copy()
+        recorder.add(batch, source.stats())
+    recorder.close(source.stats())
+    read = open_recording(str(tmp_path / "x.lbtop"))
+    assert diagnose(read).final
+    assert any("not in order" in note for note in read.stats().notes)
