@@ -31,6 +31,7 @@ MAX_FRAME = 64 << 20
 """Longer frames are damage, whatever their length field says: a reader never allocates more for one."""
 
 _HEAD = struct.Struct("<II")
+_INTEGERS = frozenset(("|u1", "<u2", "<u4", "<u8", "<i8"))
 _U32 = struct.Struct("<I")
 
 
@@ -104,8 +105,13 @@ def unpack_batch(body: bytes, layouts: Mapping[str, np.dtype[np.void]]) -> tuple
 
 
 def row_layouts(described: Mapping[str, Any]) -> dict[str, np.dtype[np.void]]:
-    """The types of a file's rows from its layout frame. Raises Damaged."""
+    """The types of a file's rows from its layout frame. Raises Damaged.
+
+    numpy evaluates what a type's name says, so only the plain integers that rows are made of are handed to it.
+    """
     try:
+        if any(kind not in _INTEGERS for name, fields in described.items() if name in TABLES for _, kind in fields):
+            raise Damaged("its layout holds a type that no row has")
         return {
             str(name): np.dtype([(str(field), str(kind)) for field, kind in fields], align=True)
             for name, fields in described.items()
