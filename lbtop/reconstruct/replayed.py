@@ -19,9 +19,8 @@ Column = npt.NDArray[np.int64]
 class Arrivals:
     """One row per unit the balancer decides about: a connection at layer 4, a request at layer 7, in order of time.
 
-    ``client`` and ``session`` are dense numbers (session -1: none), ``network`` that of the client's /24 (IPv6: its address),
-    ``octets`` the four bytes of an IPv4 client, else zeros; ``cost`` its requests, or 1 where there are none; ``target`` as it
-    was.
+    ``client`` and ``session`` are dense numbers (session -1: none), ``octets`` the four bytes of an IPv4 client, else zeros;
+    ``cost`` its requests, or 1 where there are none; ``target`` as it was.
     """
 
     at_ns: Column
@@ -29,7 +28,6 @@ class Arrivals:
     client: Column
     port: Column
     session: Column
-    network: Column
     octets: npt.NDArray[np.uint8]
     cost: Column
     target: Column
@@ -116,7 +114,7 @@ def _without_checks(requests: Rows, batch: Batch) -> Rows:
     known = np.array([catalog.health_checker(batch.strings[int(n)].decode("latin-1")) is not None for n in agents], bool)
     forwarded = requests["forwarded0"] != 0
     checks = known[which] if len(requests) else np.zeros(0, bool)
-    if forwarded.mean() > 0.5 if len(requests) else False:
+    if 2 * np.count_nonzero(forwarded) > len(requests):
         checks = checks | ~forwarded
     kept: Rows = requests[~checks]
     return kept
@@ -130,9 +128,6 @@ def _arrivals(
     packed = [batch.addresses[int(number)] for number in distinct]
     v4 = [address[:12] == b"\x00" * 10 + b"\xff\xff" for address in packed]
     octets = np.array([list(a[12:]) if is_v4 else [0] * 4 for a, is_v4 in zip(packed, v4, strict=True)], np.uint8).reshape(-1, 4)
-    names = [a[:15] if is_v4 else a for a, is_v4 in zip(packed, v4, strict=True)]
-    nets = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    network = np.array([nets[name] for name in names], np.int64)
     numbered = np.full(len(rows), -1, np.int64)
     if sessions is not None and len(rows):
         values, dense = np.unique(sessions, return_inverse=True)
@@ -142,7 +137,6 @@ def _arrivals(
         at_ns=at[order].astype(np.int64), until_ns=until[order].astype(np.int64),
         client=clients[order].astype(np.int64),
         port=port[order].astype(np.int64), session=numbered[order],
-        network=network[clients][order] if len(rows) else np.zeros(0, np.int64),
         octets=octets[clients][order] if len(rows) else np.zeros((0, 4), np.uint8), cost=cost[order],
         target=_numbers(rows, batch, wanted, known)[order], targets=tuple(wanted), layer7=layer7,
     )  # fmt: skip

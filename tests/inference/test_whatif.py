@@ -28,7 +28,7 @@ def made(
     lasting = np.array([int(s * 1e9) for s in seconds], np.int64) if seconds else np.zeros(n, np.int64)
     client = np.array(clients, np.int64)
     return Arrivals(
-        at, at + lasting, client, np.arange(n, dtype=np.int64), np.array(sessions or [-1] * n, np.int64), client // 10,
+        at, at + lasting, client, np.arange(n, dtype=np.int64), np.array(sessions or [-1] * n, np.int64),
         np.zeros((n, 4), np.uint8), np.ones(n, np.int64), np.arange(n, dtype=np.int64) % targets,
         tuple(f"10.0.0.{i}:80" for i in range(targets)), sessions is not None,
     )  # fmt: skip
