@@ -479,6 +479,12 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "connections": CONNECTION,
 }
 
+ADDRESS_COLUMNS = frozenset(
+    ("client", "server", "source", "destination", "forwarded0", "forwarded1", "forwarded2", "forwarded3", "real_ip",
+     "proxy_source", "names")
+)  # fmt: skip
+"""Columns that hold numbers into :attr:`Batch.addresses`, in whatever table."""
+
 
 class Interner(Protocol):
     """Append-only numbering of byte strings in order of first appearance. Number 0 is the empty string (absent).

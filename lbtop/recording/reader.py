@@ -9,10 +9,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lbtop.model.errors import LbtopError
-from lbtop.model.observation import TABLES, Batch, Rows, SourceStats, empty
+from lbtop.model.observation import ADDRESS_COLUMNS, TABLES, Batch, Rows, SourceStats, empty
 from lbtop.model.record import replace
 from lbtop.model.text import safe_text
 from lbtop.recording import format
+from lbtop.recording.privacy import TEXTS
 
 _STATS_FIELDS = frozenset(SourceStats.__match_args__)
 
@@ -87,7 +88,17 @@ class RecordingSource:
         self._next_seq = max((int(rows["seq"][-1]) + 1 for rows in tables.values()), default=self._next_seq)
         self._strings.items += strings
         self._addresses.items += addresses
+        for name, rows in tables.items():
+            self._check_references(name, rows)
         return Batch({name: tables.get(name, empty(name)) for name in TABLES}, self._strings, self._addresses)
+
+    def _check_references(self, table: str, rows: Rows) -> None:
+        """What is numbered must be there: whoever folds rows goes by these numbers. Raises Damaged."""
+        for column in rows.dtype.names or ():
+            if column in ADDRESS_COLUMNS and int(rows[column].max()) >= max(len(self._addresses), 1):
+                raise format.Damaged("a row names an address that it does not hold")
+            if column in TEXTS.get(table, ()) and int(rows[column].max()) >= len(self._strings):
+                raise format.Damaged("a row names a text that it does not hold")
 
     def _final(self) -> Batch:
         self._done = True

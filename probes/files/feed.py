@@ -128,11 +128,26 @@ class _Gzip:
                     self._pending = self._pending.lstrip(b"\x00")
                     continue
                 self._engine = zlib.decompressobj(31)
-            found = self._engine.decompress(self._pending, len(target))
+            found = self._decompress(len(target))
             self._pending = self._engine.unused_data if self._engine.eof else self._engine.unconsumed_tail
             if found:
                 target[: len(found)] = found
                 return len(found)
+
+    def _decompress(self, most: int) -> bytes:
+        """The next bytes, at most so many. Raises zlib.error where the data are damaged, and not a byte before.
+
+        zlib itself gives nothing of a call in which it meets the damage: what can be had before it is asked for in smaller calls.
+        """
+        before = self._engine.copy()
+        while True:
+            try:
+                return self._engine.decompress(self._pending, most)
+            except zlib.error:
+                if most == 1:
+                    raise
+                most = (most + 3) // 4
+                self._engine, before = before, before.copy()
 
     def close(self) -> None:
         pass
@@ -153,9 +168,17 @@ class _Zstd:
         self._stream: Any = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
             source, read_across_frames=True
         )
+        # Always asked for as much at a time: how much is had in front of damage must not hang on who reads how much.
+        self._piece = bytearray(_PIECE)
+        self._unread = memoryview(b"")
 
     def readinto(self, target: memoryview) -> int:
-        return int(self._stream.readinto(target))
+        if not self._unread:
+            self._unread = memoryview(self._piece)[: self._stream.readinto(self._piece)]
+        size = min(len(self._unread), len(target))
+        target[:size] = self._unread[:size]
+        self._unread = self._unread[size:]
+        return size
 
     def close(self) -> None:
         self._stream.close()
