@@ -12,12 +12,22 @@ from typing import TypeVar
 
 _HERE = Path(__file__).parent
 
-DECODERS = ("-", "f5", "netscaler", "envoy", "traefik", "nginx_md5", "caddy_hmac", "route_suffix")
+DECODERS = ("-", "f5", "netscaler", "envoy", "traefik", "nginx_md5", "caddy_hmac", "route_suffix", "traefik_hash", "plain")
 """Decoders of balancer cookies by number (COOKIE.decoder); 0 is none."""
 
 
-DECODED_BY = {"f5": "bigip", "netscaler": "netscaler", "envoy": "envoy", "traefik": "traefik"}
+DECODED_BY = {
+    "f5": "bigip",
+    "netscaler": "netscaler",
+    "envoy": "envoy",
+    "traefik": "traefik",
+    "traefik_hash": "traefik",
+    "nginx_md5": "nginx",
+    "caddy_hmac": "caddy",
+}
 """Whose encoding each decoder of addresses reads."""
+HASHED = frozenset({"nginx_md5", "caddy_hmac", "traefik_hash"})
+"""Decoders that recognise the digest of a target in view, and cannot read any other's."""
 
 
 class Row:

@@ -30,16 +30,19 @@ _ENDPOINT = re.compile(rb"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9a-fA-F:.]{2,45})\]
 def decode(name: bytes, value: bytes) -> Decoded | None:
     """The target a balancer's cookie names.
 
-    F5 (K6917), NetScaler, Envoy's stateful session (base64 of the address or of its protobuf) and plain URLs (Traefik).
-    Encrypted and hashed values name nothing here.
+    F5 (K6917), NetScaler, Envoy's stateful session (base64 of the address or of its protobuf), plain URLs (Traefik) and plain
+    addresses. Encrypted values name nothing; hashed ones are told by :mod:`lbtop.catalog.digests`.
     """
     row = balancer_cookie(name.decode("latin-1"))
     value = value.strip(b'"')
-    if row is not None and row.decoder == "f5":
-        return _numbered(_f5(value), "f5")
     if row is not None and row.product == "netscaler":
         return _numbered(_netscaler(value), "netscaler")
-    return _numbered(_url(value), "traefik") or _numbered(_envoy(value), "envoy")
+    return (
+        _numbered(_f5(value), "f5")  # its cookies can be renamed
+        or _numbered(_url(value), "traefik")
+        or _numbered(_envoy(value), "envoy")
+        or _numbered(_plain(value), "plain")
+    )
 
 
 def _numbered(target: tuple[bytes, int] | None, decoder: str) -> Decoded | None:
@@ -77,6 +80,11 @@ def _netscaler(value: bytes) -> tuple[bytes, int] | None:
 def _url(value: bytes) -> tuple[bytes, int] | None:
     found = _URL.match(value)
     return _endpoint(found[1].strip(b"[]"), found[2]) if found else None
+
+
+def _plain(value: bytes) -> tuple[bytes, int] | None:
+    found = _ENDPOINT.fullmatch(value)
+    return _endpoint(found[1] or found[2], found[3]) if found else None
 
 
 def _envoy(value: bytes) -> tuple[bytes, int] | None:

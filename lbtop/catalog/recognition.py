@@ -22,6 +22,12 @@ def _decode(name: bytes, value: bytes) -> Decoded | None:
     return decode(name, value)
 
 
+def _digests(packed: bytes, port: int) -> dict[bytes, int]:
+    from lbtop.catalog.digests import digests  # hashlib is needed where a cookie's value looks like a digest, and nowhere else
+
+    return digests(packed, port)
+
+
 @cache
 def recognition() -> Recognition:
     """Tables for the decoder: cookies of balancers and sessions, credentials by name, headers that prove a TLS hop."""
@@ -44,4 +50,5 @@ def recognition() -> Recognition:
         parameters={row.name.lower().encode(): _KINDS[row.kind] for row in secrets if row.place == "parameter"},
         login_paths=tuple(row.segment.encode() for row in catalog.logins()),
         decode=_decode,
+        digests=_digests,
     )

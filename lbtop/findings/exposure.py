@@ -339,10 +339,12 @@ def cookie_discloses_target(context: Context) -> Iterator[Finding]:
     choose its target by writing the cookie itself. It is a hint for an attacker, not a breach.
 
     How it is inferred. Cookies of F5, NetScaler, Envoy, old Traefik and others that carry an address in a known form are
-    decoded and compared with the target that the request went to.
+    decoded and compared with the target that the request went to. nginx (`sticky cookie`, a server given as `ip:port`),
+    Caddy without a secret and Traefik write a digest that needs no secret: it is compared with the digests of the targets
+    in view. Private networks have few addresses, so whoever has the cookie finds the one that fits.
 
     How to confirm. Decode one of your own: F5 `<d1>.<d2>.0000` is the address with its bytes reversed and the port with
-    its bytes swapped; Envoy's is base64.
+    its bytes swapped; Envoy's is base64; nginx's is `printf ip:port | md5sum`.
 
     How to mend. Encrypt the cookie or make it opaque: the setting is named in the advice.
     """
@@ -361,7 +363,9 @@ def cookie_discloses_target(context: Context) -> Iterator[Finding]:
             id="cookie-discloses-target",
             severity=Severity.INFO,
             title=f"Cookie {name} names the target's address ({label}): {here:,} of {count:,} match where the request went",
-            detail="Every client can decode the address and port of its target, and choose another.",
+            detail="The value is a digest without a secret: whoever has it can try every internal address until one fits."
+            if decoder in catalog.HASHED
+            else "Every client can decode the address and port of its target, and choose another.",
             service=context.service.service,
             evidence=(
                 Evidence(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lbtop.catalog import balancer_cookie
@@ -10,6 +12,8 @@ from lbtop.inference.mechanism import (
     ADDRESS,
     ADDRESS_UNMARKED,
     LAYER4,
+    MOST,
+    RETURNS_PER_KEY,
     USER,
     USER_UNMARKED,
     Kind,
@@ -19,15 +23,22 @@ from lbtop.inference.mechanism import (
     weigh,
 )
 from lbtop.inference.sessions import ANSWERED_ENOUGH, STRETCH, SessionFacts, ticket_likelihoods
+from lbtop.inference.statistics import log_mean_exp
 from lbtop.inference.view import View, constant_cookie
 from lbtop.inference.zones import zones
 from lbtop.model.judgement import Mechanism, Mode, Verdict
 from lbtop.model.snapshot import Termination
+from lbtop.model.text import safe_text
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import PLAIN
 from lbtop.reconstruct.ledgers.affinity import Measure
 
 PRESENT_ONLY = 0.25
+NAMED_ENOUGH, NAMED_MOST = 4, 8
+"""Requests that name a target before it is asked whether they reached it; what they count for at most."""
+_HONOURED = 0.96
+"""How often a request reaches the target its cookie names, where that decides: targets go, cookies grow old."""
+_IGNORED = np.array([0.1, 0.2, 0.33, 0.5, 0.6])
 ALONE_CHECKED, ALONE, ALONE_DIRECT = 0.03, 0.4, 0.9
 """How likely a single target in view is the only one: its health is checked, there is a balancer, there is none in view."""
 
@@ -54,6 +65,7 @@ def mechanism_in_effect(facts: ServiceFacts, view: View, sessions: SessionFacts,
         _weigh_sessions(weighing, sessions, _alone(facts, termination))
     # what is present is no proof that it is in effect: without anything that returned, it says little
     _weigh_presence(weighing, view, facts, 1.0 if len(weighing.evidence) > 1 else PRESENT_ONLY)
+    _weigh_named_targets(weighing, view, facts, _alone(facts, termination) if len(facts.targets) == 1 else 0.0)
     _weigh_tickets(weighing, facts, termination)
     return weighing.verdict(_settled_by(facts, view, termination))
 
@@ -119,6 +131,29 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts, worth: 
     if view.target_cookie and not by_kind and len(facts.targets) > 1:
         detail = f"each value of {view.target_cookie.removeprefix('cookie:')} stands for one target, whoever brings it"
         weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0 * worth})
+
+
+def _weigh_named_targets(weighing: Weighing, view: View, facts: ServiceFacts, alone: float) -> None:
+    """A cookie that names a target in words: did its requests go there? Tells from one target alone, too, for there those of
+    other targets' names arrive only where the cookie decides nothing. ``alone``: how likely there is no other target."""
+    if Mechanism.LB_COOKIE not in weighing.weights:
+        return
+    for key, (_, here) in facts.ledgers.heads.named_targets.items():
+        name = safe_text(facts.strings[key >> 32])
+        brought = view.balancer_cookies.get(name, 0)
+        if brought < NAMED_ENOUGH:
+            continue
+        rate, effective = min(here / brought, 1.0), min(brought / RETURNS_PER_KEY, NAMED_MOST)
+        honoured = effective * (rate * math.log(_HONOURED) + (1 - rate) * math.log1p(-_HONOURED))
+        ignored = log_mean_exp(effective * (rate * np.log(_IGNORED) + (1 - rate) * np.log1p(-_IGNORED)))
+        best = max(honoured, ignored)
+        none = math.log(max(alone * math.exp(honoured - best) + (1 - alone) * math.exp(ignored - best), 1e-9))
+        weighing.add(
+            "named_target",
+            "cookies",
+            f"{name} names a target, and {min(here, brought)} of {brought} requests that bring it went there",
+            {Mechanism.LB_COOKIE: max(honoured - best, -MOST), Mechanism.NONE: max(none, -MOST)},
+        )
 
 
 def _weigh_groups(weighing: Weighing, view: View, facts: ServiceFacts) -> None:

@@ -40,7 +40,9 @@ cdef class Cookies:
     cdef uint16_t[::1] kinds
     cdef bint asks                # the catalogue can decode values
     cdef dict named               # (name, hash of value) -> the target a value names
-    cdef dict strangers           # name -> values that named nothing
+    cdef dict strangers           # name -> values that named nothing; far below 0 once one did
+    cdef set targets              # (server, port) whose digests are known
+    cdef dict digests             # what a cookie that hashes a target holds -> that target
     cdef Found found[MOST_COOKIES]
     cdef int sessions             # entries of found
     cdef uint32_t flags           # of the last head: RQ_* or RS_*
@@ -59,7 +61,10 @@ cdef class Cookies:
                          Py_ssize_t end) except NULL nogil
     cdef int _present(self, uint32_t pending, uint32_t name, uint64_t value, bint session) except -1 nogil
     cdef bint _may_name(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef bint _digest_shaped(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef bint _dotted(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _attributes(self, CookieRow *row, int64_t ts_ns, Py_ssize_t at, Py_ssize_t end) except -1 nogil
     cdef int _classify(self, uint32_t name) except -1
     cdef int _classify_agent(self, uint32_t agent) except -1
     cdef int _decode(self, CookieRow *row, Py_ssize_t value, Py_ssize_t length) except -1
+    cdef int _meet(self, CookieRow *row) except -1

@@ -11,6 +11,8 @@ MOST_NAMED = 4096
 LONGEST_DECODED = 1024
 PATIENCE = 16
 """Values of one name that named no target before its values are no longer asked."""
+MOST_TARGETS = 1024
+"""Targets whose digests are kept."""
 SECOND = cython.declare(int64_t, 1_000_000_000)
 LONGEST_AGE = cython.declare(int64_t, 10 * 366 * 86400)
 
@@ -27,6 +29,8 @@ class Cookies:
         self.asks = context.recognition.decode is not None
         self.named = {}
         self.strangers = {}
+        self.targets = set()
+        self.digests = {}
 
     def kind(self, name):
         """S_* bits of a cookie's name."""
@@ -201,16 +205,42 @@ class Cookies:
         return 0
 
     def _may_name(self, offset, end):
-        """Could the value name a target although its cookie's name says nothing (Envoy's base64 of an address, a URL)?"""
+        """Could the value name a target although its cookie's name says nothing? A URL, an address, its digest or base64."""
         first: cython.int
-        if not self.asks or end - offset < 12 or end - offset > 98:
+        if not self.asks or end - offset < 9 or end - offset > 98:
             return False
+        if self._digest_shaped(offset, end):
+            return True
         if self.buffer.u8[offset] == 0x22:
             offset += 1
         first = self.buffer.u8[offset]
         if first == 0x68:
             return starts_folded(self.buffer, offset, end, b"http:", 5) or starts_folded(self.buffer, offset, end, b"https:", 6)
+        if is_digit(first):
+            return self._dotted(offset, end)
         return first == 0x4D or first == 0x4E or first == 0x4F or first == 0x43 or first == 0x57
+
+    def _digest_shaped(self, offset, end):
+        """Hexadecimal digits, as many as a digest has (64 bits may begin with zeros that are not written)."""
+        at: cython.Py_ssize_t
+        size: cython.Py_ssize_t = end - offset
+        if size != 32 and size != 16 and size != 64 and size != 40 and size != 15:
+            return False
+        for at in range(offset, end):
+            if not is_digit(self.buffer.u8[at]) and (self.buffer.u8[at] < 0x61 or self.buffer.u8[at] > 0x66):
+                return False
+        return True
+
+    def _dotted(self, offset, end):
+        """Digits with a dot or a colon among them and nothing else: an address with its port, in the clear or F5's numbers."""
+        at: cython.Py_ssize_t
+        marks: cython.int = 0
+        for at in range(offset, end):
+            if self.buffer.u8[at] == 0x2E or self.buffer.u8[at] == 0x3A:
+                marks += 1
+            elif not is_digit(self.buffer.u8[at]):
+                return False
+        return marks >= 2
 
     def _attributes(self, row, ts_ns, at, end):
         """Flags and lifetime from what follows the value. Max-Age wins over Expires (RFC 6265 section 4.1.2.2)."""
@@ -282,28 +312,46 @@ class Cookies:
         return 0
 
     def _decode(self, row, value, length):
-        """Asks the catalogue which target the value names; once per value, and not for long where it never names one."""
+        """Asks the catalogue which target the value names; once per value (a digest again when a target came into view), and
+        not for long where no value of this name ever named one."""
+        hashed: cython.bint = self._digest_shaped(value, value + length)
+        if hashed:
+            self._meet(row)
         key = (row.name, row.value)
         found = self.named.get(key)
-        if found is None:
-            decoded = self.context.recognition.decode(
-                self.tables.strings[row.name], bytes(self.buffer.u8[value : value + min(length, LONGEST_DECODED)])
-            )
+        if found is None or (hashed and not found[0] and found[1] != len(self.targets)):
+            text = bytes(self.buffer.u8[value : value + min(length, LONGEST_DECODED)])
+            decoded = self.digests.get(text)
             if decoded is None:
-                self.strangers[row.name] = self.strangers.get(row.name, 0) + 1
-                if self.strangers[row.name] >= PATIENCE:
-                    self.kinds[row.name] |= S_MUTE
-                found = (0, 0, 0)
-            else:
+                decoded = self.context.recognition.decode(self.tables.strings[row.name], text)
+            if decoded is not None:
                 packed, port, decoder = decoded
                 number = self.tables.addresses.address(
                     int.from_bytes(packed[:8], "little"), int.from_bytes(packed[8:16], "little")
                 )
-                found = (number, port, decoder)
+                self.strangers[row.name] = -MOST_NAMED
+                decoded = (number, port, decoder)
+            else:
+                decoded = (0, len(self.targets), 0)
+                if found is None:
+                    self.strangers[row.name] = self.strangers.get(row.name, 0) + 1
+                    if self.strangers[row.name] >= PATIENCE:
+                        self.kinds[row.name] |= S_MUTE
+            found = decoded
             if len(self.named) >= MOST_NAMED:
                 self.named.clear()
             self.named[key] = found
         if found[0]:
             row.flags |= CK_DISCLOSES | CK_BALANCER
             row.names, row.names_port, row.decoder = found
+        return 0
+
+    def _meet(self, row):
+        """Keeps the digests of the server of this connection: what a balancer that hashes addresses would write."""
+        target = (row.server, row.server_port)
+        if target not in self.targets and len(self.targets) < MOST_TARGETS and self.context.recognition.digests is not None:
+            self.targets.add(target)
+            packed = self.tables.addresses[row.server]
+            for text, decoder in self.context.recognition.digests(packed, row.server_port).items():
+                self.digests.setdefault(text, (packed, row.server_port, decoder))
         return 0

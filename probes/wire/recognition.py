@@ -82,3 +82,5 @@ class Recognition:
     """A redirect whose path has a segment that starts so is a redirect to a login."""
     decode: Callable[[bytes, bytes], Decoded | None] | None = None
     """Cookie name and value to the target they name; asked only for balancer cookies, once per distinct value."""
+    digests: Callable[[bytes, int], Mapping[bytes, int]] | None = None
+    """Address and port of a target to the cookie values that are digests of it, each with the number of its decoder."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from lbtop import catalog
 from lbtop.catalog.decoders import decode
+from lbtop.catalog.digests import _fnv1, _fnv1a, digests
 from lbtop.catalog.recognition import recognition
 from lbtop.inference.identity import SHAPE_MARKS
-from lbtop.model.address import endpoint_text, ip_text
+from lbtop.model.address import endpoint_text, ip_text, pack_ip
 from lbtop.model.observation import Protocol7
 
 
@@ -36,6 +39,9 @@ def test_a_balancer_cookie_recognises_its_sample(row: catalog.Cookie) -> None:
     assert row.decoder in catalog.DECODERS
     if row.decoder in ("f5", "envoy", "traefik", "netscaler"):
         assert decode(name.encode(), value.encode()) is not None
+    if row.decoder in catalog.HASHED:  # the samples are those of 127.0.0.1 (as in nginx's documentation) and 10.0.0.11
+        known = digests(pack_ip("127.0.0.1"), 8080) | digests(pack_ip("10.0.0.11"), 8080)
+        assert catalog.DECODERS[known[value.encode()]] == row.decoder
 
 
 @pytest.mark.parametrize("row", catalog.sessions(), ids=lambda row: row.name)
@@ -127,6 +133,9 @@ def test_the_decoder_gets_every_name() -> None:
         ("anything", "Cg4xMC4wLjAuMTE6ODA4MBCAqJa4Bg==", "10.0.0.11:8080"),
         ("anything", '"MTAuMC4wLjExOjgwODA="', "10.0.0.11:8080"),
         ("_TRAEFIK_BACKEND", "http://10.0.0.11:8080", "10.0.0.11:8080"),
+        ("renamed", "1677787402.36895.0000", "10.1.1.100:8080"),
+        ("route", "10.0.0.11:8080", "10.0.0.11:8080"),
+        ("route", "[2001:db8::11]:8080", "[2001:db8::11]:8080"),
     ],
 )
 def test_a_cookie_that_names_its_target_is_decoded(name: str, value: str, target: str) -> None:
@@ -145,6 +154,9 @@ def test_a_cookie_that_names_its_target_is_decoded(name: str, value: str, target
         ("session", "bm90IGFuIGFkZHJlc3M6IGF0IGFsbA=="),
         ("session", "OTk5Ljk5OS45OTkuOTk5OjgwODA="),
         ("session", "%%%"),
+        ("_ga", "GA1.2.1234567890.1700000000"),
+        ("version", "1.2.3.4"),
+        ("version", "10.0.0.1:99999"),
         ("session", ""),
     ],
 )
@@ -156,3 +168,39 @@ def test_addresses_are_sixteen_bytes() -> None:
     found = decode(b"BIGipServerx", b"1677787402.36895.0000")
     assert found is not None
     assert ip_text(found[0]) == "10.1.1.100"
+
+
+def digest_with_openssl(*arguments: str, data: bytes) -> str:
+    """The digest as the openssl command makes it."""
+    made = subprocess.run(["openssl", "dgst", "-r", *arguments], input=data, capture_output=True, check=True)
+    return made.stdout.split()[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "decoder"),
+    [
+        (("-md5",), b"10.0.0.11:8080", "nginx_md5"),
+        (("-sha1",), b"10.0.0.11:8080", "nginx_md5"),
+        (("-md5",), bytes.fromhex("02001f900a00000b0000000000000000"), "nginx_md5"),  # sockaddr_in: AF_INET, port, address
+        (("-sha1",), bytes.fromhex("02001f900a00000b0000000000000000"), "nginx_md5"),
+        (("-sha256", "-mac", "HMAC", "-macopt", "hexkey:00"), b"10.0.0.11:8080", "caddy_hmac"),  # zeros pad the empty key
+    ],
+)
+def test_digests_are_what_openssl_makes(arguments: tuple[str, ...], data: bytes, decoder: str) -> None:
+    value = digest_with_openssl(*arguments, data=data)
+    assert catalog.DECODERS[digests(pack_ip("10.0.0.11"), 8080)[value.encode()]] == decoder
+
+
+def test_traefiks_digests_are_of_the_url() -> None:
+    """SHA-256 as openssl makes it, cut to 16 digits; 64-bit FNV-1 as its authors publish it for one byte."""
+    found = digests(pack_ip("10.0.0.11"), 8080)
+    whole = digest_with_openssl("-sha256", data=b"http://10.0.0.11:8080")
+    assert catalog.DECODERS[found[whole[:16].encode()]] == "traefik_hash"
+    assert (_fnv1(b"a"), _fnv1a(b"a")) == (0xAF63BD4C8601B7BE, 0xAF63DC4C8601EC8C)
+    assert catalog.DECODERS[found[b"%x" % _fnv1(b"http://10.0.0.11:8080")]] == "traefik_hash"
+
+
+def test_the_digests_of_two_targets_have_nothing_in_common() -> None:
+    one, other = digests(pack_ip("10.0.0.11"), 8080), digests(pack_ip("2001:db8::11"), 8080)
+    assert len(one) == len(other) > 10
+    assert not one.keys() & other.keys()

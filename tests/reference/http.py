@@ -18,6 +18,8 @@ BEGINNING = {
     Side.SERVER: re.compile(rb"HTTP/1\.|H(?:T(?:T(?:P(?:/1?)?)?)?)?$"),
 }
 """What the first 24 bytes must look like to be a head at all."""
+DIGEST = re.compile(rb"(?:[0-9a-f]{15,16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})")
+"""A cookie's value that may be the digest of a target."""
 LONGEST_HEAD = 64 << 10
 BODY_LOOKED_AT = 2048
 MOST_OUTSTANDING = 64
@@ -282,12 +284,23 @@ class HttpConversation:
         """Flags of a cookie, and the target that its value names, if the catalogue can read it."""
         if cut:
             return {"flags": flags & ~CookieFlag.SESSION | CookieFlag.CUT}
-        decoded = self._names.decode(name, value) if self._names.decode else None
+        decoded = self._digested(value) if DIGEST.fullmatch(value) else None
+        if decoded is None and self._names.decode:
+            decoded = self._names.decode(name, value)
         if decoded is None:
             return {"flags": flags}
         packed, port, decoder = decoded
         flags |= CookieFlag.DISCLOSES | CookieFlag.BALANCER
         return {"flags": flags, "names": self._rows.addresses.number(packed), "names_port": port, "decoder": decoder}
+
+    def _digested(self, value: bytes) -> tuple[bytes, int, int] | None:
+        """The target that a digest stands for, if requests with such cookies went there before or this one does."""
+        server = (self._rows.addresses[self._ends["server"]], self._ends["server_port"])
+        if server not in self._rows.servers and self._names.digests:
+            self._rows.servers.add(server)
+            for text, decoder in self._names.digests(*server).items():
+                self._rows.digests.setdefault(text, (*server, decoder))
+        return self._rows.digests.get(value)
 
     def _response(self, head: Head, direction: Direction, ts_ns: int, cut: bool) -> None:
         status = head.status

@@ -40,6 +40,8 @@ class Recorder:
         self.strings = Numbering()
         self.addresses = Numbering()
         self.requests = 0
+        self.servers: set[tuple[bytes, int]] = set()  # where requests went whose cookies may be digests of a target
+        self.digests: dict[bytes, tuple[bytes, int, int]] = {}
         self._seq = 0
         self._key = os.urandom(16)
         self._rows: dict[str, list[dict[str, int]]] = {table: [] for table in TABLES}
