@@ -33,6 +33,14 @@ class Tally:
     total: int = 0
 
 
+@dataclass()
+class Loose:
+    """One whose instances have a dictionary."""
+
+    total: int = 0
+    parts: list = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bare:
     value: list = field(default=None)
@@ -84,11 +92,17 @@ def test_others_can_but_not_extended():
         tally.new = 1
 
 
-@pytest.mark.parametrize("instance", [Point(1, tags=("a",)), Named(1), Tally({1: 2}, 3)])
+@pytest.mark.parametrize("instance", [Point(1, tags=("a",)), Named(1), Tally({1: 2}, 3), Loose(4, [5])])
 def test_copies(instance):
     assert pickle.loads(pickle.dumps(instance)) == instance
     assert copy.deepcopy(instance) == instance
     assert copy.copy(instance) == instance
+
+
+def test_without_slots_there_is_a_dictionary():
+    loose = Loose(1)
+    loose.new = 2
+    assert loose.__dict__ == {"total": 1, "parts": [], "new": 2}
 
 
 def test_replace():

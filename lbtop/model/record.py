@@ -99,10 +99,11 @@ else:
         if eq and not frozen and "__hash__" not in cls.__dict__:
             members["__hash__"] = None
         members |= {"__match_args__": names, "__record_fields__": fields, "__dataclass_fields__": _StandardFields()}
+        # They reach into instances of the class that is replaced here; the new one has its own, or none.
+        members.pop("__dict__", None)
+        members.pop("__weakref__", None)
         if slots:
             members["__slots__"] = tuple(own)
-            members.pop("__dict__", None)
-            members.pop("__weakref__", None)
         else:
             members |= {name: told.default for name, told in fields.items() if told and told.factory is _NOTHING}
         cls = type(cls)(cls.__name__, cls.__bases__, members)

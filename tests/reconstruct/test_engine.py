@@ -10,6 +10,7 @@ from lbtop.engine import Options, diagnose, frames, live_snapshots, snapshots
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Rows, SourceStats
 from lbtop.model.snapshot import Snapshot
+from lbtop.reconstruct import reconstructor
 from lbtop.testing import ListSource, Traffic
 from tests.reconstruct.scenes import BALANCER, SCENES, TARGETS
 
@@ -33,6 +34,13 @@ def test_frames_lead_to_the_diagnosis() -> None:
     assert totals == sorted(totals)
     assert all(service.detail is not None for service in seen[-1].services)
     assert all(service.detail is None for service in whole.services)
+
+
+def test_frames_of_an_input_longer_than_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking in the middle of a window copies what was folded before it, all of it."""
+    monkeypatch.setattr(reconstructor, "WINDOW_ROWS", 64)
+    seen = list(frames(three_targets().source(20), 20, Options(detail=True)))
+    assert len(seen) >= 10 and counts(seen[-1]) == counts(diagnose(three_targets().source()))
 
 
 def test_a_frame_is_taken_when_its_time_has_come() -> None:
