@@ -87,6 +87,7 @@ SHAPES: dict[str, Change] = {
     "segments of 31 bytes": lambda records: rewrite.split(records, 31),
     "neighbours exchanged": rewrite.reordered,
     "every packet twice": rewrite.doubled,
+    "every packet twice to the byte": rewrite.mirrored_twice,
 }
 
 

@@ -52,6 +52,7 @@ CHANGES: dict[str, Callable[[list[Record]], list[Record]]] = {
     "segments of 7 bytes": lambda records: rewrite.split(records, 7),
     "neighbours exchanged": rewrite.reordered,
     "every packet twice": rewrite.doubled,
+    "every packet twice to the byte": rewrite.mirrored_twice,
     "other numbers": rewrite.renumbered,
     "mirrored in VXLAN": rewrite.in_vxlan,
     "cooked": rewrite.cooked,

@@ -47,4 +47,5 @@ cdef class Decoder:
     cdef Py_ssize_t _join(self) except -2
     cdef bint parse(self, Frame frame, int linktype, bint tunnels) except -1 nogil
     cdef uint64_t mark(self, Frame frame) except? 0xFFFFFFFFFFFFFFFE nogil
+    cdef uint64_t _mark_unnumbered(self, Frame frame, uint64_t a) except? 0xFFFFFFFFFFFFFFFE nogil
     cdef bint is_copy(self, Frame frame, uint64_t print) except -1 nogil

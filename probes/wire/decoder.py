@@ -4,7 +4,7 @@ import os
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
+from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, SYN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
 from cython.cimports.lbtop.probes.wire.ip import HEADER_READ, network, transport
 from cython.cimports.lbtop.probes.wire.link import network_type
 from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
@@ -27,6 +27,8 @@ SEEN_SETS = cython.declare(cython.size_t, (1 << 10) - 1)
 TICK = cython.declare(cython.int, 10)
 """Times are compared in units of 1,024 ns: 48 bits of them last for nine years."""
 COPY_TICKS = cython.declare(int64_t, 10_000_000 >> 10)
+# No sender learns of a loss and mends it sooner: timers take several milliseconds (RFC 6298, RFC 8985), hearing of it a round trip.
+AT_ONCE_TICKS = cython.declare(int64_t, 1_000_000 >> 10)
 CLOCKS_TICKS = cython.declare(int64_t, 1_000_000_000 >> 10)
 TIME_MASK = cython.declare(uint64_t, (1 << 48) - 1)
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
@@ -246,9 +248,27 @@ class Decoder:
         if frame.proto != PROTO_TCP and frame.payload_captured >= 8:
             # Datagrams have no sequence number: what they carry has to tell them apart.
             a = (a ^ self.buffer.u64[frame.payload] ^ self.buffer.u64[frame.payload + frame.payload_captured - 8] * M2) * M1
+        elif frame.proto == PROTO_TCP and frame.ip_id == 0:
+            a = self._mark_unnumbered(frame, a)
         a = folded(a) * M1
         a = folded(a)
         prefetch(cython.address(self.seen[(a & SEEN_SETS) * WAYS]))
+        return a
+
+    def _mark_unnumbered(self, frame, a):
+        """Of a segment without an IP id: what else a copy repeats, and a segment that is sent again or updates a window does not.
+
+        The options hold its time stamp and what its sender lacks. Those of a SYN may be altered on the way between two copies.
+        """
+        at: cython.Py_ssize_t = frame.options
+        end: cython.Py_ssize_t = at if frame.flags & SYN else at + frame.options_length
+        a ^= cython.cast(uint64_t, frame.window + 1) * M5
+        while end - at >= 8:
+            a = (a ^ self.buffer.u64[at]) * M1
+            a ^= a >> 29
+            at += 8
+        if end - at >= 4:
+            a = (a ^ self.buffer.u32[at]) * M2
         return a
 
     def is_copy(self, frame, print):
@@ -270,9 +290,10 @@ class Decoder:
             apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, ways[way].when & TIME_MASK)
             elsewhere = (ways[way].when ^ when) & ~TIME_MASK != 0
             # The same packet at another place, or at the same place with a number that no packet sent again has; with both, it
-            # is one even where the clocks of two capturing hosts differ.
+            # is one even where the clocks of two capturing hosts differ. Without such a number (IPv6, and senders that leave the
+            # id of what is not to be fragmented zero, RFC 6864), a segment that is there again at once was not sent again.
             if -COPY_TICKS <= apart <= COPY_TICKS:
-                copy = frame.ip_id != 0 or elsewhere
+                copy = frame.ip_id != 0 or elsewhere or (frame.proto == PROTO_TCP and -AT_ONCE_TICKS <= apart <= AT_ONCE_TICKS)
             elif -CLOCKS_TICKS <= apart <= CLOCKS_TICKS:
                 copy = frame.ip_id != 0 and elsewhere
         # The latest comes first; what a full set forgets came before all others in it.

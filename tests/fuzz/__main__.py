@@ -93,7 +93,7 @@ def fuzz(target: str, corpus: Path, seconds: int, runtime: Path) -> Outcome:
         (corpus / hashlib.sha256(data).hexdigest()).write_bytes(data)
     arguments = [
         str(corpus), f"-max_total_time={seconds}", f"-max_len={LENGTHS.get(target, 6000)}", f"-artifact_prefix={corpus}.",
-        "-print_final_stats=1", "-rss_limit_mb=3000", "-timeout=20",
+        "-print_final_stats=1", "-rss_limit_mb=3000", "-timeout=20", "-report_slow_units=20",
     ]  # fmt: skip
     words = dictionary(target)
     if words:

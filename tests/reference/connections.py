@@ -10,6 +10,7 @@ from tests.reference.rows import Recorder
 
 SECOND = 10**9
 DUPLICATE_NS = SECOND // 100
+AT_ONCE_NS = SECOND // 1000
 LINGER_NS = 60 * SECOND  # a closed connection still owns its five-tuple's late packets
 EXPIRY_NS = {TCP: 7200 * SECOND, UDP: 120 * SECOND}
 REORDERING_NS = 10 * 10**6  # a bare acknowledgement may overtake what it acknowledges by so much
@@ -66,10 +67,12 @@ class Table:
             packet.flags,
             packet.length,
             packet.payload if packet.proto == UDP else b"",
+            None if packet.proto == UDP or packet.ip_id else (packet.window, b"" if packet.flags & SYN else packet.options),
         )
         place = (packet.interface, packet.vlan, packet.ttl, packet.link)
         seen = [one for one in self._copies.get(key, []) if packet.ts_ns - one[0] <= DUPLICATE_NS]
-        copy = any(packet.ip_id or place != other for _, other in seen)
+        at_once = AT_ONCE_NS if packet.proto == TCP else -1
+        copy = any(packet.ip_id or place != other or packet.ts_ns - at <= at_once for at, other in seen)
         self._copies[key] = [*seen, (packet.ts_ns, place)]
         return copy
 

@@ -39,13 +39,17 @@ class Layout:
     payload: int
 
 
+TAGS = (b"\x81\x00", b"\x88\xa8")
+"""Types of Ethernet frames that a VLAN tag precedes."""
+
+
 def layout(record: Record) -> Layout | None:
     data = record.data
     network = {ETHERNET: 14, SLL: 16, 276: 20, RAW: 0}.get(record.linktype)
     if network is None or len(data) < network + 20:
         return None
     if record.linktype == ETHERNET:
-        while data[network - 2 : network] in (b"\x81\x00", b"\x88\xa8"):
+        while data[network - 2 : network] in TAGS:
             network += 4
     version = data[network] >> 4
     if version == 4:
@@ -248,6 +252,14 @@ def doubled(records: Records, delay_ns: int = 20_000) -> Records:
     return sorted(copies, key=lambda record: record.ts_ns)
 
 
+def mirrored_twice(records: Records, delay_ns: int = 3_000) -> Records:
+    """Each packet a second time to the byte, as from a switch port that is mirrored both as it receives and as it sends."""
+    return sorted(
+        (copy for record in records for copy in (record, replace(record, ts_ns=record.ts_ns + delay_ns))),
+        key=lambda record: record.ts_ns,
+    )
+
+
 def reordered(records: Records, seed: int = 1) -> Records:
     """Neighbouring data segments of one direction change places now and then; time stamps stay with the places."""
     rng = random.Random(seed)
@@ -341,7 +353,15 @@ def cooked2(records: Records) -> Records:
 
 
 def raw_ip(records: Records) -> Records:
-    return _mapped(records, lambda data: data[14:], RAW)
+    """Without link layer and VLAN tags."""
+
+    def strip(data: bytes) -> bytes:
+        at = 14
+        while data[at - 2 : at] in TAGS:
+            at += 4
+        return data[at:]
+
+    return _mapped(records, strip, RAW)
 
 
 def in_vxlan(records: Records) -> Records:

@@ -258,12 +258,39 @@ class TestCopies:
         wire.segment(40.02, CLIENT, 1001, 5001, ACK, b"x" * 10, identity=0, **change)
         assert only(wire.finish())["duplicates"] == 1
 
-    def test_without_a_number_at_the_same_place(self, wire: Wire) -> None:
+    @pytest.mark.parametrize(
+        ("delay_ms", "change", "copies", "resent"),
+        [
+            (0, {}, 1, 0),
+            (0.02, {}, 1, 0),
+            (5, {}, 0, 1),  # a tail loss probe may be that quick
+            (0.02, {"options": b"\1\1\x08\x0a\0\0\0\x2b\0\0\0\7"}, 0, 1),  # another time stamp
+            (0.02, {"window": 501}, 0, 1),
+        ],
+        ids=["at the same instant", "at once", "5 ms later", "with another time stamp", "with another window"],
+    )
+    def test_without_a_number_at_the_same_place(
+        self, wire: Wire, delay_ms: float, change: dict[str, int | bytes], copies: int, resent: int
+    ) -> None:
+        stamped = {"options": b"\1\1\x08\x0a\0\0\0\x2a\0\0\0\7", "identity": 0}
         wire.handshake()
-        for at in (40, 40.02):
-            wire.segment(at, CLIENT, 1001, 5001, ACK, b"x" * 10, identity=0)
+        wire.segment(40, CLIENT, 1001, 5001, ACK, b"x" * 10, **stamped)  # type: ignore[arg-type]
+        wire.segment(40 + delay_ms, CLIENT, 1001, 5001, ACK, b"x" * 10, **{**stamped, **change})  # type: ignore[arg-type]
         row = only(wire.finish())
-        assert (row["duplicates"], row["retransmits_c"]) == (0, 1)
+        assert (row["duplicates"], row["retransmits_c"], row["bytes_c"]) == (copies, resent, 10)
+
+    def test_a_window_update_without_a_number_is_no_copy(self, wire: Wire) -> None:
+        wire.handshake()
+        for window in (502, 1024):
+            wire.segment(50, SERVER, 5001, 1001, ACK, identity=0, window=window)
+        row = only(wire.finish())
+        assert (row["duplicates"], row["packets_s"]) == (0, 3)
+
+    def test_equal_datagrams_without_a_number_are_not_copies(self, wire: Wire) -> None:
+        for at in (40, 40.02):
+            wire.packet(at, ipv4(CLIENT[0], SERVER[0], 17, udp(CLIENT, (SERVER[0], 8125), b"requests:1|c"), identity=0))
+        row = only(wire.finish())
+        assert (row["duplicates"], row["bytes_c"]) == (0, 24)
 
     def test_acknowledgements_too(self, wire: Wire) -> None:
         wire.handshake()
