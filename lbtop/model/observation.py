@@ -234,7 +234,7 @@ class SecretFlag(IntFlag):
 #                 file, interface, VLAN, TTL or link-layer address, or for an IPv4 packet with a non-zero id by the id itself.
 #                 With both, within a second: files of several hosts may be merged whose clocks differ. A TCP segment without an
 #                 id (0, or IPv6) has to have the same window and, unless it is a SYN, the same options; it is then also a copy
-#                 at the same place, within 1 ms: nothing is sent again that soon.
+#                 at the same place, within 1 ms: what is sent again comes later.
 # Heads
 #   at_ns         the time of the packet that completed the head in order (the later of its own packets). delay_ns: likewise.
 #   path          request target up to "?" or "#", of an absolute target only its path, of CONNECT the authority;

@@ -27,7 +27,7 @@ SEEN_SETS = cython.declare(cython.size_t, (1 << 10) - 1)
 TICK = cython.declare(cython.int, 10)
 """Times are compared in units of 1,024 ns: 48 bits of them last for nine years."""
 COPY_TICKS = cython.declare(int64_t, 10_000_000 >> 10)
-# No sender learns of a loss and mends it sooner: timers take several milliseconds (RFC 6298, RFC 8985), hearing of it a round trip.
+# Timers that make a sender repeat itself take several milliseconds (RFC 6298, RFC 8985); a copy comes at once.
 AT_ONCE_TICKS = cython.declare(int64_t, 1_000_000 >> 10)
 CLOCKS_TICKS = cython.declare(int64_t, 1_000_000_000 >> 10)
 TIME_MASK = cython.declare(uint64_t, (1 << 48) - 1)
