@@ -77,7 +77,7 @@ def _service(facts: ServiceFacts, names: Mapping[str, str], detail: bool) -> Ser
     return Service(
         service=_name(facts),
         port=facts.port,
-        load_balancer=infer_identity(facts),
+        load_balancer=infer_identity(facts, termination),
         termination=termination,
         stickiness=stickiness,
         targets=target_rows(facts, skew, stickiness, names),

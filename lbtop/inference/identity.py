@@ -12,10 +12,10 @@ from collections.abc import Callable
 from lbtop import catalog
 from lbtop.model.address import ip_text
 from lbtop.model.figures import percent
-from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence
+from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence, Mode
 from lbtop.model.observation import ProxyFlag
 from lbtop.model.record import dataclass, field
-from lbtop.model.snapshot import LoadBalancer
+from lbtop.model.snapshot import LoadBalancer, Termination
 from lbtop.model.text import safe_text
 from lbtop.reconstruct.facts import ServiceFacts
 
@@ -24,6 +24,8 @@ NOTHING_KNOWN = 1.5
 """Log-odds of `unknown`: one weak mark alone does not name a product."""
 EVERYWHERE = 0.9
 SHAPES_LOOKED_AT = 256
+FEW_NODES, MANY_USERS = 2, 4
+"""So many different programs or sessions from each address, all with one TCP stack: not one host's, and no NAT's."""
 
 Names = tuple[str, ...]
 
@@ -44,10 +46,14 @@ class ProductMarks:
         self.evidence.append(Evidence(signal, kind, detail, product, round(weight, 2)))
 
 
-def infer_identity(facts: ServiceFacts) -> LoadBalancer:
-    """The product next to the targets (a catalogue token, or `unknown`), how sure, and what says so."""
+def infer_identity(facts: ServiceFacts, termination: Termination | None = None) -> LoadBalancer:
+    """The product next to the targets (a catalogue token, or `unknown`), how likely the likeliest is, and what says so.
+
+    Its addresses are those that open the targets' connections, where a proxy does and not a few clients themselves.
+    """
     marks = product_marks(facts)
-    addresses = tuple(ip_text(facts.addresses[number]) for number in facts.balancers)
+    proxied = facts.clients_preserved is False or _stands_between(facts, termination)
+    addresses = tuple(ip_text(facts.addresses[number]) for number in facts.balancers) if proxied else ()
     totals = {product: sum(kinds.values()) for product, kinds in marks.scores.items() if product not in marks.cdns}
     if not totals:
         totals = {product: sum(kinds.values()) / 2 for product, kinds in marks.scores.items()}
@@ -56,15 +62,32 @@ def infer_identity(facts: ServiceFacts) -> LoadBalancer:
     return LoadBalancer(addresses, product, round(confidence, 4), evidence)
 
 
+def _stands_between(facts: ServiceFacts, termination: Termination | None) -> bool:
+    """Few addresses open all connections and nothing names others: whether these are a proxy's all the same.
+
+    What ends TLS or reads HTTP is a proxy; so is one TCP stack behind which many programs or sessions are (a NAT keeps its
+    clients' own), and a single address or two that spread over several targets.
+    """
+    if termination is not None and termination.verdict.value in (Mode.BRIDGING, Mode.OFFLOAD, Mode.L4_TLS):
+        return True
+    nodes = max(len(facts.balancers), 1)
+    if nodes <= FEW_NODES and len(facts.targets) > 1:
+        return True
+    ledgers = facts.ledgers
+    families = {key >> 32 for key, _ in ledgers.handshakes.families.items()}
+    agents = {key >> 32 for key, _ in ledgers.heads.browsers.items()}
+    sessions = max((len(rows) for rows in ledgers.affinity.session_rows()), default=0)
+    stacks = {(stack, ttl) for _, stack, ttl, _ in ledgers.stacks.seen() if stack}
+    return max(len(families), len(agents), sessions) >= MANY_USERS * nodes and len(stacks) == 1
+
+
 def _best(totals: dict[str, float]) -> tuple[str, float]:
-    """The likeliest product and its probability; `unknown` with its own where none reaches the threshold."""
-    weights = {UNKNOWN: math.exp(NOTHING_KNOWN), **{product: math.exp(total) for product, total in totals.items()}}
-    whole = sum(weights.values())
-    best = max(weights, key=lambda product: weights[product])
-    confidence = weights[best] / whole
-    if best == UNKNOWN or confidence < DECISION_THRESHOLD:
-        return UNKNOWN, weights[UNKNOWN] / whole
-    return best, confidence
+    """The likeliest product, or `unknown` where it does not reach the threshold, and how likely it is: 0 without any mark."""
+    weights = {product: math.exp(total) for product, total in totals.items()}
+    whole = sum(weights.values()) + math.exp(NOTHING_KNOWN)
+    best = max(weights, key=lambda product: weights[product], default=UNKNOWN)
+    confidence = weights.get(best, 0.0) / whole
+    return (best if confidence >= DECISION_THRESHOLD else UNKNOWN), confidence
 
 
 def product_marks(facts: ServiceFacts) -> ProductMarks:

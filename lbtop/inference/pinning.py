@@ -34,6 +34,7 @@ from lbtop.reconstruct.keytable import PLAIN
 from lbtop.reconstruct.ledgers.affinity import Measure
 
 PRESENT_ONLY = 0.25
+OWN_COOKIE = 0.7
 NAMED_ENOUGH, NAMED_MOST = 4, 8
 """Requests that name a target before it is asked whether they reached it; what they count for at most."""
 _HONOURED = 0.96
@@ -118,7 +119,10 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts, worth: 
     if Mechanism.LB_COOKIE in by_kind or Mechanism.APP_COOKIE in by_kind:
         by_kind.pop(Mechanism.WEIGHTED_TARGET_GROUP, None)  # within the group something finer is in evidence
     for kind, names in by_kind.items():
-        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", {kind: 4.0 * worth})
+        shift = {kind: 4.0 * worth}
+        if Mechanism.APP_COOKIE not in by_kind:
+            shift[Mechanism.APP_COOKIE] = -OWN_COOKIE  # whoever sets a cookie of its own seldom follows another
+        weighing.add("balancer_cookie", "cookies", f"a balancer's cookie comes back: {', '.join(names)}", shift)
     if view.inserted and not by_kind:
         detail = f"set on the clients' leg and by no target: {', '.join(view.inserted)}"
         weighing.add("inserted_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 3.0 * worth})
@@ -211,7 +215,8 @@ def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, alone: float) ->
         "orphans",
         "sessions",
         f"{int(sessions.order.sum())} of {len(sessions.order)} sessions seen here were issued elsewhere, "
-        f"{sessions.judged_orphans} of {sessions.judged} after the warm-up",
+        f"{sessions.judged_orphans} of {sessions.judged} after the warm-up; of {sessions.issued} issued here "
+        f"{sessions.issued_returned} came back",
         sessions.likelihoods(list(weighing.weights), alone),
     )
 

@@ -23,7 +23,7 @@ ROTATING = 0.5
 _STICKY_ORPHANS = np.array([0.002, 0.01, 0.03, 0.08, 0.15])
 _SHARED_TICKET_KEYS = 0.5
 """How often targets behind one balancer can open each other's tickets."""
-_RANDOM_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9])
+_RANDOM_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9, 0.95])
 
 
 STRETCH = 6
@@ -32,6 +32,13 @@ STRETCHES = 12
 _DISTURBED, _DISTURBED_START = 0.1, 0.6
 """How often a stretch of pinned sessions holds many from elsewhere: a target went, or the capture has just begun."""
 _ANY_RATE = np.array([0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95])
+_HASHED_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9, 0.97, 0.995])
+"""Also nearly all: what has no cookie yet may all go to one target, which then issues every session."""
+ISSUED_ENOUGH, ISSUED_MOST = 4, 16
+_ANY_RETURN = np.array([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])
+_HASHED_RETURN = np.array([0.05, 0.12, 0.2, 0.3, 0.4, 0.5])
+_HASHES = 0.3
+"""How often what follows the application's cookie is a hash over it and not a table of who issued it."""
 
 
 @dataclass(slots=True)
@@ -44,17 +51,37 @@ class SessionFacts:
     judged_orphans: int = 0
     answered: float = 1.0  # share of the requests whose answer is in view: what was issued in the others is unknown
     order: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # all that came back: issued elsewhere?
+    issued: int = 0  # sessions that a target in view issued, and of these the ones that came back
+    issued_returned: int = 0
+    unseen: float = 0.5  # of sessions issued elsewhere that come here at all, how many are expected not to be in view
 
     def likelihoods(self, mechanisms: list[Mechanism], alone: float) -> dict[Mechanism, float]:
-        """Log-likelihood of where sessions were issued, for sticky mechanisms and for none, relative to the better.
+        """Log-likelihood of where sessions were issued and whether they came back, relative to the best.
 
         ``alone``: how likely this is the only target, where sessions cannot come from elsewhere, pinned or not.
 
-        Unpinned, most sessions seen at one of several targets were issued elsewhere, all the time. Pinned ones come from
-        elsewhere only where the capture begins in the middle of them, and after their own target was lost.
+        Unpinned, most sessions seen at one of several targets were issued elsewhere, all the time, and those issued here come
+        back now and then, as the others come. Pinned ones come from elsewhere only where the capture begins in the middle of
+        them, and after their own target was lost. A hash of the application's cookie pins them, too, but where the hash says
+        and not where they were issued: then those issued here mostly leave for good, and strangers stay.
         """
+        sticky, spread, hashed = self._from_elsewhere()
+        any_return, usual = self._came_back(_ANY_RETURN), 1.0 - self.unseen
+        as_others = self._came_back(np.clip(np.linspace(usual - 0.25, usual + 0.35, 7), 0.05, 0.98))
+        if not self.lost:  # else they come back under other names, which other targets gave them
+            sticky += max(any_return, as_others)
+            hashed += self._came_back(_HASHED_RETURN)
+            spread += as_others
+        none = float(np.logaddexp(math.log(alone) + sticky, math.log(1 - alone) + spread))
+        app = float(np.logaddexp(math.log(1 - _HASHES) + sticky, math.log(_HASHES) + hashed))
+        found = {m: none if m is Mechanism.NONE else app if m is Mechanism.APP_COOKIE else sticky for m in mechanisms}
+        best = max(found.values())
+        return {m: max(value - best, -6.0) for m, value in found.items()}
+
+    def _from_elsewhere(self) -> tuple[float, float, float]:
+        """How well pinning, spreading and hashing explain where the sessions seen here were issued."""
         count = max(1, min(len(self.order) // STRETCH, STRETCHES))
-        sticky, totals = 0.0, []
+        sticky, spread, hashed = 0.0, [], []
         for place, stretch in enumerate(np.array_split(self.order, count)):
             size = min(len(stretch), STRETCH)
             elsewhere = size * float(stretch.mean())
@@ -64,11 +91,16 @@ class SessionFacts:
             sticky += float(
                 np.logaddexp(math.log(1 - disturbed) + log_mean_exp(usual), math.log(disturbed) + log_mean_exp(other))
             )
-            totals.append(_log_binomial(elsewhere, size, _RANDOM_ORPHANS))
-        spread = log_mean_exp(np.sum(totals, axis=0))
-        none = float(np.logaddexp(math.log(alone) + sticky, math.log(1 - alone) + spread))
-        best = max(sticky, none)
-        return {m: max((none if m is Mechanism.NONE else sticky) - best, -6.0) for m in mechanisms}
+            spread.append(_log_binomial(elsewhere, size, _RANDOM_ORPHANS))
+            hashed.append(_log_binomial(elsewhere, size, _HASHED_ORPHANS))
+        return sticky, log_mean_exp(np.sum(spread, axis=0)), log_mean_exp(np.sum(hashed, axis=0))
+
+    def _came_back(self, rates: Floats) -> float:
+        """How well these rates explain how many of the sessions issued here came back."""
+        if self.issued < ISSUED_ENOUGH:
+            return 0.0
+        trials = min(self.issued, ISSUED_MOST)
+        return log_mean_exp(_log_binomial(trials * self.issued_returned / self.issued, trials, rates))
 
 
 def _log_binomial(successes: float, trials: int, shares: Floats) -> Floats:
@@ -99,7 +131,19 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
         orphans,
         _answered(facts),
         elsewhere[came_back],
+        int((~elsewhere).sum()),
+        int((~elsewhere & (rows["arrivals"] >= 2)).sum()),
+        _unseen(rows["arrivals"][elsewhere]),
     )
+
+
+def _unseen(arrivals: npt.NDArray[np.uint32]) -> float:
+    """The share of sessions from elsewhere that came here not once, from how many came once and twice (Chao 1984)."""
+    if not len(arrivals):
+        return 0.5
+    once, twice = int((arrivals == 1).sum()), int((arrivals == 2).sum())
+    missed = once * (once - 1) / (2 * (twice + 1))
+    return missed / (missed + len(arrivals))
 
 
 def _answered(facts: ServiceFacts) -> float:

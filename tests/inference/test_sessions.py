@@ -109,3 +109,39 @@ def test_refused_tickets_speak_against_affinity_and_accepted_ones_hardly_for_it(
     assert none - sticky > 4
     sticky, none = ticket_likelihoods(60, 60)
     assert 0 < sticky - none < 1
+
+
+def hashed_sessions(rng: np.random.Generator, users: int, seen: int, anew: bool) -> Traffic:
+    """What one of three targets sees: sessions without a cookie are dealt anew; with one, a hash of it decides, or chance."""
+    traffic = Traffic()
+    conn = traffic.connect("10.0.9.1", "10.0.0.11:8080", at=0.0)
+    home = rng.integers(0, 3, users)
+    starts = rng.uniform(0, 60, users)
+    steps = sorted((float(starts[user] + turn + rng.uniform(0, 0.9)), user) for user in range(users) for turn in range(10))
+    begun: set[int] = set()
+    for at, user in steps:
+        first = user not in begun
+        begun.add(user)
+        if (rng.integers(0, 3) if first or anew else home[user]) != seen:
+            continue
+        conn.request(
+            at=at, forwarded=[f"203.0.113.{user + 1}"], proto="https", cookies={} if first else {"JSESSIONID": f"s{user}"}
+        )
+        conn.respond(set_cookies={"JSESSIONID": f"s{user}"} if first else None, delay=0.001)
+    traffic.probe("10.0.9.1", "10.0.0.11:8080", at=1.0)
+    conn.close(at=70.0)
+    return traffic
+
+
+def test_a_hash_over_sessions_seen_from_one_target_is_not_taken_for_nothing() -> None:
+    """Those issued here leave for good, strangers stay: by chance both would come and go alike."""
+    said = [service(hashed_sessions(np.random.default_rng(seed), 45, 1, anew=False)).stickiness for seed in range(12)]
+    tokens = [found.verdict.token for found in said if found is not None]
+    assert len(tokens) == 12
+    assert "none" not in tokens
+    assert tokens.count("app_cookie") >= 6
+
+
+def test_sessions_dealt_anew_each_time_seen_from_one_target_are_none() -> None:
+    said = [service(hashed_sessions(np.random.default_rng(seed), 45, 1, anew=True)).stickiness for seed in range(12)]
+    assert sum(found is not None and found.verdict.token == "none" for found in said) >= 11
