@@ -9,10 +9,7 @@ import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 
-import pytest
-
 from lbtop import __version__
-from lbtop.data import captures, package_file, probe_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -34,15 +31,6 @@ def test_lean_at_run_time() -> None:
 def test_the_unrelated_package_called_bcc_is_never_asked_for() -> None:
     everything = str(PROJECT["project"]) + str(PROJECT["dependency-groups"])
     assert not re.search(r"['\"]bcc\b", everything)
-
-
-def test_data_files_are_found() -> None:
-    assert package_file("catalog", "cookies.tsv").is_file()
-    assert probe_file("wire", "decoder.py").is_file()
-    folder = captures()
-    assert folder is not None and any(folder.glob("*.toml"))
-    with pytest.raises(FileNotFoundError):
-        probe_file("no", "such.c")
 
 
 def test_data_files_are_packaged() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from lbtop import __version__
 from lbtop.cli import COMMANDS
-from lbtop.data import captures
+from tests.corpus import CAPTURES
 
 FIRST = "offload-lb-cookie-targets.pcap.gz"
 
@@ -31,9 +31,7 @@ def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.C
 
 @pytest.fixture(scope="module")
 def capture() -> Path:
-    folder = captures()
-    assert folder is not None
-    return folder / FIRST
+    return CAPTURES / FIRST
 
 
 def modules_after(code: str) -> set[str]:
