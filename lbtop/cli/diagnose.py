@@ -60,17 +60,19 @@ def run(options: argparse.Namespace) -> int:
         raise LbtopError("--for is for listening live; a capture is cut with --since and --until")
     for_ns = duration_ns(options.for_ or DEFAULT_FOR)
     from lbtop.cli import judge
-    from lbtop.engine import diagnose
-    from lbtop.findings import RULES, accept
 
     expectations = [judge.expectation(text) for text in options.expect]
     known = engine_options(options)
-    accepted = judge.acceptances(options.accept, RULES)
+    # A capture is decoded from here on, while what judges it is still being loaded.
     source = open_source(options, for_s=for_ns / 1e9)
-    if not options.files:
-        warn(f"listening for {options.for_ or DEFAULT_FOR} (Ctrl-C: the verdict on what was seen so far)")
     progress = Progress()
     try:
+        from lbtop.engine import diagnose
+        from lbtop.findings import RULES, accept
+
+        accepted = judge.acceptances(options.accept, RULES)
+        if not options.files:
+            warn(f"listening for {options.for_ or DEFAULT_FOR} (Ctrl-C: the verdict on what was seen so far)")
         snapshot = diagnose(source, known, progress=progress)
     finally:
         progress.done()

@@ -84,7 +84,7 @@ def open_source(options: argparse.Namespace, *, for_s: float | None = None) -> S
     if options.files:
         if options.interface or options.port or options.probe != "auto":
             raise LbtopError("FILE is read, --interface, --port and --probe listen on this host: give one of them")
-        return open_files(options)
+        return open_files(options, ahead=True)
     if options.since or options.until:
         raise LbtopError("--since and --until cut captures; live, give --for")
     if options.keylog:
@@ -94,13 +94,14 @@ def open_source(options: argparse.Namespace, *, for_s: float | None = None) -> S
     return open_live(options, for_s=for_s)
 
 
-def open_files(options: argparse.Namespace, *, rows: int | None = None) -> Source:
+def open_files(options: argparse.Namespace, *, rows: int | None = None, ahead: bool = False) -> Source:
     """The captures or the recording named on the command line, cut to the slice of time asked for. Raises LbtopError.
 
-    ``rows``: the size of a batch. Small ones cost a little and let a dashboard have its frames between them.
+    ``rows``: the size of a batch. Small ones cost a little and let a dashboard have its frames between them. ``ahead``: captures
+    are decoded by a thread of their own, from now on; for whoever reads to the end and asks for no frames on the way.
     """
     from lbtop.catalog.recognition import recognition
-    from lbtop.probes.files import open_capture
+    from lbtop.probes.files import decoded_ahead, open_capture
     from lbtop.recording import is_recording
 
     files = capture_files(options.files)
@@ -133,6 +134,8 @@ def open_files(options: argparse.Namespace, *, rows: int | None = None) -> Sourc
         rows=rows,
         keylog=options.keylog,
     )
+    if ahead:
+        source = decoded_ahead(source)
     return source
 
 

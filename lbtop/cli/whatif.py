@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
     if STDIN in options.files:
         raise LbtopError("whatif reads the capture twice: give it a file, not standard input")
-    source = open_files(options)
+    source = open_files(options, ahead=True)
     try:
         snapshot = diagnose(source, engine_options(options))
     finally:

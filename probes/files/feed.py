@@ -74,6 +74,12 @@ class Feed:
         """Consumes bytes that :meth:`look` has shown."""
         self._taken = self._taken[size:]
 
+    def plain(self) -> tuple[io.FileIO, int] | None:
+        """The file and the place in it up to which it is consumed, where its bytes are as stored and can be read at any place."""
+        if self._reader is not None or self.path == STDIN or size_of(self.path) is None:
+            return None
+        return self._file, self.raw_bytes - len(self._taken)
+
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()

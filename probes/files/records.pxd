@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from lbtop.probes.files.reading cimport Readers
 from lbtop.probes.wire.buffer cimport Buffer, swap32
 from lbtop.probes.wire.decoder cimport Decoder
 
@@ -12,7 +13,7 @@ cdef inline uint32_t field(Buffer buffer, Py_ssize_t offset, bint swapped) excep
 # Why walk came back.
 cdef enum:
     DONE = 0            # every input is at its end
-    BATCH = 1           # enough rows wait
+    BATCH = 1           # enough rows wait, or so much was read that progress wants to be shown
     NEED = 2            # input `which` wants more bytes
     BLOCK = 3           # input `which` is at a pcapng block that only Python code understands; it lies whole in the area
     DAMAGED = 4         # input `which` cannot be read any further
@@ -39,6 +40,7 @@ cdef struct Input:
     uint32_t first_interface    # of this section, in the table of interfaces
     uint32_t interfaces
     uint8_t format, swapped, looked, active
+    int32_t reader              # its number among the Readers, -1 where whoever walks reads it
     uint32_t extra              # bytes that a modified pcap record header has more
 
 # Of a pcapng section.
@@ -55,6 +57,7 @@ cdef struct Interface:
 cdef class Records:
     cdef Buffer buffer
     cdef Decoder decoder
+    cdef Readers readers
     cdef Input[::1] inputs
     cdef Interface[::1] interfaces
     cdef uint32_t interfaces_used
@@ -64,10 +67,11 @@ cdef class Records:
     cdef public int64_t since_ns
     cdef public int64_t until_ns
     cdef public int64_t activate_ns
-    cdef int late_end                   # inputs that are long past until_ns
+    cdef int refills                    # chunks taken from the readers in this walk
 
     cdef int _walk(self) except -1 nogil
     cdef int _look(self, Input *entry) except -1 nogil
+    cdef int _refill(self, Input *entry) except -1 nogil
     cdef int _look_pcap(self, Input *entry) except -1 nogil
     cdef int _look_pcapng(self, Input *entry) except -1 nogil
     cdef int64_t _time(self, uint32_t interface, uint64_t units) noexcept nogil

@@ -13,7 +13,7 @@ INPUT = np.dtype(
     [("ts_ns", "i8"), ("area", "i8"), ("position", "i8"), ("end", "i8"), ("data", "i8"), ("captured", "i8"),
      ("wire", "i8"), ("following", "i8"), ("skip", "u8"), ("before", "u8"), ("fraction_ns", "i8"), ("linktype", "i4"),
      ("interface", "u4"), ("first_interface", "u4"), ("interfaces", "u4"), ("format", "u1"), ("swapped", "u1"),
-     ("looked", "u1"), ("active", "u1"), ("extra", "u4")], align=True)  # fmt: skip
+     ("looked", "u1"), ("active", "u1"), ("reader", "i4"), ("extra", "u4")], align=True)  # fmt: skip
 INTERFACE = np.dtype(
     [("offset_ns", "i8"), ("factor", "i8"), ("linktype", "i4"), ("snaplen", "u4"), ("kind", "u4"), ("pad", "u4")],
     align=True)  # fmt: skip
@@ -25,6 +25,8 @@ LONGEST_BLOCK = cython.declare(uint32_t, 1 << 28)
 UNKNOWN_LINK = cython.declare(cython.int, -2)
 PAST_END = cython.declare(int64_t, 60_000_000_000)
 FOREVER = cython.declare(int64_t, 0x7FFFFFFFFFFFFFFF)
+MOST_REFILLS = cython.declare(cython.int, 256)
+"""Chunks after which the walk comes back although few rows wait."""
 
 SECTION = cython.declare(uint32_t, 0x0A0D0D0A)
 DESCRIPTION = cython.declare(uint32_t, 1)
@@ -36,11 +38,12 @@ SECRETS = cython.declare(uint32_t, 10)
 
 
 class Records:
-    """``count`` inputs, of which those that are active each fill a read area of the decoder's buffer."""
+    """``count`` inputs, of which those that are active each fill a read area of the decoder's buffer, or are read ahead."""
 
-    def __init__(self, decoder, count):
+    def __init__(self, decoder, count, readers):
         self.decoder = decoder
         self.buffer = decoder.buffer
+        self.readers = readers
         self.inputs = np.zeros(count, INPUT)
         self.interfaces = np.zeros(64, INTERFACE)
         self.count = count
@@ -51,6 +54,7 @@ class Records:
     def walk(self):
         """Decodes until something is needed; one of DONE, BATCH, NEED, BLOCK, DAMAGED, ACTIVATE, with ``which`` set."""
         code: cython.int
+        self.refills = 0
         with cython.nogil:
             code = self._walk()
         return code
@@ -66,8 +70,12 @@ class Records:
         fraction_ns: cython.longlong = 0,
         linktype: cython.int = 0,
         extra: cython.uint = 0,
+        reader: cython.int = -1,
     ):
-        """Starts input ``i``: bytes [position, end) of the buffer are its first, behind the file header for pcap."""
+        """Starts input ``i``: bytes [position, end) of the buffer are its first, behind the file header for pcap.
+
+        ``reader``: the number under which it is read ahead.
+        """
         self.inputs[i].area = area
         self.inputs[i].position = position
         self.inputs[i].end = end
@@ -76,6 +84,7 @@ class Records:
         self.inputs[i].fraction_ns = fraction_ns
         self.inputs[i].linktype = linktype
         self.inputs[i].extra = extra
+        self.inputs[i].reader = reader
         self.inputs[i].active = 1
         self.inputs[i].looked = 0
 
@@ -172,6 +181,10 @@ class Records:
                     continue
                 if not entry.looked:
                     code = self._look(entry)
+                    while code == NEED and entry.reader >= 0 and self._refill(entry):
+                        if self.refills > MOST_REFILLS:
+                            return BATCH
+                        code = self._look(entry)
                     if code != DONE:
                         self.which = i
                         return code
@@ -210,6 +223,23 @@ class Records:
         if entry.format == PCAP:
             return self._look_pcap(entry)
         return self._look_pcapng(entry)
+
+    def _refill(self, entry):
+        """The next chunk of an input that is read ahead, behind what is left of the last one. False at its end."""
+        begin: cython.Py_ssize_t = 0
+        left: cython.Py_ssize_t = entry.end - entry.position
+        size: cython.Py_ssize_t = self.readers.next(entry.reader, cython.address(begin))
+        if size == 0:
+            return False
+        # An incomplete record is smaller than an area, and that is what is kept free in front of a chunk.
+        self.buffer.copy(begin - left, entry.position, left)
+        self.readers.release(entry.reader)
+        entry.before += entry.position - entry.area
+        entry.position = begin - left
+        entry.area = entry.position
+        entry.end = begin + size
+        self.refills += 1
+        return True
 
     def _look_pcap(self, entry):
         at: cython.Py_ssize_t = entry.position

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lbtop.probes.files import formats
 from lbtop.probes.files.feed import STDIN, Feed, size_of
+from lbtop.probes.files.reading import Readers, pays, room
 from lbtop.probes.files.records import Records
+from lbtop.probes.wire.buffer import AREA_BYTES
 from lbtop.probes.wire.decoder import Decoder
 from lbtop.probes.wire.link import is_known_link
 
@@ -33,7 +36,8 @@ _FOLLOW_S = 0.1
 class CaptureSource:
     """One or more capture files, merged by time. Implements :class:`lbtop.model.observation.Source`.
 
-    ``chunk`` is the most that one read asks for, ``rows`` the size of a batch: neither changes what is observed.
+    ``chunk`` is the most that one read asks for, ``rows`` the size of a batch, ``ahead`` whether plain files are read by threads
+    of their own (where that pays, unless it says): none of them changes what is observed.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class CaptureSource:
         rows: int | None = None,
         connections: int | None = None,
         keylog: str | None = None,
+        ahead: bool | None = None,
     ) -> None:
         if not paths:
             raise LbtopError("no capture named: give one or more pcap or pcapng files, or - for standard input")
@@ -56,7 +61,12 @@ class CaptureSource:
         self._follow = follow
         self._chunk = chunk or 1 << 30
         self._areas = min(len(self._paths), MOST_AT_ONCE)
-        settings: dict[str, Any] = {"key": key, "recognition": recognition, "areas": self._areas}
+        sizes = [size_of(path) for path in self._paths]
+        self._total = None if None in sizes else sum(size for size in sizes if size is not None)
+        # What grows is read as it comes.
+        self._ahead = [not follow and (pays(size) if ahead is None else ahead) for size in sizes]
+        spare = room(AREA_BYTES, self._areas) if any(self._ahead) else 0
+        settings: dict[str, Any] = {"key": key, "recognition": recognition, "areas": self._areas, "spare": spare}
         if rows is not None:
             settings["limit"] = rows
         if connections is not None:
@@ -65,7 +75,8 @@ class CaptureSource:
         self._log: KeyLog | None = None
         if keylog is not None:
             self._keys().open(keylog)
-        self._records = Records(self._decoder, len(self._paths))
+        self._readers = Readers(self._decoder.buffer, AREA_BYTES)
+        self._records = Records(self._decoder, len(self._paths), self._readers)
         if since_ns is not None:
             self._records.since_ns = since_ns
         if until_ns is not None:
@@ -73,6 +84,7 @@ class CaptureSource:
         self._feeds: dict[int, Feed] = {}
         self._swapped: dict[int, bool] = {}
         self._area_of: dict[int, int] = {}
+        self._read_by: dict[int, int] = {}  # number of the thread that reads a file
         self._known_links = 0
         self._unknown_links: set[int] = set()
         self._notes: list[str] = []
@@ -83,8 +95,6 @@ class CaptureSource:
         self._stopping = False
         self.secrets: list[bytes] = []
         """Key logs that the captures carry (pcapng decryption secrets), for whoever decrypts."""
-        sizes = [size_of(path) for path in self._paths]
-        self._total = None if None in sizes else sum(size for size in sizes if size is not None)
         self._waiting = self._order()
         self._activate()
 
@@ -124,6 +134,11 @@ class CaptureSource:
             else:
                 return self._finish()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all there is to read lies in regular files: no read waits for somebody to write."""
+        return self._total is not None and not self._follow
+
     def stop(self) -> None:
         """The next :meth:`poll` reads no further and gives the last batch."""
         self._stopping = True
@@ -152,15 +167,14 @@ class CaptureSource:
             cut_at_byte=self._cut_at,
             half_open_evicted=decoder.connections.half_open_evicted,
             caps_reached=decoder.caps_reached(),
-            read_bytes=self._read_before + sum(feed.raw_bytes for feed in self._feeds.values()),
+            read_bytes=self._read_before + sum(self._read(i) for i in self._feeds),
             total_bytes=self._total,
             notes=tuple(notes),
         )
 
     def close(self) -> None:
-        for feed in self._feeds.values():
-            feed.close()
-        self._feeds.clear()
+        for i in list(self._feeds):
+            self._close(i)
         self._waiting.clear()
         self._final = True
 
@@ -202,7 +216,7 @@ class CaptureSource:
         begin = self._decoder.buffer.area + free * self._decoder.buffer.area_size
         if header is None:
             self._swapped[i] = False
-            self._records.activate(i, begin, begin, begin, _PCAPNG, False)
+            self._records.activate(i, begin, begin, begin, _PCAPNG, False, reader=self._read_ahead(i))
             return
         if not is_known_link(header.linktype):
             if len(self._paths) == 1:
@@ -212,10 +226,42 @@ class CaptureSource:
             self._note(f"{feed.name} has {formats.link_name(header.linktype)}, which is not decoded")
         else:
             self._known_links += 1
-        self._records.activate(i, begin, begin, begin, _PCAP, header.swapped, header.fraction_ns, header.linktype, header.extra)
+        self._records.activate(
+            i, begin, begin, begin, _PCAP, header.swapped, header.fraction_ns, header.linktype, header.extra, self._read_ahead(i)
+        )
+
+    def _read_ahead(self, i: int) -> int:
+        """Gives a file that was just opened a thread that reads it; under which number, -1 for none."""
+        plain = self._feeds[i].plain() if self._ahead[i] else None
+        if plain is None:
+            return -1
+        area = self._area_of[i]
+        self._readers.open(area, *plain, self._chunk)
+        self._read_by[i] = area
+        return area
+
+    def _read(self, i: int) -> int:
+        """Bytes of an open file that were read, as it is stored."""
+        taken: int = self._readers.taken(self._read_by[i]) if i in self._read_by else self._feeds[i].raw_bytes
+        return taken
+
+    def _close(self, i: int) -> Feed:
+        """Closes a file and whatever reads it."""
+        self._read_before += self._read(i)
+        if i in self._read_by:
+            self._readers.close(self._read_by.pop(i))
+        feed = self._feeds.pop(i)
+        feed.close()
+        return feed
 
     def _fill(self, i: int) -> bool:
         """Reads the next bytes of a file; False at its end."""
+        if i in self._read_by:
+            # Its reader has no more. A failed read is told when the bytes before it are decoded.
+            error = self._readers.error(self._read_by[i])
+            if error:
+                raise LbtopError(f"cannot read {self._feeds[i].name}: {os.strerror(error)}")
+            return False
         offset, free = self._records.room(i)
         size = min(free, self._chunk)
         if not size:
@@ -227,8 +273,7 @@ class CaptureSource:
     def _end(self, i: int, damaged: bool = False) -> None:
         where = self._records.position(i)
         cut = self._records.close(i)
-        feed = self._feeds.pop(i)
-        self._read_before += feed.raw_bytes
+        feed = self._close(i)
         if cut is None and feed.cut:
             cut = where
         if cut is not None:
@@ -236,7 +281,6 @@ class CaptureSource:
                 self._cut_at = cut + self._header_size(i)
             if not damaged:
                 self._note(f"{feed.name} ends in the middle of a packet, at byte {cut + self._header_size(i)}")
-        feed.close()
         del self._area_of[i]
 
     def _header_size(self, i: int) -> int:
@@ -292,8 +336,7 @@ class CaptureSource:
     def _finish(self) -> Batch:
         self._final = True
         for i in list(self._feeds):
-            self._read_before += self._feeds[i].raw_bytes
-            self._feeds.pop(i).close()
+            self._close(i)
         if self._unknown_links and not self._known_links:
             raise _unknown_link(safe_text(self._paths[0]), min(self._unknown_links))
         batch: Batch = self._decoder.finish()
@@ -323,6 +366,7 @@ def open_capture(
     rows: int | None = None,
     connections: int | None = None,
     keylog: str | None = None,
+    ahead: bool | None = None,
 ) -> CaptureSource:
     """The observations of capture files (pcap, pcapng, gzip or zstd of them; "-" is standard input), merged by time.
 
@@ -340,4 +384,5 @@ def open_capture(
         rows=rows,
         connections=connections,
         keylog=keylog,
+        ahead=ahead,
     )

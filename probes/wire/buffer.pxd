@@ -66,6 +66,7 @@ cdef class Buffer:
     cdef readonly Py_ssize_t area         # offset of the first read area
     cdef readonly Py_ssize_t area_size
     cdef readonly int areas
+    cdef readonly Py_ssize_t spare        # offset of what lies behind the read areas
     cdef readonly uint64_t refused        # slots asked for and not available
     cdef readonly Py_ssize_t taken        # slots in use
 

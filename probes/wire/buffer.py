@@ -6,8 +6,8 @@ items *at every byte offset* (stride 1), which makes a field one bounds-checked 
 little-endian order; ``be16`` and its sisters turn them. Eight bytes of slack follow, so that an eight-byte read that begins
 inside the data is always inside the array.
 
-    0        scratch     pool of slots (2, 16 and 64 KB)      read areas        slack
-    |--------|-----------|------------------------------------|-----------------|--|
+    0        scratch     pool of slots (2, 16 and 64 KB)      read areas        spare     slack
+    |--------|-----------|------------------------------------|-----------------|---------|--|
 
 The memory is only touched where it is used: the pool's size is a bound, not a cost.
 """
@@ -29,14 +29,15 @@ _SIZES = (2048, 16384, 65536)
 
 
 class Buffer:
-    """``areas`` read areas of ``area_size`` bytes behind a pool of at most ``pool`` bytes of slots."""
+    """``areas`` read areas of ``area_size`` bytes behind a pool of at most ``pool`` bytes of slots, then ``spare`` bytes more."""
 
-    def __init__(self, area_size=AREA_BYTES, areas=1, pool=POOL_BYTES):
+    def __init__(self, area_size=AREA_BYTES, areas=1, pool=POOL_BYTES, spare=0):
         self.area_size = max(area_size, AREA_LEAST)
         self.areas = areas
         self.blocks = max(pool // BLOCK, 1)
         self.area = POOL + self.blocks * BLOCK
-        size = self.area + self.area_size * areas + SLACK
+        self.spare = self.area + self.area_size * areas
+        size = self.spare + spare + SLACK
         # Zeroed lazily by the kernel: pages cost memory from their first use on.
         self.array = np.zeros(size, np.uint8)
         self.u8 = self.array

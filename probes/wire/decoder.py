@@ -45,7 +45,7 @@ class Decoder:
 
     ``key`` (16 bytes) keys the hashes of sensitive values: random unless values are to be comparable between runs.
     ``recognition`` names what the parsers look for; ``limit`` is the number of rows after which a batch is due,
-    ``pool`` the most bytes of heads and early segments that wait.
+    ``pool`` the most bytes of heads and early segments that wait, ``spare`` bytes of the buffer that the caller has a use for.
     """
 
     def __init__(
@@ -60,10 +60,11 @@ class Decoder:
         addresses=ADDRESS_CAP,
         limit=LIMIT,
         pool=POOL_BYTES,
+        spare=0,
     ):
         # The seed only places entries in tables; nothing of it shows in the output.
         seed = int.from_bytes(os.urandom(8), "little") | 1
-        self.buffer = Buffer(area_size, areas, pool)
+        self.buffer = Buffer(area_size, areas, pool, spare)
         self.tables = Tables(Interner(self.buffer, strings, seed), Interner(self.buffer, addresses, seed), limit)
         self.streams = Streams(self.buffer, self.tables, connections, key or os.urandom(16), recognition)
         self.assembly = Assembly(self.buffer, self.streams, connections)

@@ -1,0 +1,87 @@
+"""A source decoded on a thread of its own, while whoever asks for its batches does something else with them.
+
+The decoder runs without the interpreter, so that a second processor folds one batch while the first decodes the next. At most
+one finished batch waits: memory stays what it was.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from lbtop.probes.files.reading import processors
+from lbtop.probes.files.source import CaptureSource
+
+from lbtop.model.observation import Batch, Rows, Source, SourceStats
+
+_WAITING = 1
+
+
+def decoded_ahead(source: CaptureSource) -> Source:
+    """The source, decoded ahead where that can be: with a second processor, and from files whose bytes are all there."""
+    return Ahead(source) if source.complete and processors() > 1 else source
+
+
+class Ahead:
+    """Implements :class:`lbtop.model.observation.Source` for one who reads to the end: the rows and batches are the source's own.
+
+    The source belongs to the thread from here on. What it raises is raised by :meth:`poll`, after the batches before it.
+    """
+
+    def __init__(self, source: CaptureSource) -> None:
+        self._source = source
+        self._stats = source.stats()
+        self._queue: queue.SimpleQueue[tuple[Batch, SourceStats] | BaseException] = queue.SimpleQueue()
+        self._room = threading.Semaphore(_WAITING)
+        self._stopping = self._closed = self._over = False
+        self._thread = threading.Thread(target=self._decode, name="lbtop-decoder", daemon=True)
+        self._thread.start()
+
+    def poll(self, timeout_s: float = 0.0) -> Batch | None:
+        if self._over:
+            return None
+        try:
+            # Once it was told to stop, the last batch is on its way.
+            found = self._queue.get(timeout=None if self._stopping else timeout_s)
+        except queue.Empty:
+            return None
+        if isinstance(found, BaseException):
+            self._over = True
+            raise found
+        self._room.release()
+        batch, self._stats = found
+        self._over = batch.final
+        return batch
+
+    def stop(self) -> None:
+        """What is decoded already, and the last batch, are what the next :meth:`poll` calls give."""
+        self._stopping = True
+        self._source.stop()
+
+    def stats(self) -> SourceStats:
+        """As they were with the last batch that was handed over."""
+        return self._stats
+
+    def live(self) -> Rows:
+        """Never: the decoder is ahead, and what is open where it stands is not what was open at the last batch."""
+        raise RuntimeError("a source that is decoded ahead is read to its end")
+
+    def close(self) -> None:
+        """Ends the thread, wherever it stands, and closes the source."""
+        self._closed = True
+        self._source.stop()
+        self._room.release()
+        self._thread.join()
+        self._source.close()
+
+    def _decode(self) -> None:
+        try:
+            final = False
+            while not final and not self._closed:
+                batch = self._source.poll(1.0)
+                if batch is not None:
+                    final = batch.final
+                    self._room.acquire()
+                    self._queue.put((batch, self._source.stats()))
+        except BaseException as error:
+            self._queue.put(error)
