@@ -6,81 +6,17 @@ import numpy as np
 
 from lbtop import catalog
 from lbtop.inference.identity import EVERYWHERE, ProductMarks
+from lbtop.inference.sockets import FEW_ADDRESSES, forwarded_everywhere, tcp_signals
 from lbtop.inference.weighing import Question
-from lbtop.model.figures import percent, plural, size
+from lbtop.model.figures import percent
 from lbtop.model.observation import Protocol7, ProxyFlag, ReqFlag
 from lbtop.model.record import dataclass, replace
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.exposure import BACK, CLEAR, ENCRYPTED
 from lbtop.reconstruct.ledgers.heads import BROWSER_BITS, HTTP, HTTPS
 
-FEW_ADDRESSES = 8
-"""Balancers have few nodes; more source addresses than this are clients' own, or pretended to be."""
-MANY_STACKS = 4
 FEWEST_FRONTS, SPARE_CONNECTIONS = 3, 5
 """So many connections in front are compared with those to the targets; so many more of these may be chance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stacks:
-    """TCP stacks of those who open the connections.
-
-    A *kind* is a SYN's options and window with the TTL it set out with (64, 128 or 255); a *combination* has the TTL on arrival,
-    which differs by distance as well: the edges of one CDN share a kind and come from many distances.
-    """
-
-    addresses: int
-    kinds: int
-    kinds_from_one: int
-    combinations: int
-    combinations_from_one: int
-    connections: int
-
-    @property
-    def own(self) -> float:
-        """How clearly these are the clients' own stacks (0..1): whatever ends TCP shows its one stack, a pair of nodes two."""
-        many = self.addresses > FEW_ADDRESSES
-        if self.kinds_from_one >= MANY_STACKS or (many and self.kinds >= MANY_STACKS):
-            return 1.0
-        if self.kinds_from_one == 3 or (many and self.kinds == 3) or min(self.kinds, self.addresses) >= MANY_STACKS:
-            return 0.8
-        if self.combinations_from_one >= MANY_STACKS or (many and self.combinations >= MANY_STACKS):
-            return 0.5
-        return 0.3 if many and self.kinds == 2 else 0.0
-
-    def __str__(self) -> str:
-        return (
-            f"{plural(self.kinds, 'TCP stack')} (SYN options, window, initial TTL), {self.combinations} with the TTL on arrival, "
-            f"from {plural(self.addresses, 'address', 'addresses')}"
-        )
-
-
-def initial_ttl(ttl: int) -> int:
-    """What a TTL was set out with: the next of 64, 128, 255."""
-    return 64 if ttl <= 64 else 128 if ttl <= 128 else 255
-
-
-def tcp_stacks(facts: ServiceFacts) -> Stacks:
-    """Distinct stacks, all and per address; where SYNs were seen, connections without one are left out."""
-    kinds: dict[int, set[tuple[int, int]]] = {}
-    combinations: dict[int, set[tuple[int, int]]] = {}
-    total = 0
-    seen = facts.ledgers.stacks.seen()
-    with_syn = any(stack for _, stack, _, _ in seen)
-    for client, stack, ttl, count in seen:
-        if with_syn and stack == 0:
-            continue
-        total += count
-        kinds.setdefault(client, set()).add((stack, initial_ttl(ttl)))
-        combinations.setdefault(client, set()).add((stack, ttl))
-    return Stacks(
-        addresses=len(kinds),
-        kinds=len(set().union(*kinds.values())),
-        kinds_from_one=max(map(len, kinds.values()), default=0),
-        combinations=len(set().union(*combinations.values())),
-        combinations_from_one=max(map(len, combinations.values()), default=0),
-        connections=total,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,127 +68,6 @@ def _by_heads(facts: ServiceFacts, seen: Arrivals) -> Arrivals:
     return replace(seen, tls=facts.ledgers.handshakes.back.hellos, plain=http, http=http)
 
 
-def tls_signals(facts: ServiceFacts, question: Question) -> None:
-    """Whose TLS it is that arrives: the balancer's own (bridging) or the clients' (passthrough)."""
-    shakes = facts.ledgers.handshakes
-    families: dict[int, int] = {}
-    clients: set[int] = set()
-    grease = 0
-    for key, numbers in shakes.families.items():
-        families[key >> 32] = families.get(key >> 32, 0) + numbers[0]
-        clients.add(key & 0xFFFFFFFF)
-        grease += numbers[1]
-    hellos = sum(families.values())
-    if hellos:
-        count = len(families)
-        # one stack from a balancer's few addresses is the balancer's; from many clients' own it may be a fleet of one kind
-        fleet = facts.clients_preserved is not False and len(clients) > FEW_ADDRESSES
-        enough = min(1.0, hellos / 20) * (0.5 if fleet else 1.0)
-        question.signal("one-family", enough if count == 1 else 0.4 * enough if count == 2 else 0, _stacks(count, hellos))
-        question.signal("many-families", min(1.0, (count - 1) / MANY_STACKS) if count > 2 else 0, _stacks(count, hellos))
-        share = grease / hellos
-        question.signal("grease", min(1.0, share * 2), f"{percent(share)} of the hellos carry GREASE, as browsers' do")
-        _names(facts, question, hellos, 0.5 if fleet else 1.0)
-        _resumption(facts, question, hellos, len(families))
-        _multiplexing(facts, question, len(families), len(clients))
-    _tcp(facts, question)
-    addresses = len(facts.ledgers.stacks.clients) or len(clients)
-    if facts.clients_preserved is not False and addresses > FEW_ADDRESSES:
-        strength = min(1.0, addresses / 12) * (1.0 if hellos else 0.4)  # addresses can be kept by who ends TLS, too
-        question.signal("many-addresses", strength, f"{addresses} source addresses, no balancer's address among them")
-    heads = facts.ledgers.heads
-    if heads.proxies:
-        if heads.proxy_flag(ProxyFlag.SSL_CLIENT):
-            bits = heads.proxy_flag(ProxyFlag.SSL_CLIENT)
-            detail = f"{bits} PROXY headers say that the client's TLS ended before them, and TLS follows"
-            question.prove("proxy-ssl-client", "proxy-header", True, detail)
-        question.signal("names-the-client", 1, f"{heads.proxies} connections begin with a PROXY header, then TLS")
-
-
-def _stacks(count: int, hellos: int) -> str:
-    return f"{count} TLS stack{'s' * (count != 1)} in {hellos:,} client hellos (resumption and padding left out)"
-
-
-def _names(facts: ServiceFacts, question: Question, hellos: int, worth: float) -> None:
-    names: dict[int, int] = {}
-    for key, numbers in facts.ledgers.handshakes.sni_families.items():
-        names[key >> 32] = names.get(key >> 32, 0) + numbers[0]
-    named = hellos - names.pop(0, 0)
-    share = named / hellos
-    question.signal(
-        "no-sni", worth * min(1.0, hellos / 4) if share <= 0.05 else 0, f"{percent(1 - share)} of the hellos name no server"
-    )
-    question.signal("sni", 1 if share >= 0.5 else 0, f"{percent(share)} of the hellos name a server")
-    if len(names) > 1:
-        question.signal("several-sni", min(1.0, len(names) / 4), f"{len(names)} different server names")
-
-
-def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: int) -> None:
-    shakes = facts.ledgers.handshakes
-    shared, offers = shakes.shared_sessions()
-    addresses = len({key & 0xFFFFFFFF for key, _ in shakes.families.items()})
-    offered = sum(numbers[4] for _, numbers in shakes.families.items())
-    if families <= 2 and addresses > FEW_ADDRESSES:  # clients behind two nodes of a TCP proxy share sessions, too
-        detail = f"{shared} TLS session{'s' * (shared != 1)} offered {offers} times from several of {addresses} client addresses"
-        if shared and offers >= max(5, 3 * shared) and offers >= 0.5 * shakes.sessions.total:
-            question.prove("session-from-many-addresses", "resumption", True, detail)
-        question.signal("shared-sessions", min(1.0, shared / 3), detail)
-        without = hellos - offered
-        if hellos >= 2 * addresses and without <= addresses / 4:
-            detail = (
-                f"only {without} of {hellos:,} hellos from {addresses} addresses offer no session: newcomers have none to offer"
-            )
-            question.signal("resumes-at-first-contact", 1, detail)
-    own, holders = shakes.repeated_sessions()
-    if not shared and holders >= 5:
-        detail = f"{own} TLS sessions come back, each from the address that offered it before ({holders} addresses)"
-        question.signal("own-sessions", min(1.0, holders / 10), detail)
-    if families <= 2 and addresses <= FEW_ADDRESSES and hellos >= 10:
-        share = offered / hellos
-        detail = f"{offered:,} of {hellos:,} hellos from {addresses} address{'es' * (addresses != 1)} offer a session"
-        question.signal("resumes-steadily", share if share >= 0.5 else 0, detail)
-        again = [numbers[0] for _, numbers in shakes.sessions.items() if numbers[0] > 1]
-        holders = 2 * len(facts.targets) * addresses  # a balancer keeps one session per target, thread and node
-        detail = f"{plural(len(again), 'TLS session')} offered again and again, {sum(again):,} times in all"
-        if sum(again) >= 8 and len(again) <= holders:
-            question.signal("session-reused", min(1.0, (sum(again) / len(again) - 1) / 4), f"{detail}: few hold them")
-        elif len(again) > max(8, holders):
-            question.signal("many-holders", min(1.0, len(again) / (2 * holders)), f"{detail}: many hold them")
-
-
-def _multiplexing(facts: ServiceFacts, question: Question, families: int, addresses: int) -> None:
-    """Few connections that carry much more than one client's page views: a balancer's pool."""
-    exposure = facts.ledgers.exposure
-    connections = int(exposure.connections[BACK, Protocol7.TLS])
-    if families <= 2 and addresses <= FEW_ADDRESSES and connections:
-        each = int(exposure.sent[BACK, Protocol7.TLS]) / connections
-        detail = f"{connections} TLS connections on which the client sent {size(int(each))} each: many requests on every one"
-        question.signal("shared-connections", min(1.0, (each - 5_000) / 15_000), detail)
-
-
-def _tcp(facts: ServiceFacts, question: Question) -> None:
-    """A hop that ends TCP keeps nobody's stack: what ends TLS ends TCP, and so does what reads HTTP."""
-    stacks = tcp_stacks(facts)
-    own = stacks.own
-    if facts.clients_preserved is False and (stacks.kinds_from_one < MANY_STACKS or forwarded_everywhere(facts)):
-        own = 0.0  # nodes of a proxy (a CDN's edges) have paths of their own
-    detail = f"{stacks}: the clients' own"
-    if own >= 1.0:
-        question.prove("own-stacks", "tcp-stack", False, detail)
-    else:
-        question.signal("own-stacks", own, detail)
-        alone = question.name == "bridging" and stacks.kinds == 1 and stacks.addresses > FEW_ADDRESSES
-        if alone:
-            detail = f"one TCP stack behind {stacks.addresses} addresses"
-            question.signal("one-stack-many-addresses", min(1.0, stacks.addresses / 20), detail)
-
-
-def forwarded_everywhere(facts: ServiceFacts) -> bool:
-    """Nearly every request names a forwarded client: what feeds the targets is a proxy."""
-    heads = facts.ledgers.heads
-    return heads.requests > 0 and heads.forwarded >= EVERYWHERE * heads.requests
-
-
 def front_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, seen: Arrivals) -> None:
     """Whether the hop before the balancer was TLS, asked of plaintext that arrives."""
     heads = facts.ledgers.heads
@@ -279,7 +94,7 @@ def front_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
         for port, signal in ((443, "destination-443"), (80, "destination-80")):
             share = ports.get(port, 0) / heads.proxies
             question.signal(signal, share if share >= 0.5 else 0, f"PROXY headers name port {port} as what the client reached")
-    _tcp(facts, question)
+    tcp_signals(facts, question)
 
 
 def _forwarded_proto(facts: ServiceFacts, marks: ProductMarks, question: Question) -> None:
@@ -378,7 +193,7 @@ def layer_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, 
     _connections_of_its_own(facts, question, seen)
     if heads.proxies:
         question.signal("proxy-header", min(1.0, heads.proxies / 5), f"{heads.proxies} connections begin with a PROXY header")
-    _tcp(facts, question)
+    tcp_signals(facts, question)
     addresses = len(facts.ledgers.stacks.clients)
     if facts.clients_preserved is True and addresses > FEW_ADDRESSES:
         question.signal("many-addresses", min(1.0, addresses / 24), f"{addresses} source addresses")

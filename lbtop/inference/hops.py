@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lbtop.inference.arriving import browser_signals, forwarded_everywhere
+from lbtop.inference.arriving import browser_signals
 from lbtop.inference.identity import EVERYWHERE, ProductMarks
+from lbtop.inference.sockets import forwarded_everywhere
 from lbtop.inference.weighing import Question
 from lbtop.model.judgement import Mode, Verdict
 from lbtop.model.snapshot import Hop

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lbtop.inference.arriving import Arrivals, arrivals, front_signals, layer_signals, tls_signals
+from lbtop.inference.arriving import Arrivals, arrivals, front_signals, layer_signals
+from lbtop.inference.hellos import tls_signals
 from lbtop.inference.hops import hops
 from lbtop.inference.identity import ProductMarks, product_marks
 from lbtop.inference.weighing import PROOF, Question

@@ -303,6 +303,7 @@ CONNECTION = _dtype(
     ("bytes_s", "u8"),  # payload without retransmits and keep-alive probes
     ("connect_ns", "i8"),  # SYN to SYN-ACK at the vantage; 0 unknown
     ("ack_ns", "i8"),  # SYN-ACK to ACK at the vantage; 0 unknown
+    ("turn_ns", "i8"),  # TLS: the server's hello (before 1.3: the end of its hellos) to the client's next byte; 0 unknown
     ("idle_survived_ns", "i8"),  # longest silence after which the peer answered
     ("idle_before_end_ns", "i8"),  # silence before the segment that drew the RST, or before FIN, or to the end
     ("missing_bytes", "u8"),

@@ -110,10 +110,15 @@ class Connection:
         certificate: str = "",
         at: float | None = None,
         size: int = 517,
+        turn_ms: float = 0.0,
     ) -> Connection:
-        """Both hellos. ``random``: equal text on two connections means one ClientHello seen on two legs."""
+        """Both hellos. ``random``: equal text on two connections means one ClientHello seen on two legs.
+
+        ``turn_ms``: from the server's hello to the client's answer.
+        """
         at_s = self.traffic.moment(at)
         self.row["protocol7"] = Protocol7.TLS
+        self.row["turn_ns"] = round(turn_ms * 1e6)
         self.data(client=size + 5, server=1400, at=at_s)
         flags |= HelloFlag.SERVER_SEEN | HelloFlag.CLIENT_SEEN | (HelloFlag.HAS_SNI if sni else 0)
         if session:

@@ -73,6 +73,7 @@ class Traffic:
         protocol7: Protocol7 = Protocol7.UNKNOWN,
         orientation: Orientation | None = None,
         connect_ms: float = 0.5,
+        ack_ms: float = 0.0,
         isn: int | None = None,
         flags: int = 0,
         interface: int = 0,
@@ -96,6 +97,7 @@ class Traffic:
         row.update(
             opened_ns=self.start_ns + round(at_s * 1e9),
             connect_ns=round(connect_ms * 1e6) if syn else 0,
+            ack_ns=round(ack_ms * 1e6) if syn else 0,
             isn_c=(hashed(f"isn-{number}") & 0xFFFFFFFF) if isn is None else isn,
             stack=self.string(stack) if syn else 0,
             mss=mss,

@@ -129,6 +129,7 @@ class ConnectionRows:
             self.tables.connections[r].protocol7 = self.streams.protocol7(slot)
             self.tables.connections[r].requests = self.streams.requests(slot)
             self.tables.connections[r].responses = self.streams.responses(slot)
+            self.tables.connections[r].turn_ns = self.streams.turn_ns(slot)
             flags |= self.streams.flags(slot)
         if self.assembly.holes[c].missing | self.assembly.holes[s].missing:
             flags |= FLAG_GAPS

@@ -24,6 +24,7 @@ cdef enum:
     M_SOCKS               # SOCKS 4 or 5, until the tunnel stands
     M_MYSQL               # a client's first packet, which may ask for TLS
     M_HTTP2
+    M_TURN                # the server's hellos are done: the client's next byte ends the turn
 
 # A handler's answer when it took nothing, but changed the mode.
 cdef enum:
@@ -53,6 +54,7 @@ cdef struct Conn:
     uint8_t joined                # its start is not in the capture
     uint8_t starttls              # a change to TLS was asked for in the protocol before it
     uint8_t keyed                 # FOLLOWED, INSIDE or 0
+    int64_t answered_ns, turn_ns  # TLS: when the server's hellos were done; how long the client's answer took
     Half half[2]
 
 # Where the operator gave keys: a connection whose TLS is read, and the conversation inside of one.

@@ -73,6 +73,7 @@ cdef class Streams:
     # Facts of an open slot for its CONNECTION row.
     cdef int protocol7(self, uint32_t slot) except -1 nogil
     cdef uint32_t flags(self, uint32_t slot) except? 0xFFFFFFFE nogil        # ConnFlag bits: UPGRADED, STARTTLS, PROXIED, PROXIED_LOCAL, NOT_DECODABLE
+    cdef int64_t turn_ns(self, uint32_t slot) except -1 nogil
     cdef uint32_t requests(self, uint32_t slot) except? 0xFFFFFFFE nogil
     cdef uint32_t responses(self, uint32_t slot) except? 0xFFFFFFFE nogil
 

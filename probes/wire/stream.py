@@ -257,6 +257,9 @@ class Streams:
             return self._conn(slot).flags | inside.flags | CN_DECRYPTED
         return self._conn(slot).flags
 
+    def turn_ns(self, slot):
+        return self._conn(slot).turn_ns
+
     def requests(self, slot):
         inside: uint32_t = self._conn(slot + self.slots).requests if self.keyed else 0
         return self._conn(slot).requests + inside
@@ -429,6 +432,10 @@ class Streams:
         if mode == M_HEAD:
             return self.messages.head(conn, self.direction, ts_ns, offset, end)
         if mode == M_OPAQUE:
+            return end - offset
+        if mode == M_TURN:
+            conn.turn_ns = max(ts_ns - conn.answered_ns, 1)
+            half.mode = M_OPAQUE
             return end - offset
         if mode == M_TLS:
             return self.tls.records(conn, self.direction, ts_ns, offset, end)

@@ -73,7 +73,7 @@ cdef struct ConnectionRow:
     uint64_t conn
     int64_t opened_ns, first_data_ns, last_ns
     uint64_t bytes_c, bytes_s
-    int64_t connect_ns, ack_ns, idle_survived_ns, idle_before_end_ns
+    int64_t connect_ns, ack_ns, turn_ns, idle_survived_ns, idle_before_end_ns
     uint64_t missing_bytes
     uint32_t client, server, isn_c, stack, packets_c, packets_s, retransmits_c, retransmits_s
     uint32_t requests, responses, keepalive_probes, flags, tsval_c, duplicates

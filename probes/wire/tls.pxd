@@ -18,6 +18,7 @@ cdef class Tls:
 
     cdef Py_ssize_t records(self, Conn *conn, int direction, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int finish(self, Conn *conn) except -1 nogil
+    cdef int answered(self, Conn *conn, int64_t ts_ns) except -1 nogil
 
     cdef Py_ssize_t _handshakes(self, Conn *conn, int direction, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef Py_ssize_t _gather(self, Py_ssize_t *record, Py_ssize_t *inside, Py_ssize_t end) except -3 nogil

@@ -32,6 +32,15 @@ class Tls:
         conn.half[1].mode = M_OPAQUE
         return self.hellos.write(conn)
 
+    def answered(self, conn, ts_ns):
+        """The server's hellos are done: writes the row, and waits for the client's next byte to see how long it takes."""
+        waits: cython.bint = conn.half[0].mode == M_TLS and conn.half[0].slot < 0
+        self.finish(conn)
+        if waits:
+            conn.half[0].mode = M_TURN
+            conn.answered_ns = ts_ns
+        return 0
+
     def records(self, conn, direction, ts_ns, offset, end):
         """Takes the records at ``offset``; answers with the bytes used, 0 when the first one needs more."""
         half: cython.pointer(Half) = cython.address(conn.half[direction])
@@ -59,7 +68,7 @@ class Tls:
                     # The server turns to encryption without having shown a certificate: the session is an old one.
                     if not self.hellos.hellos[conn.hello].leaf:
                         self.hellos.hellos[conn.hello].row.flags |= HL_RESUMED
-                    self.finish(conn)
+                    self.answered(conn, ts_ns)
                 else:
                     half.mode = M_OPAQUE
                 return end - offset
@@ -192,13 +201,13 @@ class Tls:
         hello = cython.address(self.hellos.hellos[conn.hello])
         if kind == 2:
             if hello.tls13:
-                self.finish(conn)
+                self.answered(conn, ts_ns)
         elif kind == 11:
             self._certificate(hello, offset + 4, end)
         elif kind == 13:
             hello.row.flags |= HL_CLIENT_CERT_REQUESTED
         elif kind == 14:
-            self.finish(conn)
+            self.answered(conn, ts_ns)
         return 0
 
     def _certificate(self, hello, offset, end):

@@ -54,6 +54,7 @@ class Deployment:
     connections: int = 90
     note: str = ""
     told: bool = True
+    far: bool = False  # clients are 10 to 150 ms away; else in the next room
     extra: dict[str, int] = field(default_factory=dict)
 
 
@@ -92,7 +93,8 @@ def traffic_of(rng: random.Random, deployment: Deployment) -> Traffic:
         pooled = deployment.mode == "offload" and turn >= 12 and deployment.headers != "none"
         conn = pool.get(node + target) if pooled else None
         if conn is None:
-            conn = traffic.connect(source, f"{target}:{port}", at=at, stack=stack, ttl=ttl, connect_ms=0.3)
+            trip = round_trip(deployment, client) if deployment.own_tcp else 0.2
+            conn = traffic.connect(source, f"{target}:{port}", at=at, stack=stack, ttl=ttl, connect_ms=0.3, ack_ms=trip)
             pool[node + target] = conn
             if deployment.proxy != "none":
                 flags = ProxyFlag.SSL_TLV | ProxyFlag.SSL_CLIENT if deployment.proxy == "tls" else 0
@@ -106,6 +108,11 @@ def traffic_of(rng: random.Random, deployment: Deployment) -> Traffic:
     return traffic
 
 
+def round_trip(deployment: Deployment, client: Client) -> float:
+    """Milliseconds to a client and back."""
+    return 10.0 + client.number * 37 % 140 if deployment.far else 0.4
+
+
 def _hello(conn, deployment: Deployment, client: Client, offered: dict[str, str], at: float, source: str) -> None:
     bridging = deployment.mode == "bridging"
     family = "balancer" if bridging else client.family
@@ -114,7 +121,9 @@ def _hello(conn, deployment: Deployment, client: Client, offered: dict[str, str]
     session = offered.get(holder, "") if deployment.resumes else ""
     offered.setdefault(holder, f"session-{holder}")
     sni = "shop.example" if deployment.sni else ""
-    conn.hello(family=family, ja4=family + ("r" if session else ""), sni=sni, session=session, flags=flags, at=at + 0.01)
+    turn = 0.8 if bridging else 0.8 + round_trip(deployment, client)
+    ja4 = family + ("r" if session else "")
+    conn.hello(family=family, ja4=ja4, sni=sni, session=session, flags=flags, at=at + 0.01, turn_ms=turn)
 
 
 def _request(conn, deployment: Deployment, client: Client, at: float) -> None:
@@ -171,4 +180,5 @@ def random_deployment(rng: random.Random) -> Deployment:
         deployment.own_tcp = deployment.preserved = rng.random() < 0.5
         if not deployment.own_tcp:
             deployment.headers = rng.choice(("none", "full"))
+    deployment.far = rng.random() < 0.6
     return deployment

@@ -41,6 +41,10 @@ CLEAR = {
     "a proxy that says http everywhere": Deployment("none", population(), headers="full"),
     "plaintext on clients' own TCP": Deployment("none", population(), own_tcp=True, preserved=True),
     "PROXY headers that say TLS": Deployment("l4_tls", population(), proxy="tls"),
+    "a fleet of one program, far behind a TCP proxy": Deployment("passthrough", population(uniform=True), far=True),
+    "a fleet of one program, far behind a TCP proxy, no SNI": Deployment(
+        "passthrough", population(uniform=True), far=True, sni=False
+    ),
     "browsers that speak as over HTTPS, nothing added": Deployment("l4_tls", population(browsers=1.0)),
 }
 

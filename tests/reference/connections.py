@@ -393,6 +393,7 @@ class Table:
             bytes_s=server.carried,
             connect_ns=connection.connect_ns,
             ack_ns=connection.ack_ns,
+            turn_ns=conversation.turn_ns,
             idle_survived_ns=connection.survived,
             idle_before_end_ns=max(0, ended_ns - connection.last_ns) if idle is None and ended_ns else idle or 0,
             missing_bytes=client.missing + server.missing,

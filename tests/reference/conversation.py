@@ -58,6 +58,11 @@ class Conversation:
         self._datagrams: QuicHandshake | DtlsHandshake | None = None
 
     @property
+    def turn_ns(self) -> int:
+        """TLS over TCP: from the end of the server's hellos to the client's next byte; 0 unknown."""
+        return self._tls.turn_ns if self._tls is not None else 0
+
+    @property
     def requests(self) -> int:
         return sum(heads.requests for heads in self._heads)
 

@@ -159,9 +159,15 @@ class TlsHandshake:
         self._at = 0
         self._resumed: bool | None = None
         self.written = False
+        self._answered_ns = 0
+        self.turn_ns = 0
 
     def feed(self, side: Side, data: bytes, ts_ns: int) -> None:
         if self._over[side]:
+            return
+        if side is Side.CLIENT and self._answered_ns and data:
+            self.turn_ns = max(ts_ns - self._answered_ns, 1)
+            self._over[Side.CLIENT] = True
             return
         buffer = self._records[side]
         buffer += data
@@ -178,6 +184,9 @@ class TlsHandshake:
             elif len(body) == length:
                 self._record(side, kind, body)
             if self._settled:
+                if side is Side.SERVER and not self._answered_ns and not self.written:
+                    if not self._over[Side.CLIENT] and not self._records[Side.CLIENT]:
+                        self._answered_ns = ts_ns
                 self.close()
             if len(body) < length:
                 return

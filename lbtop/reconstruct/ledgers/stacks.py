@@ -8,6 +8,8 @@ from lbtop.model.observation import ConnFlag
 from lbtop.reconstruct.ledgers.tally import Tally, log_bin
 from lbtop.reconstruct.window import ServiceWindow
 
+LATE_NS, LATE_TIMES = 5_000_000, 4
+"""So much beyond the round trip, and so many times it: more than a client computes at its own end of the connection."""
 _CLIENT_BITS, _STACK_BITS, _TTL_BITS = 28, 28, 8
 
 
@@ -20,13 +22,18 @@ class StackLedger:
         self.with_syn = 0
         self.round_trips = np.zeros(64, np.int64)  # SYN-ACK to ACK, see log_bin
         self.clients = Tally(cap=16384)  # client addresses
+        self.turns = 0  # TLS handshakes whose client's answer to the server's hello was timed, and the round trip below it
+        self.late_turns = 0  # of these, answers much later than the round trip: whoever shakes hands is not who opened
 
     def fold(self, window: ServiceWindow) -> None:
         self._stacks(window)
         rows = window.back["connections"]
         if len(rows):
-            timed = rows["ack_ns"][~window.health["connections"] & (rows["ack_ns"] > 0)]
-            self.round_trips += np.bincount(log_bin(timed), minlength=64)
+            rows = rows[~window.health["connections"] & (rows["ack_ns"] > 0)]
+            self.round_trips += np.bincount(log_bin(rows["ack_ns"]), minlength=64)
+            turn, trip = rows["turn_ns"], rows["ack_ns"]
+            self.turns += int(np.count_nonzero(turn))
+            self.late_turns += int(np.count_nonzero((turn > trip + LATE_NS) & (turn > LATE_TIMES * trip)))
 
     def _stacks(self, window: ServiceWindow) -> None:
         rows = window.back["opened"]
