@@ -184,9 +184,9 @@ class TlsHandshake:
             elif len(body) == length:
                 self._record(side, kind, body)
             if self._settled:
-                if side is Side.SERVER and not self._answered_ns and not self.written:
-                    if not self._over[Side.CLIENT] and not self._records[Side.CLIENT]:
-                        self._answered_ns = ts_ns
+                waits = not self._over[Side.CLIENT] and not self._records[Side.CLIENT]
+                if side is Side.SERVER and waits and not self._answered_ns and not self.written:
+                    self._answered_ns = ts_ns
                 self.close()
             if len(body) < length:
                 return
