@@ -11,14 +11,14 @@ from lbtop.model.observation import TABLES, Batch, CookieFlag
 
 STRINGS = {
     "stack", "sni", "alpn", "alpn_chosen", "ja4", "family", "authority", "tls_version", "method", "path", "host", "user_agent",
-    "via", "header_shape", "name", "session_name", "server_header",
+    "via", "header_shape", "name", "session_name", "server_header", "process", "container", "pod",
 }  # fmt: skip
 ADDRESSES = {
     "client", "server", "source", "destination", "forwarded0", "forwarded1", "forwarded2", "forwarded3", "real_ip",
     "proxy_source", "names",
 }  # fmt: skip
 HASHES = {"value", "presented", "session", "random", "certificate"}
-OF_ONE_RUN = {"seq", "conn", "request", "pad", "flags16"}
+OF_ONE_RUN = {"seq", "conn", "request", "pad", "pad8", "flags16"}
 Key = tuple[Any, ...]
 Canonical = dict[str, dict[Key, list[dict[str, Any]]]]
 

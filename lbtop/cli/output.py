@@ -39,8 +39,8 @@ def _has_boxes(stream: TextIO) -> bool:
 class Progress:
     """Bytes, rate and time left on one line of standard error: only on a terminal, only when it takes long."""
 
-    def __init__(self, stream: TextIO = sys.stderr, quiet_s: float = 1.0, every_s: float = 0.25) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None, quiet_s: float = 1.0, every_s: float = 0.25) -> None:
+        self._stream = stream = stream or sys.stderr
         self._started = self._last = time.monotonic()
         self._quiet_s, self._every_s = quiet_s, every_s
         self._on = stream.isatty()

@@ -39,6 +39,7 @@ TEXT, NUMBER, SECONDS, TEXTS = "text", "number", "seconds", "texts"
 KINDS = {
     "opened": "opened", "handshakes": "handshake", "proxies": "proxy_header", "requests": "request",
     "cookies": "cookie", "responses": "response", "secrets": "sensitive", "connections": "connection",
+    "processes": "process",
 }  # fmt: skip
 """Table to the word its rows carry as ``kind``."""
 
@@ -282,6 +283,14 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "ttl_server": _known("ttl_s"),
         "vlan": _known("vlan"),
         "flags": _flags(ConnFlag),
+    },
+    "processes": {
+        **_ENDS,
+        "end": _word("end", Side),
+        "pid": _known("pid"),
+        "process": _text("process"),
+        "container": _text("container"),
+        "pod": _text("pod"),
     },
 }
 

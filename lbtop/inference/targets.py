@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from lbtop.inference.presence import absences
 from lbtop.model.address import endpoint_text
-from lbtop.model.snapshot import Percentiles, Skew, Stickiness, Target
+from lbtop.model.snapshot import Percentiles, Process, Skew, Stickiness, Target
+from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.targets import TargetLedger
 
@@ -18,6 +19,8 @@ PINNED = 0.5
 LONG = 0.1
 LEFT = frozenset({"target_gone", "targets_replaced"})
 CAME = frozenset({"target_added", "targets_replaced"})
+MOST_PROCESSES = 16
+"""Of one target: workers of a server are processes of their own."""
 CLASSES = ("2xx", "3xx", "4xx", "5xx")
 
 
@@ -68,7 +71,16 @@ def _row(
         status={name: int(status[index]) for index, name in enumerate(CLASSES, start=2)} if http else None,
         name=names.get(text) or names.get(text.rpartition(":")[0].strip("[]")),
         live=int(ledger.live[number]),
+        processes=_processes(facts, number),
     )
+
+
+def _processes(facts: ServiceFacts, number: int) -> tuple[Process, ...]:
+    def text(of: int) -> SafeText | None:
+        return safe_text(facts.strings[of]) if of else None
+
+    found = facts.ledgers.processes.at(number)[:MOST_PROCESSES]
+    return tuple(Process(pid or None, text(name), text(container), text(pod)) for pid, name, container, pod in found)
 
 
 def _shares(ledger: TargetLedger, metric: str) -> npt.NDArray[np.float64]:

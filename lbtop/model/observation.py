@@ -260,6 +260,12 @@ class SecretFlag(IntFlag):
 #   Headers' credentials come first, then session cookies, then the query's parameters; the body's when its first 2 KB are there.
 #   A password counts under its name unless it is empty, masked or "true"; keys and tokens only where the value looks random (16
 #   bytes or more, letters and digits, ten different ones); card numbers under a card's name, or in groups under any name.
+# Processes
+#   What ptcpdump writes into the comments of packets in pcapng. One row per connection and end, and another when the facts
+#   change; the first with or after the connection's first payload. Of a command only the last part of its path, of a container
+#   its name (else the first 12 digits of its id), of a pod "name.namespace", 64 bytes each. Arguments, users, labels and
+#   annotations are left out: secrets are passed in them. end: of a packet marked as outbound its sender's, of one marked as
+#   inbound its receiver's; NONE on the host's side of a container's or guest's link, where it is the other way round for some.
 
 
 def _dtype(*fields: tuple[str, str]) -> np.dtype[np.void]:
@@ -471,6 +477,24 @@ SECRET = _dtype(
     ("flags", "u4"),
 )
 
+# Which process is at an end of a connection, as the capturing program wrote it beside a packet.
+PROCESS = _dtype(
+    ("seq", "u8"),
+    ("at_ns", "i8"),
+    ("conn", "u8"),
+    ("client", "u4"),
+    ("server", "u4"),
+    ("pid", "u4"),  # 0 unknown
+    ("process", "u4"),
+    ("container", "u4"),
+    ("pod", "u4"),
+    ("client_port", "u2"),
+    ("server_port", "u2"),
+    ("end", "u1"),  # end: Side the process is at; NONE where the packet's direction does not tell
+    ("pad8", "u1"),
+    ("pad", "u2"),
+)
+
 TABLES: dict[str, np.dtype[np.void]] = {
     "opened": OPENED,
     "handshakes": HANDSHAKE,
@@ -480,6 +504,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "responses": RESPONSE,
     "secrets": SECRET,
     "connections": CONNECTION,
+    "processes": PROCESS,
 }
 
 ADDRESS_COLUMNS = frozenset(

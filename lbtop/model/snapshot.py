@@ -111,6 +111,16 @@ class Percentiles:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Process:
+    """A program at a target, as the capture itself names it (comments of ptcpdump)."""
+
+    pid: int | None
+    name: SafeText | None
+    container: SafeText | None
+    pod: SafeText | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
     target: str  # ip:port or [ipv6]:port
     connections: int
@@ -132,6 +142,7 @@ class Target:
     status: Mapping[str, int] | None  # 2xx … 5xx
     name: str | None = None  # from --name or a hosts file
     live: int = 0  # connections open now
+    processes: tuple[Process, ...] = ()  # most connections first
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from lbtop.reconstruct.ledgers.history import HistoryLedger
 from lbtop.reconstruct.ledgers.idle import IdleLedger
 from lbtop.reconstruct.ledgers.load import LoadLedger
 from lbtop.reconstruct.ledgers.nat import NatLedger
+from lbtop.reconstruct.ledgers.processes import ProcessLedger
 from lbtop.reconstruct.ledgers.sessions import SessionLedger
 from lbtop.reconstruct.ledgers.stacks import StackLedger
 from lbtop.reconstruct.ledgers.targets import TargetLedger
@@ -49,6 +50,7 @@ class Ledgers:
     nat: NatLedger = field(default_factory=NatLedger)
     idle: IdleLedger = field(default_factory=IdleLedger)
     datagrams: DatagramLedger = field(default_factory=DatagramLedger)
+    processes: ProcessLedger = field(default_factory=ProcessLedger)
     history: HistoryLedger = field(default_factory=HistoryLedger)
 
 

@@ -72,6 +72,7 @@ TEXTS: dict[str, dict[str, Rule]] = {
     "cookies": {"name": as_it_is},
     "responses": {"session_name": as_it_is, "server_header": server},
     "secrets": {"name": as_it_is},
+    "processes": {"process": as_it_is, "container": as_it_is, "pod": as_it_is},
 }
 
 

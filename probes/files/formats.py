@@ -35,6 +35,8 @@ _LINK_NAMES = {
     7: "ARCNET", 6: "Token Ring", 10: "FDDI", 239: "netfilter log", 253: "netlink", 258: "PKTAP", 149: "PKTAP",
 }  # fmt: skip
 _LARGEST_SECRETS = 1 << 20
+_HOST_SIDE = (b"veth", b"cali", b"lxc", b"cni", b"docker", b"br-", b"virbr", b"vnet", b"tap", b"gke", b"azv", b"eni")
+"""How container engines, their network plug-ins and hypervisors name the host's end of a link, and the bridge between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,17 @@ class PcapHeader:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """An interface of a pcapng section: how its times are counted, see Records.add_interface."""
+    """An interface of a pcapng section: how its times are counted, see Records.add_interface.
+
+    ``host_side``: its name is that of the host's end of a container's or guest's link. What leaves the process comes in there.
+    """
 
     linktype: int
     snaplen: int
     kind: int
     factor: int
     offset_ns: int
+    host_side: bool = False
 
 
 def link_name(linktype: int) -> str:
@@ -100,15 +106,17 @@ def description(block: bytes, swapped: bool) -> Description:
     if len(block) < 20:
         return Description(-2, 0, 0, 1000, 0)
     linktype, _, snaplen = struct.unpack_from(order + "HHI", block, 8)
-    kind, factor, offset_ns = 0, 1000, 0
-    for code, value in _options(block[16:-4], order):
+    kind, factor, offset_ns, host_side = 0, 1000, 0, False
+    for code, value in options(block[16:-4], order):
         if code == 9 and value:
             kind, factor = _resolution(value[0])
+        elif code == 2:
+            host_side = value.startswith(_HOST_SIDE)
         elif code == 14 and len(value) == 8:
             seconds = struct.unpack(order + "q", value)[0]
             if abs(seconds) < 1 << 33:
                 offset_ns = seconds * 10**9
-    return Description(linktype, snaplen, kind, factor, offset_ns)
+    return Description(linktype, snaplen, kind, factor, offset_ns, host_side)
 
 
 def dropped(block: bytes, swapped: bool) -> int | None:
@@ -116,7 +124,7 @@ def dropped(block: bytes, swapped: bool) -> int | None:
     order = ">" if swapped else "<"
     counts = [
         struct.unpack(order + "Q", value)[0]
-        for code, value in _options(block[20:-4], order)
+        for code, value in options(block[20:-4], order)
         if code in (5, 7) and len(value) == 8
     ]
     return sum(counts) if counts else None
@@ -142,7 +150,8 @@ def _resolution(value: int) -> tuple[int, int]:
     return 1, 10 ** min(value - 9, 18)
 
 
-def _options(data: bytes, order: str) -> list[tuple[int, bytes]]:
+def options(data: bytes, order: str) -> list[tuple[int, bytes]]:
+    """Code and value of every option (draft-ietf-opsawg-pcapng section 3.5); ``order``: "<" or ">", as in struct."""
     found = []
     at = 0
     while at + 4 <= len(data):

@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from lbtop.probes.files.comments cimport Comments
 from lbtop.probes.files.reading cimport Readers
 from lbtop.probes.wire.buffer cimport Buffer, swap32
 from lbtop.probes.wire.decoder cimport Decoder
@@ -42,6 +43,8 @@ cdef struct Input:
     uint8_t format, swapped, looked, active
     int32_t reader              # its number among the Readers, -1 where whoever walks reads it
     uint32_t extra              # bytes that a modified pcap record header has more
+    Py_ssize_t options          # of the record at hand: where its options begin and end; 0 without
+    Py_ssize_t options_end
 
 # Of a pcapng section.
 cdef struct Interface:
@@ -50,7 +53,7 @@ cdef struct Interface:
     int32_t linktype
     uint32_t snaplen
     uint32_t kind               # 0: multiply, 1: divide, 2: units of 2^-factor s
-    uint32_t pad
+    uint32_t host_side          # see formats.Description
 
 
 @cython.final
@@ -58,6 +61,7 @@ cdef class Records:
     cdef Buffer buffer
     cdef Decoder decoder
     cdef Readers readers
+    cdef Comments comments
     cdef Input[::1] inputs
     cdef Interface[::1] interfaces
     cdef uint32_t interfaces_used
@@ -74,4 +78,5 @@ cdef class Records:
     cdef int _refill(self, Input *entry) except -1 nogil
     cdef int _look_pcap(self, Input *entry) except -1 nogil
     cdef int _look_pcapng(self, Input *entry) except -1 nogil
+    cdef bint _host_side(self, Input *entry) except -1 nogil
     cdef int64_t _time(self, uint32_t interface, uint64_t units) noexcept nogil

@@ -8,14 +8,16 @@ import cython
 import numpy as np
 from cython.cimports.lbtop.probes.wire.buffer import Octets, span, swap16, swap32, word32
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
+from lbtop.probes.files.comments import Comments
 
 INPUT = np.dtype(
     [("ts_ns", "i8"), ("area", "i8"), ("position", "i8"), ("end", "i8"), ("data", "i8"), ("captured", "i8"),
      ("wire", "i8"), ("following", "i8"), ("skip", "u8"), ("before", "u8"), ("fraction_ns", "i8"), ("linktype", "i4"),
      ("interface", "u4"), ("first_interface", "u4"), ("interfaces", "u4"), ("format", "u1"), ("swapped", "u1"),
-     ("looked", "u1"), ("active", "u1"), ("reader", "i4"), ("extra", "u4")], align=True)  # fmt: skip
+     ("looked", "u1"), ("active", "u1"), ("reader", "i4"), ("extra", "u4"),
+     ("options", "i8"), ("options_end", "i8")], align=True)  # fmt: skip
 INTERFACE = np.dtype(
-    [("offset_ns", "i8"), ("factor", "i8"), ("linktype", "i4"), ("snaplen", "u4"), ("kind", "u4"), ("pad", "u4")],
+    [("offset_ns", "i8"), ("factor", "i8"), ("linktype", "i4"), ("snaplen", "u4"), ("kind", "u4"), ("host_side", "u4")],
     align=True)  # fmt: skip
 
 BILLION = cython.declare(int64_t, 1_000_000_000)
@@ -44,6 +46,7 @@ class Records:
         self.decoder = decoder
         self.buffer = decoder.buffer
         self.readers = readers
+        self.comments = Comments(decoder)
         self.inputs = np.zeros(count, INPUT)
         self.interfaces = np.zeros(64, INTERFACE)
         self.count = count
@@ -137,6 +140,7 @@ class Records:
         kind: cython.uint,
         factor: cython.longlong,
         offset_ns: cython.longlong,
+        host_side: cython.bint = False,
     ):
         """The next interface of input ``i``'s section. False when there are too many."""
         at: uint32_t = self.inputs[i].first_interface + self.inputs[i].interfaces
@@ -155,6 +159,7 @@ class Records:
         self.interfaces[at].kind = kind
         self.interfaces[at].factor = factor
         self.interfaces[at].offset_ns = offset_ns
+        self.interfaces[at].host_side = host_side
         self.inputs[i].interfaces += 1
         self.interfaces_used = at + 1
         return True
@@ -206,6 +211,10 @@ class Records:
                 continue
             self.decoder.origin = best
             self.decoder.take(chosen.linktype, chosen.interface, ts_ns, chosen.data, chosen.captured, chosen.wire)
+            if chosen.options:
+                self.comments.take(
+                    chosen.linktype, chosen.options, chosen.options_end, chosen.swapped, self._host_side(chosen)
+                )
             if self.decoder.tables.seq >= self.decoder.tables.due:
                 return BATCH
 
@@ -336,6 +345,12 @@ class Records:
             else:
                 entry.position = at + length
                 continue
+            entry.options = 0
+            if kind != SIMPLE_PACKET and captured < length - 4 - header:
+                entry.options = at + header + ((captured + 3) & ~cython.cast(uint32_t, 3))
+                entry.options_end = at + length - 4
+                if entry.options_end - entry.options < 8:
+                    entry.options = 0
             if captured > length - 4 - header:
                 captured = cython.cast(uint32_t, length - 4 - header)
             entry.interface = interface
@@ -351,6 +366,9 @@ class Records:
             entry.captured = captured
             entry.wire = wire if wire > captured else captured
             return DONE
+
+    def _host_side(self, entry):
+        return entry.interface < entry.interfaces and self.interfaces[entry.first_interface + entry.interface].host_side
 
     def _time(self, interface, units):
         kind: uint32_t = self.interfaces[interface].kind

@@ -300,7 +300,8 @@ class CaptureSource:
                 self._known_links += 1
             else:
                 self._unknown_links.add(found.linktype)
-            if not self._records.add_interface(i, found.linktype, found.snaplen, found.kind, found.factor, found.offset_ns):
+            times = found.kind, found.factor, found.offset_ns
+            if not self._records.add_interface(i, found.linktype, found.snaplen, *times, found.host_side):
                 self._note(f"{self._feeds[i].name} describes too many interfaces: packets of the last ones are not decoded")
         elif kind == formats.STATISTICS:
             dropped = formats.dropped(block, swapped)

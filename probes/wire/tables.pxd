@@ -80,6 +80,15 @@ cdef struct ConnectionRow:
     uint16_t client_port, server_port, mss, window, resets_c, resets_s, interface, vlan
     uint8_t proto, protocol7, orientation, end, first_closer, ttl_c, ttl_s, data_order
 
+cdef struct ProcessRow:
+    uint64_t seq
+    int64_t at_ns
+    uint64_t conn
+    uint32_t client, server, pid, process, container, pod
+    uint16_t client_port, server_port
+    uint8_t end, pad8
+    uint16_t pad
+
 
 @cython.final
 cdef class Tables:
@@ -99,7 +108,8 @@ cdef class Tables:
     cdef ResponseRow[::1] responses
     cdef SecretRow[::1] secrets
     cdef ConnectionRow[::1] connections
-    cdef Py_ssize_t used[8]               # rows waiting, per table in the order of TABLES
+    cdef ProcessRow[::1] processes
+    cdef Py_ssize_t used[9]               # rows waiting, per table in the order of TABLES
 
     # Index of a new row: zeroes and its seq. The index holds until the next flush, which never happens inside a packet.
     cdef Py_ssize_t add_opened(self) except -1 nogil
@@ -110,5 +120,6 @@ cdef class Tables:
     cdef Py_ssize_t add_response(self) except -1 nogil
     cdef Py_ssize_t add_secret(self) except -1 nogil
     cdef Py_ssize_t add_connection(self) except -1 nogil
+    cdef Py_ssize_t add_process(self) except -1 nogil
     cdef int _grow(self, int table) except -1
     cdef int _bind(self, int table) except -1

@@ -91,6 +91,8 @@ class Tables:
             self.secrets = array
         elif table == 7:
             self.connections = array
+        elif table == 8:
+            self.processes = array
         return 0
 
     def add_opened(self):
@@ -186,5 +188,17 @@ class Tables:
         self.rows += 1
         memset(cython.address(self.connections[row]), 0, cython.sizeof(ConnectionRow))
         self.connections[row].seq = self.seq
+        self.seq += 1
+        return row
+
+    def add_process(self):
+        row: cython.Py_ssize_t = self.used[8]
+        if row == self.processes.shape[0]:
+            with cython.gil:
+                self._grow(8)
+        self.used[8] = row + 1
+        self.rows += 1
+        memset(cython.address(self.processes[row]), 0, cython.sizeof(ProcessRow))
+        self.processes[row].seq = self.seq
         self.seq += 1
         return row

@@ -7,6 +7,7 @@ from enum import IntEnum, IntFlag
 import numpy as np
 
 from lbtop.model.observation import (
+    ADDRESS_COLUMNS,
     TABLES,
     Batch,
     ConnFlag,
@@ -37,14 +38,11 @@ KINDS: dict[tuple[str, str], type[IntEnum]] = {
     ("connections", "data_order"): Side,
     ("secrets", "kind"): SecretKind,
     ("secrets", "sender"): Side,
+    ("processes", "end"): Side,
 }
-ADDRESSES = frozenset(
-    ("client", "server", "source", "destination", "forwarded0", "forwarded1", "forwarded2", "forwarded3", "real_ip",
-     "proxy_source", "names")
-)  # fmt: skip
 STRINGS = frozenset(
     ("stack", "sni", "alpn", "alpn_chosen", "ja4", "family", "authority", "tls_version", "method", "path", "host", "user_agent",
-     "via", "header_shape", "name", "session_name", "server_header")
+     "via", "header_shape", "name", "session_name", "server_header", "process", "container", "pod")
 )  # fmt: skip
 ROWS_AT_LEAST = 64
 """Rows that even the smallest input may cause. Beyond them: one per byte, which only cookies and nothing else come near."""
@@ -72,8 +70,8 @@ def same(one: Batch, other: Batch, apart_from: frozenset[str] = frozenset()) -> 
         for column in rows.dtype.names or ():
             if column in apart_from or column == "pad":
                 continue
-            if column in STRINGS or column in ADDRESSES:
-                mine, theirs = ((b.addresses if column in ADDRESSES else b.strings) for b in (one, other))
+            if column in STRINGS or column in ADDRESS_COLUMNS:
+                mine, theirs = ((b.addresses if column in ADDRESS_COLUMNS else b.strings) for b in (one, other))
                 left = [mine[int(number)] for number in rows[column]]
                 right = [theirs[int(number)] for number in others[column]]
             else:
@@ -100,7 +98,7 @@ def _in_range(table: str, rows: Rows) -> None:
 
 def _refer(table: str, rows: Rows, batch: Batch) -> None:
     for column in rows.dtype.names or ():
-        if column in ADDRESSES:
+        if column in ADDRESS_COLUMNS:
             assert int(rows[column].max()) < len(batch.addresses), f"{table}.{column} names no address"
         elif column in STRINGS:
             assert int(rows[column].max()) < len(batch.strings), f"{table}.{column} names no string"

@@ -116,6 +116,9 @@ def _files(target: str) -> Iterator[bytes]:
         yield writing.pcap(records, ">", nanoseconds=True)
     else:
         yield writing.pcapng(records, ">", 6, 1_700_000_000)
+        said = b"PID: 7\nCmd: /usr/bin/curl", b"ContainerName: web-1\nContainerId: 36f0\nPodName: web\nPodNamespace: shop"
+        options = [(2, b"\2\0\0\0"), *((1, comment) for comment in said)]
+        yield writing.pcapng(records, name="eth0", options=lambda record: options)
 
 
 def _packets() -> Iterator[bytes]:

@@ -72,7 +72,7 @@ def test_every_column_of_text_or_identity_has_a_rule() -> None:
     """Numbers below are addresses, ports, times, counts and flags; anything else must be named in privacy.py."""
     plain = {"client", "server", "source", "destination", "real_ip", "proxy_source", "index", "names", "size", "flags", "isn_c"}
     plain |= {"packets_c", "packets_s", "retransmits_c", "retransmits_s", "requests", "responses", "tsval_c", "duplicates"}
-    plain |= {"keepalive_probes", "forwarded0", "forwarded1", "forwarded2", "forwarded3"}
+    plain |= {"pid", "keepalive_probes", "forwarded0", "forwarded1", "forwarded2", "forwarded3"}
     sized = {"seq", "conn", "request", "bytes_c", "bytes_s", "missing_bytes"}
     for table, dtype in TABLES.items():
         for column in dtype.names or ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tests.reference.files import CaptureFile, Record
@@ -29,20 +29,36 @@ def pcap(records: Sequence[Record], order: str = "<", nanoseconds: bool = False)
     return b"".join(pieces)
 
 
-def pcapng(records: Iterable[Record], order: str = "<", resolution: int = 9, offset_s: int = 0) -> bytes:
-    """One section; interfaces as the records number them; timestamps in 10**-resolution seconds after an offset."""
+Options = list[tuple[int, bytes]]
+"""Of a pcapng block: code and value."""
+
+
+def pcapng(
+    records: Iterable[Record],
+    order: str = "<",
+    resolution: int = 9,
+    offset_s: int = 0,
+    name: str | None = None,
+    options: Callable[[Record], Options] = lambda record: [],
+) -> bytes:
+    """One section; interfaces as the records number them; timestamps in 10**-resolution seconds after an offset.
+
+    ``name``: of the interfaces. ``options``: those of a packet.
+    """
     records = list(records)
     linktypes = {record.interface: record.linktype for record in records} or {0: 1}
     blocks = [_block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
     for number in range(max(linktypes) + 1):
-        options = _option(order, 9, bytes([resolution])) + _option(order, 14, struct.pack(order + "q", offset_s)) + b"\0\0\0\0"
-        blocks.append(_block(order, 1, struct.pack(order + "HHI", linktypes.get(number, 1), 0, SNAP) + options))
+        about = [(9, bytes([resolution])), (14, struct.pack(order + "q", offset_s))]
+        about += [(2, name.encode())] if name else []
+        blocks.append(_block(order, 1, struct.pack(order + "HHI", linktypes.get(number, 1), 0, SNAP) + _options(order, about)))
     for record in records:
         ticks = (record.ts_ns - offset_s * 10**9) // 10 ** (9 - resolution)
         head = struct.pack(
             order + "IIIII", record.interface, ticks >> 32, ticks & 0xFFFFFFFF, len(record.data), record.wire_length
         )
-        blocks.append(_block(order, 6, head + record.data))
+        padding = b"\0" * (-len(record.data) % 4)
+        blocks.append(_block(order, 6, head + record.data + padding + _options(order, options(record))))
     return b"".join(blocks)
 
 
@@ -52,6 +68,10 @@ def write(path: Path, records: Sequence[Record]) -> Path:
     content = pcapng(records) if plain.suffix == ".pcapng" else pcap(records, nanoseconds=True)
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
+
+
+def _options(order: str, options: Options) -> bytes:
+    return b"".join(_option(order, *option) for option in [*options, (0, b"")]) if options else b""
 
 
 def _option(order: str, code: int, value: bytes) -> bytes:
