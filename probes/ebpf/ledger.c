@@ -17,6 +17,7 @@
 #define ETH_IPV6 0x86DD
 #define PROTO_TCP 6
 #define PROTO_UDP 17
+#define WHOLE -1
 #define HANDSHAKE_BYTES 8192
 #define WORTH_CUTTING 128 /* payload below this is delivered without a look at the marks */
 #define LINK_LEAST 18     /* an Ethernet header with one VLAN tag */
@@ -24,17 +25,21 @@
 #define MOST_AHEAD (1 << 30) /* sequence numbers are compared within a part of their circle */
 #define MOST_SEGMENT (1 << 20)
 
-BPF_TABLE("hash", struct flow_key, struct flow_ledger, ledger, LEDGER_ENTRIES);
-BPF_TABLE("hash", struct flow_key, struct flow_bulk, bulk, LEDGER_ENTRIES);
+/* Apart, because the shorter key makes the usual packet touch two cache lines less. */
+BPF_TABLE("hash", struct flow4, struct flow_ledger, ledger4, LEDGER_ENTRIES);
+BPF_TABLE("hash", struct flow6, struct flow_ledger, ledger6, LEDGER_ENTRIES);
+BPF_TABLE("hash", struct flow4, struct flow_bulk, bulk4, LEDGER_ENTRIES);
+BPF_TABLE("hash", struct flow6, struct flow_bulk, bulk6, LEDGER_ENTRIES);
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
-BPF_ARRAY(effort, u32, 1); /* enum effort, written by user space */
+BPF_F_TABLE("array", u32, struct control, control, 1, BPF_F_MMAPABLE);
 
 struct packet {
-    struct flow_key key;
     u32 link;      /* what lies before the network header; with padding behind the packet, more */
     u32 header;    /* network and transport header together */
     u32 payload;
     u32 seq;
+    u32 hint;
+    u8 proto;
     u8 flags;
     u8 direction;  /* 0: sent by the low end */
 };
@@ -46,25 +51,17 @@ static __always_inline void count(int which, u64 by)
         *value += by;
 }
 
-static __always_inline int order(const u8 *a, const u8 *b, u16 a_port, u16 b_port)
+static __always_inline u16 port(const u8 *head, int at)
 {
-    const u64 *x = (const u64 *)a, *y = (const u64 *)b;
-    /* Any total order will do: compared as the machine reads it. */
-    if (x[0] != y[0])
-        return x[0] < y[0];
-    if (x[1] != y[1])
-        return x[1] < y[1];
-    return a_port <= b_port;
+    return (u16)head[at] << 8 | head[at + 1];
 }
 
 /* `head`: the first bytes of the transport header, 20 of TCP's, 8 of UDP's. */
-static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8 *src, u8 *dst, const u8 *head, u32 ip_header, u32 ip_total, u8 proto)
+static __always_inline int transport(struct __sk_buff *skb, struct packet *p, const u8 *head, u32 ip_header, u32 ip_total)
 {
-    u16 sport = (u16)head[0] << 8 | head[1];
-    u16 dport = (u16)head[2] << 8 | head[3];
     u32 need = 8;
 
-    if (proto == PROTO_TCP) {
+    if (p->proto == PROTO_TCP) {
         need = (u32)(head[12] >> 4) * 4;
         if (need < 20)
             return -1;
@@ -74,20 +71,6 @@ static __always_inline int transport(struct __sk_buff *skb, struct packet *p, u8
     p->link = skb->len > ip_total ? skb->len - ip_total : 0;
     p->header = ip_header + need;
     p->payload = ip_total > p->header ? ip_total - p->header : 0;
-    p->key.proto = proto;
-    if (order(src, dst, sport, dport)) {
-        __builtin_memcpy(p->key.low, src, 16);
-        __builtin_memcpy(p->key.high, dst, 16);
-        p->key.low_port = sport;
-        p->key.high_port = dport;
-        p->direction = 0;
-    } else {
-        __builtin_memcpy(p->key.low, dst, 16);
-        __builtin_memcpy(p->key.high, src, 16);
-        p->key.low_port = dport;
-        p->key.high_port = sport;
-        p->direction = 1;
-    }
     return 0;
 }
 
@@ -101,109 +84,133 @@ static __always_inline int read_head(struct __sk_buff *skb, u8 *head, u32 at, u8
     return -1;
 }
 
-static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
+static __always_inline int parse4(struct __sk_buff *skb, struct packet *p, struct flow4 *key)
+{
+    u8 ip[40] __attribute__((aligned(8)));
+    u32 header, total, src, dst;
+    u16 sport, dport;
+    /* Both headers in one go where they have their usual lengths. */
+    int at_once = !bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET);
+
+    if (!at_once && bpf_skb_load_bytes_relative(skb, 0, ip, 20, BPF_HDR_START_NET))
+        return -1;
+    header = (u32)(ip[0] & 15) * 4;
+    total = (u32)ip[2] << 8 | ip[3];
+    p->proto = ip[9];
+    if (ip[0] >> 4 != 4 || header < 20 || (ip[6] & 0x3f) || ip[7]) /* a fragment: whole, the decoder puts it together */
+        return -1;
+    if (total == 0) /* segments merged beyond 64 KB say 0 */
+        total = skb->len;
+    if (!at_once || header != 20 || (p->proto != PROTO_TCP && p->proto != PROTO_UDP))
+        if (read_head(skb, ip + 20, header, p->proto))
+            return -1;
+    if (transport(skb, p, ip + 20, header, total))
+        return -1;
+    src = *(u32 *)(ip + 12);
+    dst = *(u32 *)(ip + 16);
+    sport = port(ip, 20);
+    dport = port(ip, 22);
+    p->direction = src != dst ? src > dst : sport > dport; /* any total order will do: compared as the machine reads it */
+    key->low = p->direction ? dst : src;
+    key->high = p->direction ? src : dst;
+    key->low_port = p->direction ? dport : sport;
+    key->high_port = p->direction ? sport : dport;
+    key->proto = p->proto;
+    p->hint = hint(key->low, key->high, key->low_port, key->high_port);
+    return 0;
+}
+
+static __always_inline int parse6(struct __sk_buff *skb, struct packet *p, struct flow6 *key)
 {
     u8 ip[60] __attribute__((aligned(8)));
-    u8 src[16] __attribute__((aligned(8))) = {};
-    u8 dst[16] __attribute__((aligned(8))) = {};
-    u32 header, total;
+    u64 *src = (u64 *)(ip + 8), *dst = (u64 *)(ip + 24);
+    u32 total;
+    u16 sport, dport;
 
-    /* By its type and not by its first bits: behind a second VLAN tag the network header is that tag. */
-    if (skb->protocol == __builtin_bswap16(ETH_IPV4)) {
-        /* Both headers in one go where they have their usual lengths. */
-        int at_once = !bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET);
-        if (!at_once && bpf_skb_load_bytes_relative(skb, 0, ip, 20, BPF_HDR_START_NET))
-            return -1;
-        if (ip[0] >> 4 != 4)
-            return -1;
-        header = (u32)(ip[0] & 15) * 4;
-        total = (u32)ip[2] << 8 | ip[3];
-        if (header < 20 || (ip[6] & 0x3f) || ip[7]) /* a fragment: whole, the decoder puts it together */
-            return -1;
-        if (total == 0) /* segments merged beyond 64 KB say 0 */
-            total = skb->len;
-        src[10] = src[11] = dst[10] = dst[11] = 0xff;
-        __builtin_memcpy(src + 12, ip + 12, 4);
-        __builtin_memcpy(dst + 12, ip + 16, 4);
-        if (!at_once || header != 20 || (ip[9] != PROTO_TCP && ip[9] != PROTO_UDP))
-            if (read_head(skb, ip + 20, header, ip[9]))
-                return -1;
-        return transport(skb, p, src, dst, ip + 20, header, total, ip[9]);
+    if (bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET) || ip[0] >> 4 != 6)
+        return -1;
+    total = 40 + ((u32)ip[4] << 8 | ip[5]);
+    if (total == 40)
+        total = skb->len;
+    p->proto = ip[6]; /* extension headers: delivered whole */
+    if (read_head(skb, ip + 40, 40, p->proto) || transport(skb, p, ip + 40, 40, total))
+        return -1;
+    sport = port(ip, 40);
+    dport = port(ip, 42);
+    p->direction = src[0] != dst[0] ? src[0] > dst[0] : src[1] != dst[1] ? src[1] > dst[1] : sport > dport;
+    __builtin_memcpy(key->low, p->direction ? dst : src, 16);
+    __builtin_memcpy(key->high, p->direction ? src : dst, 16);
+    key->low_port = p->direction ? dport : sport;
+    key->high_port = p->direction ? sport : dport;
+    key->proto = p->proto;
+    p->hint = hint(*(u32 *)(key->low + 12), *(u32 *)(key->high + 12), key->low_port, key->high_port);
+    return 0;
+}
+
+/* The entry of a connection; none where there is no room. Another CPU may be first to insert it. */
+static __always_inline struct flow_ledger *entry4(const struct flow4 *key)
+{
+    struct flow_ledger *entry = ledger4.lookup(key);
+    if (!entry) {
+        struct flow_ledger fresh = {};
+        fresh.first_ns = bpf_ktime_get_ns();
+        ledger4.insert(key, &fresh);
+        entry = ledger4.lookup(key);
     }
-    if (skb->protocol == __builtin_bswap16(ETH_IPV6)) {
-        if (bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET) || ip[0] >> 4 != 6)
-            return -1;
-        total = 40 + ((u32)ip[4] << 8 | ip[5]);
-        if (total == 40)
-            total = skb->len;
-        __builtin_memcpy(src, ip + 8, 16);
-        __builtin_memcpy(dst, ip + 24, 16);
-        header = ip[6]; /* extension headers: delivered whole */
-        if (read_head(skb, ip + 40, 40, header))
-            return -1;
-        return transport(skb, p, src, dst, ip + 40, 40, total, header);
+    return entry;
+}
+
+static __always_inline struct flow_ledger *entry6(const struct flow6 *key)
+{
+    struct flow_ledger *entry = ledger6.lookup(key);
+    if (!entry) {
+        struct flow_ledger fresh = {};
+        fresh.first_ns = bpf_ktime_get_ns();
+        ledger6.insert(key, &fresh);
+        entry = ledger6.lookup(key);
     }
-    return -1;
+    return entry;
 }
 
 /* Counts the packet. Returns the payload that its direction had sent before. */
-static __always_inline u64 enter(struct packet *p)
+static __always_inline u64 enter(const struct packet *p, struct flow_ledger *entry)
 {
-    struct flow_ledger *entry = ledger.lookup(&p->key);
-    u64 now = p->flags & 2 ? bpf_ktime_get_ns() : CLOCK(); /* only handshakes are timed */
     u8 d = p->direction & 1;
-    u64 before;
 
-    if ((p->flags & 18) == 2)
-        bulk.delete(&p->key); /* a SYN: what was known of an older connection with these ports is void */
     if (!entry) {
-        struct flow_ledger fresh = {};
-        fresh.first_ns = now;
-        if (ledger.insert(&p->key, &fresh)) {
-            entry = ledger.lookup(&p->key); /* another CPU was first, or there is no room */
-            if (!entry) {
-                count(COUNT_NO_ROOM, 1);
-                return 0;
-            }
-        } else {
-            entry = ledger.lookup(&p->key);
-            if (!entry)
-                return 0;
-        }
+        count(COUNT_NO_ROOM, 1);
+        return 0;
     }
-    entry->last_ns = now;
-    if (p->flags & 2 && p->flags & 16 && !entry->syn_to_synack_us)
-        entry->syn_to_synack_us = (u32)((now - entry->first_ns) / 1000);
-    before = entry->bytes[d];
+    entry->last_ns = CLOCK();
+    if ((p->flags & 18) == 18 && !entry->syn_to_synack_us)
+        entry->syn_to_synack_us = (u32)((bpf_ktime_get_ns() - entry->first_ns) / 1000);
     __sync_fetch_and_add(&entry->packets[d], 1);
-    if (p->payload)
-        __sync_fetch_and_add(&entry->bytes[d], (u64)p->payload);
     if (p->flags & ~entry->flags[d])
         entry->flags[d] |= p->flags;
-    return before;
+    if (!p->payload)
+        return 0;
+    return __sync_fetch_and_add(&entry->bytes[d], (u64)p->payload);
+}
+
+static __always_inline int is_syn(const struct packet *p)
+{
+    return (p->flags & 18) == 2;
 }
 
 /* When lbtop must not cost what it costs: only the beginning of every direction, then only headers. User space says so on screen. */
-static __always_inline int is_spared(struct packet *p, u64 sent_before)
+static __always_inline int is_spared(const struct control *asked, u64 sent_before)
 {
-    int zero = 0;
-    u32 *level = effort.lookup(&zero);
-
-    if (!level || *level == EFFORT_HEADS)
+    if (asked->effort == EFFORT_HEADS)
         return 0;
-    return *level == EFFORT_LEDGER || sent_before >= HANDSHAKE_BYTES;
+    return asked->effort == EFFORT_LEDGER || sent_before >= HANDSHAKE_BYTES;
 }
 
-static __always_inline int is_bulk(struct packet *p)
+static __always_inline int is_bulk(const struct packet *p, const struct flow_bulk *mark)
 {
-    struct flow_bulk *mark;
     u8 d = p->direction & 1;
     s32 beyond;
 
-    if (p->key.proto != PROTO_TCP || p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
-        return 0;
-    mark = bulk.lookup(&p->key);
-    if (!mark)
+    if (!mark || p->proto != PROTO_TCP || p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
         return 0;
     if (mark->mode[d] == BULK_FOREVER)
         return 1;
@@ -211,20 +218,71 @@ static __always_inline int is_bulk(struct packet *p)
     return mark->mode[d] == BULK_UNTIL && beyond <= 0 && beyond >= -MOST_AHEAD - MOST_SEGMENT;
 }
 
-int lbtop_filter(struct __sk_buff *skb)
+/* How many bytes of the packet user space gets. */
+static __always_inline int wanted(const struct packet *p, const struct control *asked, const struct flow_bulk *mark, u64 sent_before)
 {
+    if (p->payload < WORTH_CUTTING || p->link > LINK_MOST)
+        return WHOLE;
+    if (!is_bulk(p, mark) && !is_spared(asked, sent_before))
+        return WHOLE;
+    count(COUNT_CUT, 1);
+    count(COUNT_CUT_BYTES, p->payload);
+    return (p->link > LINK_LEAST ? p->link : LINK_LEAST) + p->header;
+}
+
+/* A SYN: what was known of an older connection with its ports is void. */
+static __always_inline int filter4(struct __sk_buff *skb, const struct control *asked)
+{
+    struct flow_bulk *mark = 0;
     struct packet p = {};
+    struct flow4 key;
     u64 before;
 
-    if (parse(skb, &p)) {
+    if (parse4(skb, &p, &key)) {
         count(COUNT_NOT_PARSED, 1);
-        return -1; /* whole */
+        return WHOLE;
     }
-    before = enter(&p);
-    if (p.payload >= WORTH_CUTTING && p.link <= LINK_MOST && (is_bulk(&p) || is_spared(&p, before))) {
-        count(COUNT_CUT, 1);
-        count(COUNT_CUT_BYTES, p.payload);
-        return (p.link > LINK_LEAST ? p.link : LINK_LEAST) + p.header;
+    before = enter(&p, entry4(&key));
+    if (asked->marked[p.hint & (HINTS - 1)]) {
+        if (is_syn(&p))
+            bulk4.delete(&key);
+        else
+            mark = bulk4.lookup(&key);
     }
-    return -1;
+    return wanted(&p, asked, mark, before);
+}
+
+static __always_inline int filter6(struct __sk_buff *skb, const struct control *asked)
+{
+    struct flow_bulk *mark = 0;
+    struct packet p = {};
+    struct flow6 key;
+    u64 before;
+
+    if (parse6(skb, &p, &key)) {
+        count(COUNT_NOT_PARSED, 1);
+        return WHOLE;
+    }
+    before = enter(&p, entry6(&key));
+    if (asked->marked[p.hint & (HINTS - 1)]) {
+        if (is_syn(&p))
+            bulk6.delete(&key);
+        else
+            mark = bulk6.lookup(&key);
+    }
+    return wanted(&p, asked, mark, before);
+}
+
+int lbtop_filter(struct __sk_buff *skb)
+{
+    int zero = 0;
+    const struct control *asked = control.lookup(&zero);
+
+    /* By its type and not by its first bits: behind a second VLAN tag the network header is that tag. */
+    if (asked && skb->protocol == __builtin_bswap16(ETH_IPV4))
+        return filter4(skb, asked);
+    if (asked && skb->protocol == __builtin_bswap16(ETH_IPV6))
+        return filter6(skb, asked);
+    count(COUNT_NOT_PARSED, 1);
+    return WHOLE;
 }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 from collections.abc import Iterator
 
-_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY = 1, 2, 3, 4
+_LOOKUP, _UPDATE, _DELETE = 1, 2, 3
+_LOOKUP_BATCH, _DELETE_BATCH = 24, 27  # Linux 5.6
+_AT_ONCE = 4096
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 """Of the system call, by machine."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -30,11 +33,27 @@ def is_supported() -> bool:
     return platform.machine() in _NUMBERS
 
 
+class _Batch(ctypes.Structure):
+    """The part of union bpf_attr that batch commands use."""
+
+    _fields_ = (
+        ("in_batch", ctypes.c_uint64),
+        ("out_batch", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64),
+        ("values", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("map_fd", ctypes.c_uint32),
+        ("element_flags", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
 class Map:
     """A map with keys of ``key_size`` and values of ``value_size`` bytes. Not thread-safe: its buffers are used again."""
 
     def __init__(self, descriptor: int, key_size: int, value_size: int) -> None:
         self.fd = descriptor
+        self.key_size = key_size
         self._key = ctypes.create_string_buffer(key_size)
         self._other = ctypes.create_string_buffer(max(key_size, value_size))
         self._value_size = value_size
@@ -60,23 +79,55 @@ class Map:
         finally:
             self._element.value = ctypes.addressof(self._other)
 
-    def keys(self) -> Iterator[bytes]:
-        """Keys one by one. Some may come twice, or not at all, while others are removed."""
-        size = len(self._key)
-        self._element.key = 0
-        more = self._call(_NEXT_KEY)
-        self._element.key = ctypes.addressof(self._key)
-        while more:
-            key = self._other.raw[:size]
-            yield key
-            self._key.raw = key
-            more = self._call(_NEXT_KEY)
+    def remove_all(self, keys: bytes) -> None:
+        """Removes keys that stand one after the other; those that are not there do not matter."""
+        if not keys:
+            return
+        size = self.key_size
+        left = len(keys) // size
+        buffer = ctypes.create_string_buffer(keys, len(keys))
+        at = ctypes.addressof(buffer)
+        while left > 0:
+            batch = _Batch(keys=at, count=left, map_fd=self.fd)
+            if self._call(_DELETE_BATCH, batch):
+                return
+            gone = min(batch.count, left - 1) + 1  # it stops at one that is not there
+            left -= gone
+            at += gone * size
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Everything in a hash map, as some thousands of keys and of values at a time, each one after the other.
+
+        What is inserted or removed meanwhile may be in it or not.
+        """
+        keys = ctypes.create_string_buffer(_AT_ONCE * self.key_size)
+        values = ctypes.create_string_buffer(_AT_ONCE * self._value_size)
+        places = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
+        before = 0
+        for turn in range(1 << 20):
+            place = ctypes.addressof(places[turn % 2])
+            batch = _Batch(
+                in_batch=before,
+                out_batch=place,
+                keys=ctypes.addressof(keys),
+                values=ctypes.addressof(values),
+                count=_AT_ONCE,
+                map_fd=self.fd,
+            )
+            more = self._call(_LOOKUP_BATCH, batch)
+            if not more and ctypes.get_errno() != errno.ENOENT:  # that is its end
+                return
+            yield keys.raw[: batch.count * self.key_size], values.raw[: batch.count * self._value_size]
+            if not more:
+                return
+            before = place
 
     def close(self) -> None:
         os.close(self.fd)
 
-    def _call(self, command: int) -> bool:
-        return bool(_libc.syscall(self._number, command, ctypes.byref(self._element), ctypes.sizeof(self._element)) == 0)
+    def _call(self, command: int, attributes: ctypes.Structure | None = None) -> bool:
+        attributes = attributes or self._element
+        return bool(_libc.syscall(self._number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)) == 0)
 
 
 def processors() -> int:

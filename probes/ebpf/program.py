@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import platform
 import struct
@@ -30,16 +31,27 @@ class Effort(IntEnum):
     LEDGER = 2
 
 
-class FlowKey(ctypes.Structure):
-    """struct flow_key of ledger.h."""
+class Flow4(ctypes.Structure):
+    """struct flow4 of ledger.h."""
+
+    _fields_ = (
+        ("low", ctypes.c_uint8 * 4),
+        ("high", ctypes.c_uint8 * 4),
+        ("low_port", ctypes.c_uint16),
+        ("high_port", ctypes.c_uint16),
+        ("proto", ctypes.c_uint32),
+    )
+
+
+class Flow6(ctypes.Structure):
+    """struct flow6 of ledger.h."""
 
     _fields_ = (
         ("low", ctypes.c_uint8 * 16),
         ("high", ctypes.c_uint8 * 16),
         ("low_port", ctypes.c_uint16),
         ("high_port", ctypes.c_uint16),
-        ("proto", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 3),
+        ("proto", ctypes.c_uint32),
     )
 
 
@@ -53,7 +65,7 @@ class FlowLedger(ctypes.Structure):
         ("bytes", ctypes.c_uint64 * 2),
         ("syn_to_synack_us", ctypes.c_uint32),
         ("flags", ctypes.c_uint8 * 2),
-        ("pad", ctypes.c_uint8 * 2),
+        ("pad", ctypes.c_uint8 * 10),
     )
 
 
@@ -63,8 +75,27 @@ class FlowBulk(ctypes.Structure):
     _fields_ = (("until", ctypes.c_uint32 * 2), ("mode", ctypes.c_uint8 * 2), ("pad", ctypes.c_uint8 * 2))
 
 
+_MAPS = (b"ledger4", b"ledger6", b"bulk4", b"bulk6", b"counters", b"control")
+HINTS = 1 << 14
+
+
+class Control(ctypes.Structure):
+    """struct control of ledger.h."""
+
+    _fields_ = (("effort", ctypes.c_uint32), ("marked", ctypes.c_uint8 * HINTS))
+
+
+def hint(key: bytes) -> int:
+    """Place of a connection in ``Control.marked``: hint() of ledger.h."""
+    width = (len(key) - 8) // 2
+    (low,), (high,) = (struct.unpack_from("=I", key, end * width - 4) for end in (1, 2))
+    low_port, high_port = struct.unpack_from("=HH", key, 2 * width)
+    mixed = low * 0x9E3779B1 + high * 0x85EBCA77 + (low_port << 16 | high_port) * 0xC2B2AE3D
+    return int(mixed & 0xFFFFFFFF) >> 18
+
+
 class Program:
-    """Loaded while it lives. ``fd`` is what a socket attaches. Raises Unavailable."""
+    """Loaded while it lives. ``fd`` is what a socket attaches. Keys are those of keys.py. Raises Unavailable."""
 
     def __init__(self, entries: int = ENTRIES) -> None:
         if not is_supported():
@@ -73,17 +104,20 @@ class Program:
             raise Unavailable(
                 "loading a filter needs root, or CAP_BPF and CAP_NET_RAW (setcap, or systemd's AmbientCapabilities)"
             )
-        loaded = load_socket_filter(
-            source().encode(), b"lbtop_filter", (b"ledger", b"bulk", b"counters", b"effort"), _flags(entries)
-        )
-        self.fd, ledger, bulk, counters, effort = loaded
+        loaded = load_socket_filter(source().encode(), b"lbtop_filter", _MAPS, _flags(entries))
+        self.fd, *maps, counters, control = loaded
         self.entries = entries
-        key = ctypes.sizeof(FlowKey)
         self._processors = processors()
-        self._ledger = Map(ledger, key, ctypes.sizeof(FlowLedger))
-        self._bulk = Map(bulk, key, ctypes.sizeof(FlowBulk))
+        sizes = [(ctypes.sizeof(key), ctypes.sizeof(value)) for value in (FlowLedger, FlowBulk) for key in (Flow4, Flow6)]
+        ledger4, ledger6, bulk4, bulk6 = (Map(each, *size) for each, size in zip(maps, sizes, strict=True))
+        self._ledgers = {ledger4.key_size: ledger4, ledger6.key_size: ledger6}
+        self._bulks = {bulk4.key_size: bulk4, bulk6.key_size: bulk6}
         self._counters = Map(counters, 4, 8 * self._processors)
-        self._effort = Map(effort, 4, 4)
+        self._memory = mmap.mmap(control, -(-ctypes.sizeof(Control) // mmap.PAGESIZE) * mmap.PAGESIZE)
+        self._control = Control.from_buffer(self._memory)
+        os.close(control)  # the mapping keeps it
+        self._marked: dict[bytes, int] = {}
+        self._hints = [0] * HINTS
 
     def counters(self) -> Mapping[str, int]:
         """Counts since it was loaded, over all processors."""
@@ -93,38 +127,55 @@ class Program:
 
     def set_effort(self, effort: Effort) -> None:
         """From the next packet on."""
-        self._effort.put(struct.pack("=i", 0), struct.pack("=I", effort))
+        self._control.effort = effort
 
     def mark(self, key: bytes, mark: bytes) -> bool:
         """Writes what the decoder no longer needs of a connection; False where the map has no room."""
-        return self._bulk.put(key, mark)
+        if not self._bulks[len(key)].put(key, mark):
+            return False
+        if key not in self._marked:
+            place = self._marked[key] = hint(key)
+            self._hints[place] += 1
+            self._control.marked[place] = 1
+        return True
 
-    def forget(self, key: bytes) -> None:
-        """Removes a connection that is over from both maps."""
-        self._ledger.remove(key)
-        self._bulk.remove(key)
+    def forget(self, keys: bytes, size: int) -> None:
+        """Removes connections that are over: their keys of ``size`` bytes, one after the other."""
+        self._ledgers[size].remove_all(keys)
+        if not self._marked:
+            return
+        for at in range(0, len(keys), size):
+            key = keys[at : at + size]
+            place = self._marked.pop(key, None)
+            if place is not None:
+                self._bulks[size].remove(key)
+                self._hints[place] -= 1
+                if not self._hints[place]:
+                    self._control.marked[place] = 0
 
     def look(self, key: bytes) -> FlowLedger | None:
         """The kernel's own count of a connection."""
-        found = self._ledger.get(key)
+        found = self._ledgers[len(key)].get(key)
         return None if found is None else FlowLedger.from_buffer_copy(found)
 
     def forget_before(self, last_ns: int) -> int:
         """Removes connections silent since then (of the kernel's monotonic clock): their end was never seen. How many."""
-        stale = []
-        for key in list(self._ledger.keys()):
-            entry = self.look(key)
-            if entry is not None and entry.last_ns < last_ns:
-                stale.append(key)
-        for key in stale:
-            self.forget(key)
-        return len(stale)
+        stale = 0
+        for size, ledger in self._ledgers.items():
+            for keys, values in ledger.items():
+                rows = (FlowLedger * (len(values) // ctypes.sizeof(FlowLedger))).from_buffer_copy(values)
+                old = [keys[at * size : (at + 1) * size] for at, row in enumerate(rows) if row.last_ns < last_ns]
+                stale += len(old)
+                self.forget(b"".join(old), size)
+        return stale
 
     def close(self) -> None:
         """Frees program and maps. (When the process ends, however it ends, the kernel does.)"""
         os.close(self.fd)
-        for each in (self._ledger, self._bulk, self._counters, self._effort):
+        for each in (*self._ledgers.values(), *self._bulks.values(), self._counters):
             each.close()
+        del self._control
+        self._memory.close()
 
 
 def source() -> str:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from lbtop.probes.ebpf.program import Effort, FlowBulk, FlowKey, Program
+from lbtop.probes.ebpf.keys import flow_key, flow_keys
+from lbtop.probes.ebpf.program import Effort, FlowBulk, Program
 from lbtop.probes.live.budget import Budget
 from lbtop.probes.live.source import PacketSource
 
@@ -96,18 +97,11 @@ class EbpfSource(PacketSource):
     def _taken(self, batch: Batch) -> Batch:
         """Removes what has ended from the kernel's maps, and compares its count with the decoder's."""
         ended = batch["connections"]
-        addresses = batch.addresses
-        for number, row in enumerate(ended):
-            key, _ = flow_key(
-                addresses[int(row["client"])],
-                int(row["client_port"]),
-                addresses[int(row["server"])],
-                int(row["server_port"]),
-                int(row["proto"]),
-            )
-            if number < _COMPARED_AT_ONCE:
-                self._compare(key, int(row["packets_c"]) + int(row["packets_s"]) + int(row["duplicates"]))
-            self.program.forget(key)
+        decoded = ended["packets_c"].astype(np.int64) + ended["packets_s"] + ended["duplicates"]
+        for rows, keys in flow_keys(ended, batch.addresses) if len(ended) else ():
+            for row, key in zip(rows[:_COMPARED_AT_ONCE], keys, strict=False):
+                self._compare(key.tobytes(), int(decoded[row]))
+            self.program.forget(keys.tobytes(), keys.itemsize)
         now = time.monotonic()
         if now - self._swept > _SWEEP_S:
             self._swept = now
@@ -153,14 +147,3 @@ class EbpfSource(PacketSource):
             self._counters = self.program.counters()
             self._closed = True
             self.program.close()
-
-
-def flow_key(a: bytes, a_port: int, b: bytes, b_port: int, proto: int = 6) -> tuple[bytes, bool]:
-    """The key of ledger.h for two ends, and whether the second one is its ``low`` end (the kernel's order)."""
-    swapped = (*np.frombuffer(a, "=u8").tolist(), a_port) > (*np.frombuffer(b, "=u8").tolist(), b_port)
-    if swapped:
-        a, a_port, b, b_port = b, b_port, a, a_port
-    key = FlowKey(low_port=a_port, high_port=b_port, proto=proto)
-    key.low[:] = a
-    key.high[:] = b
-    return bytes(key), swapped

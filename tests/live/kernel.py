@@ -8,8 +8,8 @@ import platform
 from collections import Counter
 from pathlib import Path
 
+from lbtop.probes.ebpf.keys import flow_key
 from lbtop.probes.ebpf.program import FlowBulk, Program
-from lbtop.probes.ebpf.source import flow_key
 
 from tests.live.model import End, FlowName
 

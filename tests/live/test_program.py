@@ -5,20 +5,23 @@ from __future__ import annotations
 import ctypes
 import ipaddress
 import os
+import random
 import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lbtop.probes.ebpf import program as program_module
-from lbtop.probes.ebpf.program import Effort, FlowBulk, FlowKey, FlowLedger, Program
-from lbtop.probes.ebpf.source import flow_key
+from lbtop.probes.ebpf.keys import flow_key, flow_keys
+from lbtop.probes.ebpf.program import Control, Effort, Flow4, Flow6, FlowBulk, FlowLedger, Program
 from lbtop.probes.ebpf.toolchain import Unavailable
 
+from lbtop.model.observation import CONNECTION
 from tests.corpus import committed
 from tests.live import kernel
 from tests.live.model import ETHERNET, FOREVER, NONE, UNTIL, VLAN, WHOLE, Filter, flow_name, parse, through
@@ -114,24 +117,63 @@ def _shared_program() -> Program:
     return _loaded[0]
 
 
+MAPPED = bytes(10) + b"\xff\xff"
 addresses = st.one_of(
-    st.ip_addresses(v=4).map(lambda a: bytes(10) + b"\xff\xff" + a.packed), st.ip_addresses(v=6).map(lambda a: a.packed)
+    st.ip_addresses(v=4).map(lambda a: MAPPED + a.packed), st.ip_addresses(v=6).map(lambda a: a.packed)
 )
 ports = st.integers(0, 65535)
+
+
+def between(one: bytes, one_port: int, other: bytes, other_port: int, payload: int = 0) -> bytes:
+    """A segment from one end to the other: over IPv4 where both addresses are."""
+    header = struct.pack(">HHIIBBHHH", one_port, other_port, 1, 0, 5 << 4, 16, 100, 0, 0) + bytes(payload)
+    if one.startswith(MAPPED) and other.startswith(MAPPED):
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(header), 1, 0, 64, 6, 0) + one[12:] + other[12:]
+        return bytes(12) + b"\x08\x00" + ip + header
+    return bytes(12) + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(header), 6, 64) + one + other + header
 
 
 @given(one=addresses, other=addresses, one_port=ports, other_port=ports)
 def test_keys_are_ordered_as_the_kernel_orders_them(one: bytes, other: bytes, one_port: int, other_port: int) -> None:
     loaded = _shared_program()
-    header = struct.pack(">HHIIBBHHH", one_port, other_port, 1, 0, 5 << 4, 16, 100, 0, 0)
-    packet = struct.pack(">IHBB", 6 << 28, len(header), 6, 64) + one + other + header
+    packet = between(one, one_port, other, other_port)
     key, swapped = flow_key(one, one_port, other, other_port)
-    loaded.forget(key)
-    kernel.run(loaded, bytes(12) + b"\x86\xdd" + packet)
+    loaded.forget(key, len(key))
+    kernel.run(loaded, packet)
     assert flow_key(other, other_port, one, one_port)[0] == key
     entry = loaded.look(key)
     assert entry is not None and entry.packets[1 if swapped and (one, one_port) != (other, other_port) else 0] == 1
-    loaded.forget(key)
+    loaded.forget(key, len(key))
+
+
+@given(one=addresses, other=addresses, one_port=ports, other_port=ports)
+def test_a_mark_is_found_where_user_space_says_there_is_one(one: bytes, other: bytes, one_port: int, other_port: int) -> None:
+    loaded = _shared_program()
+    packet = between(one, one_port, other, other_port, 1000)
+    key, _ = flow_key(one, one_port, other, other_port)
+    assert kernel.run(loaded, packet)[0] == WHOLE
+    assert loaded.mark(key, bytes(FlowBulk(mode=(FOREVER, FOREVER))))
+    assert kernel.run(loaded, packet)[0] == 18 + (40 if packet[12] == 8 else 60)
+    loaded.forget(key, len(key))
+    assert kernel.run(loaded, packet)[0] == WHOLE
+    loaded.forget(key, len(key))
+
+
+def test_keys_of_many_connections_are_the_keys_of_each() -> None:
+    draw = random.Random(23)
+    known = [b"", *(draw.choice((MAPPED + draw.randbytes(4), draw.randbytes(16))) for _ in range(40))]
+    rows = np.zeros(500, CONNECTION)
+    for column, top in (("client", 41), ("server", 41), ("client_port", 65536), ("server_port", 65536)):
+        rows[column] = [draw.randrange(1, top) for _ in rows]
+    rows["server"][:100] = rows["client"][:100]
+    rows["proto"] = [draw.choice((6, 17)) for _ in rows]
+    each = [
+        flow_key(known[row["client"]], int(row["client_port"]), known[row["server"]], int(row["server_port"]), int(row["proto"]))
+        for row in rows
+    ]
+    found = {int(row): key.tobytes() for which, keys in flow_keys(rows, known) for row, key in zip(which, keys, strict=True)}
+    assert [found[number] for number in range(len(rows))] == [key for key, _ in each]
+    assert {len(key) for key in found.values()} == {16, 40}
 
 
 CLIENT, SERVER = "198.51.100.7", "10.0.0.11"
@@ -229,7 +271,13 @@ def test_structures_are_laid_out_as_in_c(tmp_path: Path) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
-    structures = {"flow_key": FlowKey, "flow_ledger": FlowLedger, "flow_bulk": FlowBulk}
+    structures = {
+        "flow4": Flow4,
+        "flow6": Flow6,
+        "flow_ledger": FlowLedger,
+        "flow_bulk": FlowBulk,
+        "control": Control,
+    }
     lines = [
         "#include <stdio.h>",
         "#include <stddef.h>",
