@@ -3,6 +3,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.decoder cimport Decoder
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void *place) noexcept nogil
+
 cdef enum:
     MARK_NONE = 0
     MARK_UNTIL = 1          # payload before sequence number `until` is of no interest
@@ -23,6 +26,8 @@ cdef class Blocks:
     cdef Buffer buffer
     cdef object owner                   # keeps the mapping alive
     cdef uint8_t[::1] ring
+    cdef uint16_t[::1] shorts           # the same memory
+    cdef uint32_t[::1] words
     cdef readonly Py_ssize_t block_size
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t current
