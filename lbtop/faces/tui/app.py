@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -36,8 +38,9 @@ SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """How many times faster than it happened a capture is played."""
 _TICK_S = 0.1
 _LAST_RESORT_S = 3.0
-_REDRAW_S = 0.1
-"""While a capture is read, frames come faster than anybody can see: at most one drawing in this time."""
+_REDRAW_S = 0.25
+"""While a capture is read, frames come faster than anybody can see: at most one drawing in this time, and in half of it after a
+key none, so that the next key does not wait for one."""
 
 
 class LbtopApp(App[int]):
@@ -94,6 +97,7 @@ class LbtopApp(App[int]):
         self._fresh: list[Packed] = []
         self._lock = threading.Lock()
         self._redraw_due = False
+        self._key_at = 0.0
         self._opened: tuple[Packed, Snapshot] | None = None
         self._details: tuple[Packed, str, Detail | None] | None = None
 
@@ -169,8 +173,16 @@ class LbtopApp(App[int]):
             self.set_timer(_REDRAW_S, self._redraw_now)
 
     def _redraw_now(self) -> None:
+        if time.monotonic() - self._key_at < _REDRAW_S / 2:
+            self.set_timer(_REDRAW_S / 2, self._redraw_now)
+            return
         self._redraw_due = False
         self.redraw()
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key):
+            self._key_at = time.monotonic()
+        await super().on_event(event)
 
     def on_lbtop_app_feed_ended(self, message: FeedEnded) -> None:
         self._take()

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from lbtop.faces.tui import draw
@@ -17,6 +17,7 @@ from lbtop.faces.tui.screens.base import FrameScreen, Header
 from lbtop.faces.tui.screens.boxes import Box
 from lbtop.faces.tui.tools import Fields
 from lbtop.faces.tui.widgets.filter_line import FilterLine
+from lbtop.faces.tui.widgets.keys import Keys
 from lbtop.faces.tui.widgets.table import Column, LineTable, Row
 from lbtop.faces.words import length, plural, size
 from lbtop.model.snapshot import ConnectionRow, Snapshot
@@ -54,7 +55,7 @@ class ConnectionScreen(FrameScreen):
         yield Static(self._facts(), id="facts", markup=False)
         yield FilterLine()
         yield LineTable(EVENT_COLUMNS, empty="nothing was seen on it", id="events")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -136,7 +137,7 @@ class ObservationsScreen(FrameScreen):
         yield Header()
         yield FilterLine()
         yield LineTable(OBSERVATION_COLUMNS, empty="reading the capture for this connection …", id="observations")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         super().on_mount()

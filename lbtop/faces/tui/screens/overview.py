@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer
+from textual.css.scalar import Scalar
 
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.screens.base import FrameScreen, Header, Words
@@ -16,6 +16,7 @@ from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
 from lbtop.faces.tui.screens.rows import TARGET_COLUMNS, target_rows
 from lbtop.faces.tui.screens.service import ServiceScreen
 from lbtop.faces.tui.widgets.filter_line import FilterLine
+from lbtop.faces.tui.widgets.keys import Keys
 from lbtop.faces.tui.widgets.table import Column, LineTable, Row
 from lbtop.faces.tui.widgets.timeline import Timeline
 from lbtop.model.judgement import Finding, Severity
@@ -50,7 +51,7 @@ class OverviewScreen(FrameScreen):
         yield LineTable(FINDING_COLUMNS, empty="nothing found", id="findings")
         yield LineTable(TARGET_COLUMNS, empty="no target", id="overview-targets")
         yield Timeline(id="timeline")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -73,7 +74,7 @@ class OverviewScreen(FrameScreen):
         left = room - wanted - len(frame.findings) * (1 + told)
         targets = self.query_one("#overview-targets", LineTable)
         targets.display = left >= 5 and bool(frame.services)
-        findings.styles.height = "1fr" if not targets.display else max(2, len(frame.findings) * (1 + told) + 1)
+        _resize(findings, max(2, len(frame.findings) * (1 + told) + 1) if targets.display else None)
         if targets.display:
             self._show_targets(frame)
         several = len(frame.services) > 1
@@ -130,10 +131,11 @@ class OverviewScreen(FrameScreen):
         self.query_one(FilterLine).open()
 
 
-def _resize(table: LineTable, height: int) -> None:
-    """Only when it changes: setting a style lays the whole screen out again."""
-    if table.styles.height is None or table.styles.height.value != height:
-        table.styles.height = height
+def _resize(table: LineTable, height: int | None) -> None:
+    """To this many lines, or to all that is left. Only when it changes: setting a style lays the whole screen out again."""
+    wanted = Scalar.parse("1fr") if height is None else Scalar.from_number(height)
+    if table.styles.height != wanted:
+        table.styles.height = wanted
 
 
 def _finding_key(finding: Finding) -> str:

@@ -100,34 +100,32 @@ def _clock(at_ns: int) -> str:
 
 def session_rows(service: Service, sessions: Sequence[SessionRow]) -> list[Row]:
     """One row per key; its strip has a letter per arrival, A for the first target of the service, a move underlined."""
-    rows: list[Row] = []
-    for session in sessions:
-        strip = _strip(session)
-        targets = " ".join(sorted({service.targets[i].target for _, i in session.strip if i < len(service.targets)}))
-        rows.append(
-            Row(
-                session_key(session),
-                {
-                    "key": session.key,
-                    "client": session.client,
-                    "target": targets,
-                    "moves": session.moves,
-                    "breaks": session.moves,
-                    "arrivals": session.arrivals,
-                    "requests": session.arrivals,
-                    "last": session.last_ns,
-                },
-                {
-                    "key": session.key,
-                    "client": session.client,
-                    "strip": strip,
-                    "moves": Text(f"{session.moves:,}", draw.style("hot" if session.moves else "dim")),
-                    "arrivals": f"{session.arrivals:,}",
-                    "last": _clock(session.last_ns),
-                },
-            )
-        )
-    return rows
+    names = [target.target for target in service.targets]
+    return [_session_row(session, names) for session in sessions]
+
+
+def _session_row(session: SessionRow, targets: Sequence[str]) -> Row:
+    def cells() -> dict[str, str | Text]:
+        return {
+            "key": session.key,
+            "client": session.client,
+            "strip": _strip(session),
+            "moves": Text(f"{session.moves:,}", draw.style("hot" if session.moves else "dim")),
+            "arrivals": f"{session.arrivals:,}",
+            "last": _clock(session.last_ns),
+        }
+
+    values: dict[str, object] = {
+        "key": session.key,
+        "client": session.client,
+        "target": " ".join(sorted({targets[i] for i in {i for _, i in session.strip} if i < len(targets)})),
+        "moves": session.moves,
+        "breaks": session.moves,
+        "arrivals": session.arrivals,
+        "requests": session.arrivals,
+        "last": session.last_ns,
+    }
+    return Row(session_key(session), values, cells)
 
 
 def _strip(session: SessionRow) -> Text:
@@ -185,41 +183,41 @@ def _cause(service: Service, breaks: Sequence[Break], old: int, new: int, from_n
 
 
 def connection_rows(connections: Sequence[ConnectionRow]) -> list[Row]:
-    rows: list[Row] = []
-    for row in connections:
-        end = row.end if not row.closed_by else f"{row.end} by {row.closed_by}"
-        lasted = (row.last_ns - row.opened_ns) / 1e9
-        rows.append(
-            Row(
-                str(row.number),
-                {
-                    "client": row.client,
-                    "target": row.target,
-                    "opened": row.opened_ns,
-                    "lasted": lasted,
-                    "protocol": row.protocol,
-                    "requests": row.requests,
-                    "out": row.bytes_out,
-                    "idle": row.idle_s,
-                    "retransmits": row.retransmits,
-                    "end": end,
-                    "state": row.end,
-                },
-                {
-                    "client": row.client,
-                    "target": row.target,
-                    "opened": _clock(row.opened_ns),
-                    "lasted": length(lasted),
-                    "protocol": row.protocol.replace("_", " ") + (" hc" if row.health_check else ""),
-                    "requests": f"{row.requests:,}",
-                    "out": size(row.bytes_out),
-                    "idle": length(row.idle_s),
-                    "retransmits": f"{row.retransmits:,}",
-                    "end": Text(end, draw.style("hot" if row.end == "rst" else "none")),
-                },
-            )
-        )
-    return rows
+    return [_connection_row(row) for row in connections]
+
+
+def _connection_row(row: ConnectionRow) -> Row:
+    end = row.end if not row.closed_by else f"{row.end} by {row.closed_by}"
+    lasted = (row.last_ns - row.opened_ns) / 1e9
+
+    def cells() -> dict[str, str | Text]:
+        return {
+            "client": row.client,
+            "target": row.target,
+            "opened": _clock(row.opened_ns),
+            "lasted": length(lasted),
+            "protocol": row.protocol.replace("_", " ") + (" hc" if row.health_check else ""),
+            "requests": f"{row.requests:,}",
+            "out": size(row.bytes_out),
+            "idle": length(row.idle_s),
+            "retransmits": f"{row.retransmits:,}",
+            "end": Text(end, draw.style("hot" if row.end == "rst" else "none")),
+        }
+
+    values: dict[str, object] = {
+        "client": row.client,
+        "target": row.target,
+        "opened": row.opened_ns,
+        "lasted": lasted,
+        "protocol": row.protocol,
+        "requests": row.requests,
+        "out": row.bytes_out,
+        "idle": row.idle_s,
+        "retransmits": row.retransmits,
+        "end": end,
+        "state": row.end,
+    }
+    return Row(str(row.number), values, cells)
 
 
 def target_rows(service: Service) -> list[Row]:

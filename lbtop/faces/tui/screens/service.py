@@ -10,7 +10,7 @@ from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from lbtop.faces.tui import draw
@@ -20,6 +20,7 @@ from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
 from lbtop.faces.tui.screens.connection import ConnectionScreen
 from lbtop.faces.tui.tools import Fields
 from lbtop.faces.tui.widgets.filter_line import FilterLine
+from lbtop.faces.tui.widgets.keys import Keys
 from lbtop.faces.tui.widgets.table import LineTable, Row
 from lbtop.faces.tui.widgets.timeline import Timeline
 from lbtop.faces.words import percent, plural
@@ -128,7 +129,7 @@ class ServiceScreen(FrameScreen):
         yield LineTable(rows.WHATIF_COLUMNS, empty="", id="whatif")
         yield Words(id="info", fixed=True)
         yield Timeline(id="timeline")
-        yield Footer()
+        yield Keys()
 
     def on_mount(self) -> None:
         super().on_mount()

@@ -39,17 +39,28 @@ class Column:
     weight: int = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown.
+Cells = dict[str, Cell]
 
-    ``under`` are lines over the whole width below the cells; every row of a table has the same number of them.
+
+class Row:
+    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown: a function
+    is asked for them when the row comes into view. ``under`` are lines over the whole width below the cells; every row of a table
+    has the same number of them.
     """
 
-    key: str
-    values: dict[str, object]
-    cells: dict[str, Cell]
-    under: tuple[Text, ...] = ()
+    __slots__ = ("_cells", "key", "under", "values")
+
+    def __init__(
+        self, key: str, values: dict[str, object], cells: Cells | Callable[[], Cells], under: tuple[Text, ...] = ()
+    ) -> None:
+        self.key, self.values, self.under = key, values, under
+        self._cells = cells
+
+    @property
+    def cells(self) -> Cells:
+        if not isinstance(self._cells, dict):
+            self._cells = self._cells()
+        return self._cells
 
 
 class LineTable(ScrollView, can_focus=True):
@@ -135,7 +146,11 @@ class LineTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.width, len(self.rows) * self.row_height + 1)
+        """Tells the scroll bar. Setting ``virtual_size`` as such would lay out the whole screen whenever a row comes."""
+        size = Size(self.width, len(self.rows) * self.row_height + 1)
+        if size != self.virtual_size:
+            self.set_reactive(LineTable.virtual_size, size)
+            self._scroll_update(size)
 
     def hide(self, keys: Sequence[str]) -> None:
         """Hides these columns and shows all others."""
