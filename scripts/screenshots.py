@@ -16,7 +16,7 @@ from pathlib import Path
 from lbtop.probes.files import open_capture
 
 from lbtop.catalog.recognition import recognition
-from lbtop.cli.dashboard import capture_tools
+from lbtop.cli.asking import reading_tools
 from lbtop.engine import Options, frames
 from lbtop.faces.tui.app import LbtopApp
 from lbtop.faces.tui.feed import ThreadFeed
@@ -50,7 +50,7 @@ async def picture(capture: Path, keys: tuple[str, ...]) -> str:
     """The screen after these keys, as SVG."""
     source = open_capture([str(capture.relative_to(ROOT))], rows=64, recognition=recognition())
     nothing = {"since": None, "until": None, "vantage": None, "target": [], "lb": [], "name": [], "hosts": [], "follow": False}
-    tools = capture_tools(Namespace(**nothing, files=[str(capture)]))
+    tools = reading_tools(Namespace(**nothing, files=[str(capture)]))
     feed = ThreadFeed(lambda: frames(source, 240, Options(detail=True)), capture.name)
     app = LbtopApp(feed, theme="lbtop-dark", tools=tools)
     async with app.run_test(size=SIZE) as pilot:

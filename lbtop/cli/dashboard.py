@@ -1,125 +1,119 @@
-"""What the commands that open the dashboard share: the terminal, the engine's process, and what the dashboard may ask for."""
+"""What the commands that open the dashboard share: the engine's process, and the terminal or the browsers it is shown in."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from lbtop.cli.asking import Memory, can_be_read_again, memory_tools, reading_tools
+from lbtop.cli.output import warn
 from lbtop.cli.reading import STDIN
+from lbtop.model.errors import LbtopError
 
 if TYPE_CHECKING:
-    from lbtop.faces.tui.tools import Tools
-    from lbtop.model.snapshot import ConnectionRow, Snapshot
+    from lbtop.faces.tui.feed import ChannelFeed
+    from lbtop.model.observation import Source
+    from lbtop.model.snapshot import Snapshot
 
 THEMES = "lbtop-dark, lbtop-light, lbtop-colour-blind, ansi-dark, ansi-light (the terminal's own colours), …"
-_WEB = "TEXTUAL_DRIVER"  # set where textual-serve shows the dashboard in a browser: then there is no terminal
-_MARGIN_NS = 1_000_000
+LISTEN = "127.0.0.1:9470"
+TOKEN = "LBTOP_WEB_TOKEN"
 
 
 def add_dashboard_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--theme", metavar="NAME", help=THEMES)
+    web = parser.add_argument_group("in a browser (needs lbtop[web])")
+    web.add_argument("--web", action="store_true", help="serve the same dashboard to browsers instead of opening it here")
+    web.add_argument(
+        "--listen",
+        metavar="ADDR:PORT",
+        default=LISTEN,
+        help=f"where (default {LISTEN}); beyond this host a token is asked for: the one in ${TOKEN}, else one that is printed",
+    )
 
 
-def has_screen(*, stdin_is_data: bool = False) -> bool:
-    """Whether there is a terminal to draw on and to read keys from."""
-    if os.environ.get(_WEB):
+def has_screen(options: argparse.Namespace, *, stdin_is_data: bool = False) -> bool:
+    """Whether there is something to draw on and to read keys from."""
+    from lbtop.faces.web.session import VARIABLE
+
+    if options.web or os.environ.get(VARIABLE):
         return True
     return sys.stdout.isatty() and sys.stderr.isatty() and (stdin_is_data or sys.stdin.isatty())
 
 
 def open_dashboard(
-    snapshots: Callable[[], Iterable[Snapshot]],
+    options: argparse.Namespace,
     title: str,
+    open_source: Callable[[], Source],
+    frames: Callable[[Source], Iterable[Snapshot]],
     *,
-    theme: str | None,
-    tools: Callable[[], Tools] | None = None,
     live: bool = False,
-    stdin_is_data: bool = False,
 ) -> int:
-    """Forks the engine's process, then opens the dashboard. Returns the exit status.
+    """Opens the source, forks the engine's process that drives it, and shows its frames. Returns the exit status.
 
-    Forked before Textual is imported: both start at the same time, and no thread exists yet.
+    Forked before Textual is imported: both start at the same time, and no thread exists yet. In a browser's session the frames
+    come from whoever serves it, and nothing is opened.
     """
     if os.environ.get("SSH_CONNECTION"):
         os.environ.setdefault("TEXTUAL_FPS", "15")  # a slow link; Textual reads it when it is imported
+    from lbtop.faces.web.session import joined
+
+    feed = joined()
+    if feed is not None:
+        feed.title, feed.live = title, live
+        return _show(options, feed)
+    if options.web:
+        _need_web()
+    source = open_source()
+    try:
+        feed = _engine(options, title, source, frames, live)
+        try:
+            if options.web:
+                return _serve(options, feed)
+            if STDIN in getattr(options, "files", ()):
+                os.dup2(os.open("/dev/tty", os.O_RDWR), 0)  # the engine has the data, the keys come from the terminal
+            return _show(options, feed)
+        finally:
+            feed.stop()
+    finally:
+        source.close()
+
+
+def _engine(
+    options: argparse.Namespace, title: str, source: Source, frames: Callable[[Source], Iterable[Snapshot]], live: bool
+) -> ChannelFeed:
     from lbtop.faces.tui.feed import ProcessFeed
 
-    feed = ProcessFeed(snapshots, title, live=live)
+    if can_be_read_again(options):
+        return ProcessFeed(lambda attend: frames(source), title, live=live)
+    memory = Memory(source, frames)
+    return ProcessFeed(memory.snapshots, title, live=live, answer=memory.answer)
+
+
+def _show(options: argparse.Namespace, feed: ChannelFeed) -> int:
+    from lbtop.faces.tui import run_dashboard
+
+    tools = reading_tools(options) if can_be_read_again(options) else memory_tools(feed)
+    return run_dashboard(feed, theme=options.theme, tools=tools)
+
+
+def _need_web() -> None:
     try:
-        if stdin_is_data:
-            os.dup2(os.open("/dev/tty", os.O_RDWR), 0)  # the engine has the data, the keys come from the terminal
-        from lbtop.faces.tui import run_dashboard
-
-        return run_dashboard(feed, theme=theme, tools=tools() if tools else None)
-    finally:
-        feed.stop()
+        import textual_serve  # noqa: F401
+    except ImportError:
+        raise LbtopError("the dashboard in a browser needs textual-serve: pip install 'lbtop[web]'") from None
 
 
-def capture_tools(options: argparse.Namespace) -> Tools:
-    """Asks lbtop itself, as another process: reading a capture once more must not hold up a key."""
-    from lbtop.cli.whatif import BALANCING
-    from lbtop.faces.tui.tools import Tools
-    from lbtop.recording import is_recording
+def _serve(options: argparse.Namespace, feed: ChannelFeed) -> int:
+    from lbtop.cli.serve import listen_address
+    from lbtop.faces.web.server import serve
 
-    if STDIN in options.files:
-        return Tools(without="standard input cannot be read a second time")
-    if options.follow:
-        return Tools(without="the file still grows")
-    if any(is_recording(name) for name in options.files):
-        return Tools(without="a recording; it needs the capture")
-    shared = [*options.files, *_given(options, "since", "until")]
-    known = [*_given(options, "vantage", "target", "lb", "name", "hosts")]
-
-    def observations(row: ConnectionRow) -> Iterator[Mapping[str, object]]:
-        command = ["observe", *options.files, "--until", _iso(row.last_ns + _MARGIN_NS)]
-        if row.seen_from_start:  # else what tells who is client lies earlier
-            command += ["--since", _iso(row.opened_ns - _MARGIN_NS)]
-        with _lbtop(command) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if row.client.encode() in line:
-                    fields = json.loads(line)
-                    if fields.get("client") == row.client and fields.get("server") == row.target:
-                        yield fields
-            _check(process, process.stderr.read() if process.stderr else b"")
-
-    def whatif(service: str, algorithm: str, targets: str) -> Mapping[str, object]:
-        command = ["whatif", *shared, "--balancing", algorithm, "--service", service, "--targets", targets, "--json", *known]
-        with _lbtop(command) as process:
-            told, said = process.communicate()
-            _check(process, said)
-        answer: Mapping[str, object] = json.loads(told)
-        return answer
-
-    return Tools(observations, whatif, BALANCING)
-
-
-def _given(options: argparse.Namespace, *names: str) -> Iterator[str]:
-    """The options that were given, as they would be typed."""
-    for name in names:
-        value = getattr(options, name, None)
-        for one in value if isinstance(value, list) else [value] if value is not None else []:
-            yield f"--{name}={one}"
-
-
-def _iso(at_ns: int) -> str:
-    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _lbtop(arguments: list[str]) -> subprocess.Popen[bytes]:
-    nothing = subprocess.DEVNULL
-    command = [sys.executable, "-m", "lbtop", *arguments]
-    return subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def _check(process: subprocess.Popen[bytes], said: bytes) -> None:
-    """Raises RuntimeError with what it said, where it failed."""
-    if process.wait() not in (0, 1):
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise RuntimeError(lines[-1].removeprefix("lbtop: ") if lines else "lbtop could not read it again")
+    host, port = listen_address(options.listen, LISTEN)
+    command = [sys.executable, "-m", "lbtop", *sys.argv[1:]]
+    try:
+        return serve(feed, host, port, command, os.environ.pop(TOKEN, None), warn)
+    except (OSError, ValueError) as error:
+        raise LbtopError(f"cannot serve on {options.listen}: {getattr(error, 'strerror', None) or error}") from None

@@ -13,6 +13,7 @@ from lbtop.model.errors import LbtopError
 from lbtop.model.record import replace
 
 if TYPE_CHECKING:
+    from lbtop.model.observation import Source
     from lbtop.model.snapshot import Snapshot
 
 SUMMARY = "the dashboard over this host's own traffic: finds interfaces, services and probe by itself"
@@ -20,6 +21,7 @@ EXAMPLES = (
     "sudo lbtop",
     "sudo lbtop live -i eth0 --port 8080",
     "sudo lbtop live --probe packet",
+    "sudo lbtop live --web --listen 10.0.0.5:9470",
 )
 EVERY_NS = 500_000_000
 """Two frames a second: more would cost more than anybody can read."""
@@ -32,17 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not has_screen():
-        raise LbtopError("the dashboard needs a terminal; without one: lbtop diagnose --for 60s, lbtop record, lbtop serve")
-    source = open_live(options)
-    from lbtop.engine import live_snapshots
-
+    if not has_screen(options):
+        raise LbtopError("the dashboard needs a terminal; without one: --web, or lbtop diagnose --for 60s, record, serve")
+    options.files = []
     known = replace(engine_options(options), detail=True)
 
-    def snapshots() -> Iterator[Snapshot]:
+    def snapshots(source: Source) -> Iterator[Snapshot]:
+        from lbtop.engine import live_snapshots
+
         return live_snapshots(source, EVERY_NS, known)
 
-    try:
-        return open_dashboard(snapshots, "live", theme=options.theme, live=True)
-    finally:
-        source.close()
+    return open_dashboard(options, "live", lambda: open_live(options), snapshots, live=True)

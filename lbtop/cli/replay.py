@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lbtop.cli import OK
-from lbtop.cli.dashboard import add_dashboard_options, capture_tools, has_screen, open_dashboard
+from lbtop.cli.dashboard import add_dashboard_options, has_screen, open_dashboard
 from lbtop.cli.output import terminal, warn
 from lbtop.cli.reading import (
     STDIN,
@@ -32,6 +32,7 @@ EXAMPLES = (
     "lbtop replay x.pcap",
     "lbtop replay 'x.pcap*' --since 14:05",
     "tcpdump -i any -s 0 -U -w - port 8080 | lbtop replay -",
+    "lbtop replay x.pcap --web",
 )
 FRAMES = 240
 """Frames a capture of known length is cut into: two per column of a wide terminal."""
@@ -49,26 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     known = engine_options(options)
     stdin_is_data = STDIN in options.files
-    if not has_screen(stdin_is_data=stdin_is_data):
+    if not has_screen(options, stdin_is_data=stdin_is_data):
         return _print_diagnosis(open_files(options), known)
-    from lbtop.engine import frames
 
-    source = open_files(options, rows=batch_rows(capture_files(options.files)))
+    def snapshots(source: Source) -> Iterator[Snapshot]:
+        from lbtop.engine import frames
 
-    def snapshots() -> Iterator[Snapshot]:
         return frames(source, FRAMES, replace(known, detail=True))
 
     title = safe_text(", ".join(os.path.basename(name) for name in options.files), 60)
-    try:
-        return open_dashboard(
-            snapshots,
-            "standard input" if stdin_is_data else title,
-            theme=options.theme,
-            tools=lambda: capture_tools(options),
-            stdin_is_data=stdin_is_data,
-        )
-    finally:
-        source.close()
+    return open_dashboard(
+        options,
+        "standard input" if stdin_is_data else title,
+        lambda: open_files(options, rows=batch_rows(capture_files(options.files))),
+        snapshots,
+    )
 
 
 def batch_rows(files: list[str]) -> int:

@@ -33,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_knowledge_options(parser)
 
 
-def listen_address(text: str) -> tuple[str, int]:
+def listen_address(text: str, example: str = DEFAULT) -> tuple[str, int]:
     """``127.0.0.1:9469`` or ``[::1]:9469``. Raises LbtopError."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise LbtopError(f"{text!r} is not an address to listen on: write {DEFAULT}")
+        raise LbtopError(f"{text!r} is not an address to listen on: write {example}")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

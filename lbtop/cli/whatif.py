@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lbtop.cli import OK
@@ -14,6 +15,7 @@ from lbtop.model.judgement import Mode
 
 if TYPE_CHECKING:
     from lbtop.inference.whatif import Prediction
+    from lbtop.model.observation import Source
     from lbtop.model.snapshot import Service, Snapshot
 
 SUMMARY = "what another algorithm or another number of targets would have done to this traffic"
@@ -47,8 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from lbtop.engine import diagnose
-    from lbtop.inference.whatif import predict
-    from lbtop.reconstruct.replayed import collect
 
     if STDIN in options.files:
         raise LbtopError("whatif reads the capture twice: give it a file, not standard input")
@@ -57,20 +57,39 @@ def run(options: argparse.Namespace) -> int:
         snapshot = diagnose(source, engine_options(options))
     finally:
         source.close()
-    service = _service(snapshot, options.service)
+    service, prediction, layer7 = _predicted(
+        snapshot, options.service, options.balancing, options.targets, lambda: open_files(options)
+    )
+    sys.stdout.write(render_json(service, prediction, layer7) if options.json else render_text(service, prediction, layer7))
+    return OK
+
+
+def _predicted(
+    snapshot: Snapshot, name: str | None, algorithm: str, targets: str, again: Callable[[], Source]
+) -> tuple[Service, Prediction, bool]:
+    """What an algorithm would have done to a service's arrivals, which are read ``again``. Raises LbtopError."""
+    from lbtop.inference.whatif import predict
+    from lbtop.reconstruct.replayed import collect
+
+    service = _service(snapshot, name)
     # A cookie can only be followed request by request, whatever the balancer of today does.
     readable = any(target.requests for target in service.targets)
-    layer7 = decides_by_request(service) or (options.balancing == "cookie" and readable)
-    source = open_files(options)
+    layer7 = decides_by_request(service) or (algorithm == "cookie" and readable)
+    source = again()
     try:
         arrivals = collect(source, [target.target for target in service.targets], layer7=layer7)
     finally:
         source.close()
     if not len(arrivals):
         raise LbtopError("no arrival at a target in view: nothing to distribute")
-    prediction = predict(arrivals, options.balancing, target_count(options.targets, len(service.targets)))
-    sys.stdout.write(render_json(service, prediction, layer7) if options.json else render_text(service, prediction, layer7))
-    return OK
+    return service, predict(arrivals, algorithm, target_count(targets, len(service.targets))), layer7
+
+
+def foretold(
+    snapshot: Snapshot, name: str | None, algorithm: str, targets: str, again: Callable[[], Source]
+) -> dict[str, object]:
+    """As ``lbtop whatif --json`` says it. Raises LbtopError."""
+    return as_json(*_predicted(snapshot, name, algorithm, targets, again))
 
 
 def target_count(text: str, now: int) -> int:
@@ -104,14 +123,16 @@ def _service(snapshot: Snapshot, name: str | None) -> Service:
     raise LbtopError(f"no service {name!r}; in view: {', '.join(service.service for service in snapshot.services)}")
 
 
-def render_json(service: Service, prediction: Prediction, layer7: bool) -> str:
+def as_json(service: Service, prediction: Prediction, layer7: bool) -> dict[str, object]:
+    """The object of ``--json``."""
+
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 6)
 
     def interval(values: tuple[float, float, float] | None) -> dict[str, object] | None:
         return None if values is None else {"typical": rounded(values[1]), "interval": [rounded(values[0]), rounded(values[2])]}
 
-    said = {
+    return {
         "schema": "lbtop.whatif/1",
         "service": service.service,
         "balancing": prediction.algorithm,
@@ -126,7 +147,10 @@ def render_json(service: Service, prediction: Prediction, layer7: bool) -> str:
         "sessions_moved": interval(prediction.moved),
         "nat_blast_radius": rounded(prediction.blast_radius),
     }
-    return json.dumps(said, indent=2) + "\n"
+
+
+def render_json(service: Service, prediction: Prediction, layer7: bool) -> str:
+    return json.dumps(as_json(service, prediction, layer7), indent=2) + "\n"
 
 
 def render_text(service: Service, prediction: Prediction, layer7: bool) -> str:

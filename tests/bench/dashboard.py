@@ -103,7 +103,7 @@ def measure(capture: Path, waits: Waits) -> None:
     try:
         waits.paint.append(1e3 * screen.until(b" lbtop ", screen.began))
         screen.step_back()
-        waits.verdict.append(1e3 * screen.until("clients ".encode(), screen.began))
+        waits.verdict.append(1e3 * screen.until(b"clients ", screen.began))
         screen.press("\r")
         screen.until(b"8 What-if", time.perf_counter())
         screen.pause(0.2)
@@ -130,7 +130,8 @@ def told(values: list[float]) -> str:
     if not values:
         return "–"
     ordered = sorted(values)
-    return f"{statistics.median(ordered):.0f} ms, p95 {ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]:.0f} ms ({len(ordered)})"
+    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    return f"{statistics.median(ordered):.0f} ms, p95 {p95:.0f} ms ({len(ordered)})"
 
 
 def main(arguments: list[str]) -> int:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from lbtop.probes.files import open_capture
 
-from lbtop.cli.dashboard import capture_tools
+from lbtop.catalog.recognition import recognition
+from lbtop.cli.asking import Memory, memory_tools, reading_tools
+from lbtop.engine import Options, frames
+from lbtop.faces.tui.feed import ProcessFeed
 from lbtop.faces.tui.screens.connection import ConnectionScreen, FieldsScreen, ObservationsScreen
 from lbtop.faces.tui.screens.overview import OverviewScreen
 from lbtop.faces.tui.screens.service import NUMBER, ServiceScreen
-from lbtop.faces.tui.tools import Tools
+from lbtop.faces.tui.tools import Observed, Tools
 from lbtop.model.snapshot import ConnectionRow
 from tests.tui.driving import CAPTURES, SHOP, driven, read, run, screen_text, table
 
@@ -21,7 +28,7 @@ KINDS = ("passthrough-*-targets", "bridging-*targets", "l4-tls-*-one", "mixed-te
 
 def asked(capture: Path, **given: object) -> Tools:
     nothing = {"since": None, "until": None, "vantage": None, "target": [], "lb": [], "name": [], "hosts": [], "follow": False}
-    return capture_tools(argparse.Namespace(**{**nothing, "files": [str(capture)], **given}))
+    return reading_tools(argparse.Namespace(**{**nothing, "files": [str(capture)], **given}))
 
 
 def test_service_target_session_connection_observations_and_back() -> None:
@@ -133,9 +140,6 @@ def test_lbtop_answers_what_if_itself() -> None:
 
 
 def test_what_cannot_be_asked_is_said() -> None:
-    assert "standard input" in asked(Path("-"), files=["-"]).without
-    assert "grows" in asked(SHOP, follow=True).without
-
     async def drive() -> None:
         async with driven(read(SHOP)) as (app, pilot):
             await pilot.press("enter", "8")
@@ -148,7 +152,7 @@ def test_what_cannot_be_asked_is_said() -> None:
 
 
 def test_observations_that_cannot_be_read_say_why() -> None:
-    def fails(row: ConnectionRow) -> Iterator[Mapping[str, object]]:
+    def fails(row: ConnectionRow) -> Observed:
         raise RuntimeError("the file is gone")
 
     async def drive() -> None:
@@ -159,3 +163,66 @@ def test_observations_that_cannot_be_read_say_why() -> None:
             assert "the file is gone" in screen_text(app)
 
     run(drive())
+
+
+def engine_with_memory() -> ProcessFeed:
+    """The engine's process over a source that cannot be read again, when it has read it all."""
+    source = open_capture([str(SHOP)], rows=128, recognition=recognition())
+    memory = Memory(source, lambda kept: frames(kept, 20, Options(detail=True)))
+    feed = ProcessFeed(memory.snapshots, "live", answer=memory.answer)
+    ended = threading.Event()
+    feed.start(lambda frame: None, lambda problem: ended.set())
+    assert ended.wait(30)
+    return feed
+
+
+def test_what_cannot_be_read_again_is_asked_of_the_engine() -> None:
+    """The same observations and the same prediction as from reading the capture once more."""
+    feed = engine_with_memory()
+    try:
+        remembered, again = memory_tools(feed), asked(SHOP)
+        assert remembered.observations and again.observations and remembered.whatif and again.whatif
+        detail = read(SHOP)[-1].services[0].detail
+        assert detail is not None
+        for connection in detail.connections[:2]:
+            here, there = remembered.observations(connection), again.observations(connection)
+            told = [[(row["kind"], row["at"], row.get("path"), row.get("status")) for row in side.rows] for side in (here, there)]
+            assert told[0] == told[1] and len(told[0]) > 3 and not here.note
+        said = remembered.whatif("shop.example", "round_robin", "+1")
+        assert {**again.whatif("shop.example", "round_robin", "+1"), "kept_since_ns": None} == said
+        with pytest.raises(RuntimeError, match="no service"):
+            remembered.whatif("elsewhere", "round_robin", "+0")
+    finally:
+        feed.stop()
+
+
+def test_live_observations_and_what_if_on_screen() -> None:
+    feed = engine_with_memory()
+
+    async def drive() -> None:
+        async with driven(read(SHOP), live=True, tools=memory_tools(feed)) as (app, pilot):
+            await pilot.press("enter", "3", "enter", "enter")
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            assert isinstance(app.screen, ObservationsScreen) and len(table(app, "observations").rows) > 3
+            await pilot.press("escape", "escape", "8")
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            assert "least connections" in screen_text(app) and "onto 3 targets" in screen_text(app)
+
+    try:
+        run(drive())
+    finally:
+        feed.stop()
+
+
+def test_a_recording_has_its_observations(tmp_path: Path) -> None:
+    recording = tmp_path / "x.lbtop"
+    subprocess.run([sys.executable, "-m", "lbtop", "record", "-o", str(recording), str(SHOP)], check=True, capture_output=True)
+    again, recorded = asked(SHOP), asked(recording)
+    assert again.observations and recorded.observations and recorded.whatif
+    detail = read(SHOP)[-1].services[0].detail
+    assert detail is not None
+    here, there = again.observations(detail.connections[0]), recorded.observations(detail.connections[0])
+    assert [row["kind"] for row in here.rows] == [row["kind"] for row in there.rows] and "recording" in there.note
+    assert recorded.whatif("shop.example", "round_robin", "+1")["units"]

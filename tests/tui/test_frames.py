@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -116,13 +116,13 @@ def collected(feed: ThreadFeed | ProcessFeed) -> tuple[list[Packed], str | None]
 
 @pytest.mark.parametrize("kind", [ThreadFeed, ProcessFeed])
 def test_every_frame_arrives_and_the_end(kind: type[ThreadFeed] | type[ProcessFeed]) -> None:
-    got, problem = collected(kind(lambda: read(SHOP), "x"))
+    got, problem = collected(kind(lambda *attend: read(SHOP), "x"))
     assert not problem and [frame.at_ns for frame in got] == [frame.at_ns for frame in read(SHOP)]
 
 
 @pytest.mark.parametrize("kind", [ThreadFeed, ProcessFeed])
 def test_what_goes_wrong_in_the_engine_is_said(kind: type[ThreadFeed] | type[ProcessFeed]) -> None:
-    def broken() -> Iterator[Snapshot]:
+    def broken(*attend: object) -> Iterator[Snapshot]:
         yield frames.busy()
         raise ValueError("no more")
 
@@ -131,7 +131,7 @@ def test_what_goes_wrong_in_the_engine_is_said(kind: type[ThreadFeed] | type[Pro
 
 
 def test_an_engine_that_dies_is_noticed() -> None:
-    def dies() -> Iterator[Snapshot]:
+    def dies(attend: object) -> Iterator[Snapshot]:
         yield frames.busy()
         os._exit(9)
 
@@ -139,8 +139,42 @@ def test_an_engine_that_dies_is_noticed() -> None:
     assert problem is not None and "before its time" in problem
 
 
+def test_questions_are_answered_while_frames_are_made_and_after() -> None:
+    """Also several at once, and where the answer is an error. The engine goes on meanwhile."""
+
+    def some(attend: Callable[[], None]) -> Iterator[Snapshot]:
+        for _ in range(50):
+            attend()
+            time.sleep(0.01)
+        yield frames.busy()
+
+    def answer(what: str, number: int) -> object:
+        if what == "wrong":
+            raise RuntimeError("that is not kept")
+        time.sleep(0.2)
+        return (number, os.getpid())
+
+    feed = ProcessFeed(some, "x", answer=answer)
+    ended = threading.Event()
+    got: list[object] = []
+    feed.start(lambda frame: None, lambda problem: ended.set())
+    threads = [threading.Thread(target=lambda i=i: got.append(feed.ask("right", i))) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(number for number, _ in got) == [0, 1, 2, 3] and feed.pid not in {pid for _, pid in got}
+    assert ended.wait(20)
+    assert feed.ask("right", 9)[0] == 9
+    with pytest.raises(RuntimeError, match="that is not kept"):
+        feed.ask("wrong", 0)
+    feed.stop()
+    with pytest.raises(RuntimeError, match="does not answer"):
+        feed.ask("right", 1)
+
+
 def test_stopping_ends_the_process() -> None:
-    def forever() -> Iterator[Snapshot]:
+    def forever(attend: object) -> Iterator[Snapshot]:
         while True:
             yield frames.busy()
             time.sleep(0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import threading
@@ -23,7 +24,7 @@ from textual.timer import Timer
 from lbtop.faces.tui import export, palette, settings
 from lbtop.faces.tui.feed import Feed
 from lbtop.faces.tui.filtering import Filter, parse_filter
-from lbtop.faces.tui.frames import History, Packed
+from lbtop.faces.tui.frames import KEPT_LIVE_NS, History, Packed
 from lbtop.faces.tui.screens.base import FrameScreen
 from lbtop.faces.tui.screens.overview import OverviewScreen
 from lbtop.faces.tui.screens.prompts import Choice, ColumnChooser, Prompt, parse_moment
@@ -32,8 +33,6 @@ from lbtop.faces.tui.tools import Tools
 from lbtop.faces.tui.widgets.table import LineTable
 from lbtop.model.snapshot import Detail, Snapshot
 
-KEPT_LIVE_NS = 3_600_000_000_000
-"""The last hour is kept while listening live."""
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """How many times faster than it happened a capture is played."""
 _TICK_S = 0.1
@@ -370,14 +369,18 @@ class LbtopApp(App[int]):
         def write(kind: str | None) -> None:
             if kind is None:
                 return
+            if kind == "json":
+                text = export.as_json(frame)
+            elif kind == "csv" and self.table is not None:
+                text = export.as_csv(self.table)
+            else:
+                text = self.export_screenshot(title="lbtop")
             file = export.file_name(frame, kind, Path.cwd())
+            if self.is_web:  # to whoever looks at it, not onto the disk of the host it runs on
+                self.deliver_text(io.StringIO(text), save_filename=file.name, open_method="download")
+                return
             try:
-                if kind == "json":
-                    export.write_json(frame, file)
-                elif kind == "csv" and self.table is not None:
-                    export.write_csv(self.table, file)
-                else:
-                    file.write_text(self.export_screenshot(title="lbtop"), encoding="utf-8")
+                file.write_text(text, encoding="utf-8", newline="")
             except OSError as error:
                 self.notify(f"{file}: {error.strerror}", severity="error", markup=False)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,20 +24,21 @@ def file_name(frame: Snapshot, suffix: str, folder: Path) -> Path:
     return candidate
 
 
-def write_json(frame: Snapshot, file: Path) -> None:
+def as_json(frame: Snapshot) -> str:
     from lbtop.faces import json
 
-    file.write_text(json.render(frame), encoding="utf-8")
+    return json.render(frame)
 
 
-def write_csv(table: LineTable, file: Path) -> None:
+def as_csv(table: LineTable) -> str:
     """The rows as shown (filtered, sorted), one column per visible column. Cells that a spreadsheet would run are quoted."""
     columns = [column for column in table.columns if not column.hidden and column.title]
-    with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out)
-        writer.writerow([column.title for column in columns])
-        for row in table.rows:
-            writer.writerow([_plain(row.cells.get(column.key, "")) for column in columns])
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow([column.title for column in columns])
+    for row in table.rows:
+        writer.writerow([_plain(row.cells.get(column.key, "")) for column in columns])
+    return out.getvalue()
 
 
 def _plain(cell: str | Text) -> str:

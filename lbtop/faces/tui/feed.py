@@ -1,28 +1,35 @@
 """Where the dashboard's frames come from: an engine in a process of its own, or in a thread.
 
 A process, because Python's interpreter lock is shared by threads: while a capture is read, a key would wait for the engine.
-One message per snapshot and the newest wins, so that a slow terminal can never be flooded.
+One message per snapshot and the newest wins, so that a slow terminal can never be flooded. The same channel takes questions
+the other way: what the engine has in memory and no snapshot holds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import pickle
 import signal
-import struct
+import socket
 import threading
 from collections.abc import Callable, Iterable
-from typing import BinaryIO, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
+from lbtop.faces.tui.answering import Answer, Answers, Question, Told
+from lbtop.faces.tui.channel import Channel
 from lbtop.faces.tui.frames import Packed, pack
 from lbtop.model.snapshot import Snapshot
 
 Snapshots = Callable[[], Iterable[Snapshot]]
+Attend = Callable[[], None]
+"""To be called now and then by whoever makes the snapshots: questions that have come are answered in it."""
+AttendedSnapshots = Callable[[Attend], Iterable[Snapshot]]
 OnFrame = Callable[[Packed], None]
 OnEnd = Callable[[str | None], None]
 
-_LENGTH = struct.Struct("<Q")
+_PATIENCE_S = 60.0
 
 
 class Feed(Protocol):
@@ -69,66 +76,99 @@ class ThreadFeed:
             self._thread.join(1.0)
 
 
-class ProcessFeed:
-    """Frames made by a process that is forked here and now: create it before Textual is imported and before any thread runs."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """No more frames come; the problem is empty where all went well. Questions are still answered."""
 
-    def __init__(self, snapshots: Snapshots, title: str, *, live: bool = False) -> None:
+    problem: str
+
+
+class ChannelFeed:
+    """Frames that come through a channel, whoever is at its other end."""
+
+    def __init__(self, channel: Channel, title: str, *, live: bool = False, pid: int | None = None) -> None:
         self.title = title
         self.live = live
+        self.pid = pid
+        self._channel = channel
         self._thread: threading.Thread | None = None
         self._stopping = False
-        read, write = os.pipe()
-        self.pid: int | None = os.fork()
-        if self.pid == 0:
-            os.close(read)
-            if not live:
-                os.nice(5)  # a key comes before the capture; a live probe that waits would lose packets
-            _engine(snapshots, write)
-        os.close(write)
-        self._pipe = os.fdopen(read, "rb", buffering=1 << 16)
+        self._numbers = itertools.count()
+        self._waiting: dict[int, tuple[threading.Event, list[Told]]] = {}
 
     def start(self, on_frame: OnFrame, on_end: OnEnd) -> None:
         def run() -> None:
-            problem: str | None = "the engine's process ended before its time"
-            with contextlib.suppress(OSError, ValueError):  # closed while reading: the dashboard ends
-                while (message := _received(self._pipe)) is not None:
-                    if isinstance(message, Packed):
-                        on_frame(message)
-                    else:
-                        problem = message
-                        break
-            if not self._stopping:
-                on_end(problem)
+            ended = False
+            for message in self._channel:
+                if isinstance(message, Packed):
+                    on_frame(message)
+                elif isinstance(message, Ended):
+                    ended = True
+                    on_end(message.problem or None)
+                elif isinstance(message, Told):
+                    event, told = self._waiting.get(message.number, (threading.Event(), []))
+                    told.append(message)
+                    event.set()
+            for event, _ in list(self._waiting.values()):
+                event.set()
+            if not ended and not self._stopping:
+                on_end("the engine's process ended before its time")
 
         self._thread = threading.Thread(target=run, name="frames", daemon=True)
         self._thread.start()
 
+    def ask(self, *asked: object) -> object:
+        """What the engine answers. Waits for it: not to be called where keys are handled. Raises RuntimeError with a sentence."""
+        number = next(self._numbers)
+        event, told = self._waiting[number] = (threading.Event(), [])
+        try:
+            self._channel.send(Question(number, asked))
+            event.wait(_PATIENCE_S)
+        except OSError:
+            pass
+        finally:
+            del self._waiting[number]
+        if not told:
+            raise RuntimeError("the engine does not answer")
+        if told[0].problem is not None:
+            raise RuntimeError(told[0].problem)
+        return told[0].answer
+
     def stop(self) -> None:
-        """Ends the process. It has nothing to tidy up: its sockets, maps and programs go with it."""
         self._stopping = True
-        if self.pid is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
-        self.pid = None
+        self._channel.close()
         if self._thread is not None:
             self._thread.join(1.0)
 
 
-def _received(pipe: BinaryIO) -> Packed | str | None:
-    """The next frame, or how it ended (an empty text: well), or None where the other side is gone."""
-    head = pipe.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    body = pipe.read(length)
-    return pickle.loads(body) if len(body) == length else None
+class ProcessFeed(ChannelFeed):
+    """Frames made by a process that is forked here and now: create it before Textual is imported and before any thread runs."""
+
+    def __init__(self, snapshots: AttendedSnapshots, title: str, *, live: bool = False, answer: Answer | None = None) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            if not live:
+                os.nice(5)  # a key comes before the capture; a live probe that waits would lose packets
+            _engine(snapshots, answer, theirs)
+        theirs.close()
+        super().__init__(Channel(ours), title, live=live, pid=pid)
+
+    def stop(self) -> None:
+        """Ends the process. It has nothing to tidy up: its sockets, maps and programs go with it."""
+        self._stopping = True
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+            self.pid = None
+        super().stop()
 
 
-def _engine(snapshots: Snapshots, write: int) -> None:
-    """The forked process: frames into the pipe until there are none, or nobody reads them. Never returns."""
+def _engine(snapshots: AttendedSnapshots, answer: Answer | None, theirs: socket.socket) -> None:
+    """The forked process: frames until there are none, answers until nobody listens. Never returns."""
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -137,21 +177,19 @@ def _engine(snapshots: Snapshots, write: int) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)  # the screen belongs to the dashboard
-        with os.fdopen(write, "wb", buffering=0) as pipe:
-
-            def send(message: Packed | str) -> None:
-                body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-                view = memoryview(_LENGTH.pack(len(body)) + body)
-                while view:
-                    view = view[os.write(pipe.fileno(), view) :]
-
-            problem = ""
-            try:
-                for snapshot in snapshots():
-                    send(pack(snapshot))
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-            send(problem)
+        channel = Channel(theirs)
+        answers = Answers(channel, answer)
+        problem = ""
+        try:
+            for snapshot in snapshots(answers.attend):
+                channel.send(pack(snapshot))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        channel.send(Ended(problem))
+        while answers.open:
+            answers.attend(None)
         status = 0
     finally:
         os._exit(status)

@@ -15,6 +15,8 @@ from lbtop.model.snapshot import Detail, Snapshot
 
 MAX_FRAMES = 720
 MAX_BYTES = 128_000_000
+KEPT_LIVE_NS = 3_600_000_000_000
+"""The last hour is kept while listening live."""
 
 FindingKey = tuple[str, str, str]
 """What makes a finding the same one in two frames: id, service, subject."""

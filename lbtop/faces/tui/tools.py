@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lbtop.model.snapshot import ConnectionRow
@@ -11,12 +11,21 @@ Fields = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """``observations(connection)``: the rows behind one connection, in order. ``whatif(service, algorithm, targets)``: what that
-    algorithm would have done, as in ``lbtop whatif --json``; ``targets`` is a number, ``+1`` or ``-1``. Both may take seconds and
-    raise RuntimeError with a sentence. ``without`` says why they are missing."""
+class Observed:
+    """The observations behind one connection, in order; ``note`` says what is missing of them, or nothing."""
 
-    observations: Callable[[ConnectionRow], Iterator[Fields]] | None = None
+    rows: Iterable[Fields]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """``observations(connection)``: the rows behind it. ``whatif(service, algorithm, targets)``: what that algorithm would have
+    done, as in ``lbtop whatif --json``; ``targets`` is a number, ``+1`` or ``-1``. Both may take seconds and raise RuntimeError
+    with a sentence. ``while_reading``: they may be asked before all is read. ``without`` says why they are missing."""
+
+    observations: Callable[[ConnectionRow], Observed] | None = None
     whatif: Callable[[str, str, str], Fields] | None = None
     algorithms: tuple[str, ...] = ()
     without: str = "only over a capture"
+    while_reading: bool = False

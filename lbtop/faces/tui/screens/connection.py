@@ -13,9 +13,9 @@ from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from lbtop.faces.tui import draw
-from lbtop.faces.tui.screens.base import FrameScreen, Header
+from lbtop.faces.tui.screens.base import FrameScreen, Header, Words
 from lbtop.faces.tui.screens.boxes import Box
-from lbtop.faces.tui.tools import Fields
+from lbtop.faces.tui.tools import Fields, Observed
 from lbtop.faces.tui.widgets.filter_line import FilterLine
 from lbtop.faces.tui.widgets.keys import Keys
 from lbtop.faces.tui.widgets.table import Column, LineTable, Row
@@ -135,12 +135,14 @@ class ObservationsScreen(FrameScreen):
 
     def compose(self) -> ComposeResult:
         yield Header()
+        yield Words(id="note")
         yield FilterLine()
-        yield LineTable(OBSERVATION_COLUMNS, empty="reading the capture for this connection …", id="observations")
+        yield LineTable(OBSERVATION_COLUMNS, empty="looking for the observations of this connection …", id="observations")
         yield Keys()
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.query_one("#note").display = False
         self.query_one("#observations").focus()
         self._read()
 
@@ -156,9 +158,11 @@ class ObservationsScreen(FrameScreen):
         observe = self.lbtop.tools.observations
         rows: list[Row] = []
         fields: dict[str, Fields] = {}
-        problem = ""
+        problem = note = ""
         try:
-            for observed in observe(self.row) if observe else ():
+            answer = observe(self.row) if observe else Observed(())
+            note = answer.note
+            for observed in answer.rows:
                 if worker.is_cancelled:
                     return
                 row = _observation_row(len(rows), observed)
@@ -168,11 +172,16 @@ class ObservationsScreen(FrameScreen):
                     break
         except RuntimeError as error:
             problem = str(error)
-        self.app.call_from_thread(self._done, rows, fields, problem)
+        if len(rows) == MOST_OBSERVATIONS:
+            note = f"the first {MOST_OBSERVATIONS:,}; lbtop observe has them all"
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._done, rows, fields, problem, note)
 
-    def _done(self, rows: list[Row], fields: dict[str, Fields], problem: str) -> None:
+    def _done(self, rows: list[Row], fields: dict[str, Fields], problem: str, note: str) -> None:
         table = self.query_one("#observations", LineTable)
-        table.empty = problem or "the capture holds no observation of this connection"
+        table.empty = problem or "no observation of this connection is there"
+        self.query_one("#note", Words).say(Text(note, draw.style("hot")))
+        self.query_one("#note").display = bool(note)
         self._rows, self._fields = rows, fields
         table.show(rows)
 

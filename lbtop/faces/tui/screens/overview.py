@@ -57,6 +57,10 @@ class OverviewScreen(FrameScreen):
         super().on_mount()
         self.query_one("#services").focus()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is nothing behind the first screen to go back to."""
+        return action != "back"
+
     def draw(self, frame: Snapshot) -> None:
         self.query_one("#verdict", Words).say(draw.verdict_sentence(frame))
         width, height = self.size

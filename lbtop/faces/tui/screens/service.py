@@ -353,7 +353,7 @@ class ServiceScreen(FrameScreen):
 
     def _whatif_rows(self) -> list[Row]:
         tools = self.lbtop.tools
-        if tools.whatif is None or not self.lbtop.ended:
+        if tools.whatif is None or not (self.lbtop.ended or tools.while_reading):
             self._table("whatif").empty = (
                 f"what-if: {tools.without}" if tools.whatif is None else "what-if is there when all of it has been read"
             )

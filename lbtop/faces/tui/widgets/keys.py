@@ -20,8 +20,10 @@ class Keys(Static):
     def __init__(self) -> None:
         super().__init__(markup=False)
         self._ends: list[tuple[int, str]] = []  # column behind, key
+        self._shown = Text()
 
     def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda screen: self.tell())
         self.call_after_refresh(self.tell)
 
     def tell(self) -> None:
@@ -37,7 +39,9 @@ class Keys(Static):
             text.append(f" {self.app.get_key_display(binding)} ", style("accent"))
             text.append(f"{binding.description} ")
             self._ends.append((text.cell_len, key))
-        self.update(text, layout=False)
+        if text != self._shown:
+            self._shown = text
+            self.update(text, layout=False)
 
     def on_click(self, event: events.Click) -> None:
         key = next((key for end, key in self._ends if event.x < end), None)

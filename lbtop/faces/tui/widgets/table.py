@@ -43,9 +43,9 @@ Cells = dict[str, Cell]
 
 
 class Row:
-    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown: a function
-    is asked for them when the row comes into view. ``under`` are lines over the whole width below the cells; every row of a table
-    has the same number of them.
+    """``key`` identifies the row across updates; ``values`` are what filters and sorting read; ``cells`` what is shown: a
+    function is asked for them when the row comes into view. ``under`` are lines over the whole width below the cells; every row
+    of a table has the same number of them.
     """
 
     __slots__ = ("_cells", "key", "under", "values")
