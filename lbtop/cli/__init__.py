@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import gc
 import os
 import sys
@@ -24,6 +25,7 @@ from lbtop.model.errors import LbtopError
 COMMANDS = ("live", "replay", "diagnose", "observe", "report", "whatif", "record", "serve", "explain", "doctor", "completion")
 OK, FINDINGS, UNUSABLE = 0, 1, 2
 BUG, INTERRUPTED = 70, 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _HEAD = """\
 lbtop: where TLS ends, what pins clients to targets and why one target is hot, from traffic alone.
@@ -52,6 +54,7 @@ def process() -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
+    _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread per core, and none is ever used
     try:
@@ -62,16 +65,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lbtop: {error}", file=sys.stderr)
         return UNUSABLE
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`). Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read our output has seen enough (`| head`)
         return OK
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            return _bug()
+        _drop_output()
+        print(f"lbtop: cannot write standard output: {error.strerror}", file=sys.stderr)
+        return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:
-        import traceback
+        return _bug()
 
-        traceback.print_exc()
-        return BUG
+
+def _bug() -> int:
+    import traceback
+
+    traceback.print_exc()
+    return BUG
+
+
+def _open_streams() -> None:
+    """Streams that were closed (`>&-`) are None in Python: what is written there goes nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process lives
+
+
+def _drop_output() -> None:
+    """What is still to be written to standard output is not: Python would complain once more when it closes it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

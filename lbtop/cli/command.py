@@ -7,10 +7,14 @@ import contextlib
 import importlib
 import os
 import re
+import sys
 from collections.abc import Iterable
-from typing import NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from lbtop.model.errors import LbtopError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 class Command(Protocol):
@@ -41,6 +45,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the usage and one."""
         raise LbtopError(f"{message} ({self.prog} --help has the options)")
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """argparse's own passes over errors: help that could not be written is none."""
+        (file or sys.stderr).write(message)
 
 
 def parser(name: str, command: Command) -> argparse.ArgumentParser:

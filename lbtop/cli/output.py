@@ -6,10 +6,13 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import TextIO
 
 from lbtop.faces.terminal import Terminal
+from lbtop.model.errors import LbtopError
 from lbtop.model.observation import SourceStats
+from lbtop.model.text import safe_text
 
 COLOR_CHOICES = ("auto", "always", "never")
 _NARROWEST, _WIDEST = 40, 110
@@ -69,6 +72,17 @@ class Progress:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._drawn = False
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """What goes wrong inside is said to be about writing this file. Raises LbtopError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LbtopError(f"cannot write {safe_text(path)}: {error.strerror}") from None
 
 
 def warn(message: str) -> None:

@@ -9,7 +9,7 @@ import time
 from lbtop.cli import OK
 from lbtop.cli.listening import add_live_options
 from lbtop.cli.moments import duration_ns
-from lbtop.cli.output import Progress, warn
+from lbtop.cli.output import Progress, warn, writing
 from lbtop.cli.reading import add_reading_options, open_source
 from lbtop.cli.stopping import Stop
 from lbtop.model.errors import LbtopError
@@ -52,26 +52,27 @@ def run(options: argparse.Namespace) -> int:
     source = open_source(options, for_s=duration_ns(options.for_) / 1e9 if options.for_ else None)
     stop = Stop()
     stats = source.stats()
-    recorder = Recorder(options.output, kind=stats.kind, inputs=stats.inputs, max_bytes=max_bytes, keep=options.keep)
-    progress = Progress()
-    flushed = time.monotonic()
-    try:
-        while not stop.is_set():
-            batch = source.poll(0.25)
-            stats = source.stats()
-            if batch is not None:
-                recorder.add(batch, stats)
-                if batch.final:
-                    break
-            if time.monotonic() - flushed > FLUSH_S:
-                recorder.flush(stats)
-                flushed = time.monotonic()
-            progress(stats)
-        if stop.is_set():
-            recorder.add_open(source.live(), stats)
-    finally:
-        progress.done()
-        recorder.close(stats)
-        source.close()
+    with writing(options.output):
+        recorder = Recorder(options.output, kind=stats.kind, inputs=stats.inputs, max_bytes=max_bytes, keep=options.keep)
+        progress = Progress()
+        flushed = time.monotonic()
+        try:
+            while not stop.is_set():
+                batch = source.poll(0.25)
+                stats = source.stats()
+                if batch is not None:
+                    recorder.add(batch, stats)
+                    if batch.final:
+                        break
+                if time.monotonic() - flushed > FLUSH_S:
+                    recorder.flush(stats)
+                    flushed = time.monotonic()
+                progress(stats)
+            if stop.is_set():
+                recorder.add_open(source.live(), stats)
+        finally:
+            progress.done()
+            recorder.close(stats)
+            source.close()
     warn(f"{recorder.rows:,} observations in {options.output}; look at them with: lbtop replay {options.output}")
     return OK

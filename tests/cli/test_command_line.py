@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -199,3 +200,47 @@ def wait_until_it_reads(pid: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it never came to wait for more")
+
+
+CAPTURE = str(CAPTURES / "offload-lb-cookie-one.pcap")
+WRITING = [
+    ["diagnose", CAPTURE],
+    ["diagnose", "--json", CAPTURE],
+    ["observe", CAPTURE],
+    ["observe", "--format", "csv", CAPTURE],
+    ["whatif", CAPTURE, "--balancing", "round_robin"],
+    ["report", CAPTURE, "-o", "/dev/full"],
+    ["record", "-o", "/dev/full", CAPTURE],
+    ["observe", "-o", "/dev/full", CAPTURE],
+    ["explain"],
+    ["explain", "offload"],
+    ["doctor"],
+    ["completion", "bash"],
+    ["diagnose", "--help"],
+    ["--help"],
+    ["--version"],
+]
+
+
+@pytest.mark.parametrize("command", WRITING, ids=lambda command: " ".join(command[:2]).replace(CAPTURE, "x.pcap"))
+def test_a_full_disk_is_one_line(command: list[str], lbtop: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*lbtop, *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lbtop: cannot write ") and done.stderr.endswith("No space left on device\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["observe", CAPTURE], ["diagnose", "--json", CAPTURE], ["--help"]], ids=lambda c: c[0])
+def test_a_reader_that_has_seen_enough_is_no_error(command: list[str], lbtop: list[str]) -> None:
+    with subprocess.Popen([*lbtop, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) in (0, 1) and said == b""
+
+
+def test_closed_streams_are_no_error(lbtop: list[str]) -> None:
+    words = " ".join(shlex.quote(word) for word in [*lbtop, "diagnose", CAPTURE])
+    assert subprocess.run(["sh", "-c", f"{words} <&- >&- 2>&-"], timeout=60, check=False).returncode == 1
