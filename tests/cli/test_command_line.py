@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_line(command: list[str], lbtop: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [["observe", CAPTURE], ["diagnose", "--json", CAPTURE], ["--help"]], ids=lambda c: c[0])
-def test_a_reader_that_has_seen_enough_is_no_error(command: list[str], lbtop: list[str]) -> None:
+def test_a_closed_pipe_is_quiet(command: list[str], lbtop: list[str]) -> None:
     with subprocess.Popen([*lbtop, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.read(1)
