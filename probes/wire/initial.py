@@ -19,6 +19,7 @@ _VERSION_2 = 0x6B3343CF
 _LABELS = (b"client in", b"server in")
 _MOST_DATAGRAMS = 24
 _LONGEST_HELLO = 65536
+_MOST_PIECES = 256
 _CRYPTO, _PADDING, _PING, _ACK, _ACK_ECN = 0x06, 0x00, 0x01, 0x02, 0x03
 
 
@@ -49,11 +50,12 @@ class Keys:
 class Conversation:
     """What the Initial packets of one flow have shown of its handshake."""
 
-    __slots__ = ("_datagrams", "_done", "_keys", "_module", "_pieces")
+    __slots__ = ("_connection_id", "_datagrams", "_done", "_keys", "_module", "_pieces")
 
     def __init__(self, module: Any) -> None:
         self._module = module
-        self._keys: tuple[Keys, Keys] | None = None
+        self._keys: dict[tuple[int, int], Keys] = {}  # by version and direction, of the connection id at hand
+        self._connection_id: bytes | None = None  # that the client chose first, or a retry gave it
         self._pieces: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
         self._done = [False, False]
         self._datagrams = 0
@@ -80,8 +82,10 @@ class Conversation:
         """The direction's first handshake message, once, as soon as it is complete."""
         pieces = self._pieces[direction]
         whole = bytearray()
-        while (piece := pieces.get(len(whole))) is not None:
-            whole += piece
+        for offset in sorted(pieces):  # in any order, and where they were sent again perhaps cut otherwise
+            if offset > len(whole):
+                break
+            whole += pieces[offset][len(whole) - offset :]
         size = 4 + int.from_bytes(whole[1:4], "big")
         if self._done[direction] or len(whole) < 4 or len(whole) < size:
             return None
@@ -108,16 +112,25 @@ class Conversation:
         end = at + size
         if not initial or end > len(data):
             return end, False
-        keys = self._keys
-        payload = _decrypted(keys[direction], data, at, end) if keys else None
-        if payload is None and (keys is None or direction == 0):
-            # A client takes a new connection id after a retry, and the keys follow it.
-            self._keys = keys = Keys(self._module, version, connection_id, 0), Keys(self._module, version, connection_id, 1)
-            payload = _decrypted(keys[direction], data, at, end)
+        payload = _decrypted(self._of(version, direction), data, at, end) if self._connection_id is not None else None
+        if payload is None and direction == 0 and connection_id != self._connection_id:
+            # A client takes a new connection id after a retry or for another version, and the keys follow it.
+            before, self._connection_id, self._keys = self._connection_id, connection_id, {}
+            payload = _decrypted(self._of(version, direction), data, at, end)
+            if payload is None and before is not None:
+                self._connection_id, self._keys = before, {}
         if payload is not None:
             self._frames(direction, payload)
             return end, True
         return end, False
+
+    def _of(self, version: int, direction: int) -> Keys:
+        """A server may answer in another version (RFC 9369 section 4): the connection id stays, the salt is that version's."""
+        assert self._connection_id is not None
+        found = self._keys.get((version, direction))
+        if found is None:
+            found = self._keys[version, direction] = Keys(self._module, version, self._connection_id, direction)
+        return found
 
     def _frames(self, direction: int, payload: bytes) -> None:
         at, pieces = 0, self._pieces[direction]
@@ -133,8 +146,8 @@ class Conversation:
             elif kind == _CRYPTO:
                 offset, at = _number(payload, at)
                 size, at = _number(payload, at)
-                if offset + size <= _LONGEST_HELLO and size and len(pieces) < 256:
-                    pieces.setdefault(offset, payload[at : at + size])
+                if offset + size <= _LONGEST_HELLO and len(pieces) < _MOST_PIECES and size > len(pieces.get(offset, b"")):
+                    pieces[offset] = payload[at : at + size]
                 at += size
             elif kind not in (_PADDING, _PING):
                 return

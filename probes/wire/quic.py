@@ -4,6 +4,7 @@ The ciphers come from the `cryptography` package, imported with the first Initia
 """
 
 import cython
+from cython.cimports.lbtop.probes.wire.buffer import be32
 from cython.cimports.lbtop.probes.wire.hello import OVER_QUIC
 
 MOST_CONVERSATIONS = 4096
@@ -19,10 +20,12 @@ class Quic:
         self.conversations = {}
 
     def from_client(self, offset, end):
-        """Does the datagram decrypt as a client's first one? Then it proves who is who."""
+        """Does the datagram decrypt as a client's first one, or ask for a version that no server has? That proves who is who."""
         from lbtop.probes.wire.initial import Conversation
 
         self._load()
+        if be32(self.buffer, offset + 1) & 0x0F0F0F0F == 0x0A0A0A0A:
+            return True
         return bool(self.ciphers) and Conversation(self.ciphers).read(0, bytes(self.buffer.u8[offset:end]))
 
     def datagram(self, conn, direction, ts_ns, offset, end):

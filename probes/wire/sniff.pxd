@@ -33,6 +33,7 @@ cdef enum:
     N_BINARY
     N_DNS
     N_QUIC
+    N_NEGOTIATION         # of QUIC's version: a server's answer
     N_DTLS
 
 cdef enum:
@@ -57,4 +58,5 @@ cdef int _request(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 no
 cdef bint _known_method(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 cdef int _text(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 cdef bint _priority(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+cdef bint _negotiates(Buffer buffer, Py_ssize_t offset, Py_ssize_t n) except -1 nogil
 cdef bint _readable(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil

@@ -66,6 +66,11 @@ def sniff_datagram(buffer, offset, end):
             return N_QUIC
         if be32(buffer, offset + 1) == 0x6B3343CF or be24(buffer, offset + 1) == 0xFF0000:
             return N_QUIC
+        # A version that only asks for negotiation (RFC 9000 section 15), in a datagram as long as a client's first one has to be.
+        if be32(buffer, offset + 1) & 0x0F0F0F0F == 0x0A0A0A0A and n >= 1200:
+            return N_QUIC
+    if first & 0x80 and n >= 11 and be32(buffer, offset + 1) == 0 and _negotiates(buffer, offset, n):
+        return N_NEGOTIATION
     if n >= 17 and be16(buffer, offset + 4) == 1 and be16(buffer, offset + 6) < 64 and (buffer.u8[offset + 2] & 0x78) == 0:
         # DNS: one question whose labels end inside the datagram, class IN, CH or ANY.
         at = offset + 12
@@ -80,6 +85,29 @@ def sniff_datagram(buffer, offset, end):
         if at > 0:
             return N_SYSLOG
     return N_TEXT if _readable(buffer, offset, end) else N_BINARY
+
+
+def _negotiates(buffer, offset, n):
+    """Is what follows version 0 two connection ids and versions (RFC 9000 section 17.2.1), a known one among them?"""
+    at: cython.Py_ssize_t = 5
+    length: cython.int
+    version: cython.uint
+    _: cython.int
+    for _ in range(2):
+        if at >= n:
+            return False
+        length = buffer.u8[offset + at]
+        if length > 20:
+            return False
+        at += 1 + length
+    if (n - at) & 3:
+        return False
+    while at < n:
+        version = be32(buffer, offset + at)
+        if version == 1 or version == 0x6B3343CF or version >> 8 == 0xFF0000:
+            return True
+        at += 4
+    return False
 
 
 def sender(what):

@@ -95,6 +95,8 @@ class Streams:
                 if self.buffer.u8[offset + 13] == 2
                 else SENDER_UNKNOWN
             )
+        if what == N_NEGOTIATION:
+            return SENDER_SERVER
         if what == N_QUIC:
             with cython.gil:
                 return SENDER_CLIENT if self.quic.from_client(offset, offset + n) else SENDER_UNKNOWN
@@ -639,7 +641,7 @@ class Streams:
         who: cython.int
         if what == N_DNS:
             conn.protocol7 = P7_DNS
-        elif what == N_QUIC:
+        elif what == N_QUIC or what == N_NEGOTIATION:
             conn.protocol7 = P7_QUIC
         elif what == N_DTLS:
             conn.protocol7 = P7_DTLS

@@ -27,7 +27,7 @@ def prove(data: bytes, proto: int) -> Side:
     signs = sniff.of_datagram(data)
     if signs.protocol is Protocol7.DTLS:
         return dtls_sender(data)
-    if signs.protocol is Protocol7.QUIC:
+    if signs.protocol is Protocol7.QUIC and not signs.sender:
         handshake = TlsHandshake(Recorder(), 0, {}, "q")
         return Side.CLIENT if QuicHandshake(handshake).datagram(Side.CLIENT, data, 0) else Side.NONE
     if signs.sender:

@@ -92,11 +92,26 @@ def of_datagram(data: bytes) -> Signs:
     versions = (b"\0\0\0\x01", b"\x6b\x33\x43\xcf")
     if len(data) >= 21 and data[0] & 0xC0 == 0xC0 and data[5] <= 20 and (data[1:5] in versions or data[1:4] == b"\xff\0\0"):
         return Signs("quic", Protocol7.QUIC)
+    if len(data) >= 1200 and data[0] & 0xC0 == 0xC0 and data[5] <= 20 and all(byte & 15 == 10 for byte in data[1:5]):
+        return Signs("quic", Protocol7.QUIC, Side.CLIENT)
+    if len(data) > 6 and data[0] & 0x80 and data[1:5] == bytes(4) and negotiates(data[5:]):
+        return Signs("quic", Protocol7.QUIC, Side.SERVER)
     if is_dns(data):
         return Signs("dns", Protocol7.DNS, Side.SERVER if data[2] & 0x80 else Side.CLIENT)
     if re.match(rb"<\d{1,3}>", data):
         return Signs("syslog", Protocol7.SYSLOG)
     return Signs("text", Protocol7.OTHER_CLEAR) if data and not re.search(CONTROL, data[:64]) else Signs("")
+
+
+def negotiates(data: bytes) -> bool:
+    """Two connection ids and a list of versions with a known one in it (RFC 9000 section 17.2.1)."""
+    for _ in range(2):
+        if not data or data[0] > 20:
+            return False
+        data = data[1 + data[0] :]
+    versions = [data[at : at + 4] for at in range(0, len(data), 4)]
+    known = any(one in (b"\0\0\0\1", b"\x6b\x33\x43\xcf") or one[:3] == b"\xff\0\0" for one in versions)
+    return known and len(data) % 4 == 0
 
 
 def is_record(data: bytes) -> bool:
