@@ -27,6 +27,9 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from lbtop.probes.files import open_capture  # noqa: E402
+
+from lbtop.catalog.recognition import recognition  # noqa: E402
 from lbtop.engine import Engine  # noqa: E402
 from lbtop.inference.arriving import arrivals  # noqa: E402
 from lbtop.inference.identity import product_marks  # noqa: E402
@@ -37,7 +40,6 @@ from lbtop.model.observation import Source  # noqa: E402
 from lbtop.reconstruct.facts import ServiceFacts  # noqa: E402
 from tests.corpus import committed  # noqa: E402
 from tests.inference.deployments import random_deployment, traffic_of  # noqa: E402
-from tests.reference import open_capture  # noqa: E402
 
 WEIGHTS = ROOT / "lbtop" / "inference" / "weights.tsv"
 SPREAD = 0.7
@@ -93,7 +95,7 @@ def cases() -> list[Case]:
     found = []
     for capture in committed():
         services = capture.truth.get("service", [])
-        facts = facts_of(open_capture(str(capture.path)))
+        facts = facts_of(open_capture(str(capture.path), recognition=recognition()))
         if len(services) != 1 or len(facts) != 1:
             continue
         mode = mode_of(services[0])

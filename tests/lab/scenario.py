@@ -11,7 +11,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.lab.balancer import Balancer, Nlb
 from tests.lab.certs import certificate
 from tests.lab.net import Net
 from tests.lab.net_base import Namespace, stop
+from tests.lab.output import Output
 from tests.lab.record import Recorder, merge, write_as
 from tests.lab.target import Application, Target
 from tests.lab.webserver import nginx_target
@@ -41,52 +42,17 @@ MODULES = (
     "datagrams",
     "healthy",
     "one_target",
+    "unseen_haproxy",
+    "unseen_nginx",
+    "unseen_servers",
+    "unseen_products",
+    "unseen_layer4",
+    "unseen_faults",
+    "unseen_changes",
+    "unseen_whatif",
 )
+UNSEEN = "unseen"  # scenarios of modules called so are the test set: nothing was fitted or tuned on them
 ORIGIN = "recorded with tcpdump in network namespaces of this repository's lab (tests/lab)"
-
-
-@dataclass
-class Output:
-    """One capture of a run: from where it is seen, and the judgement it must lead to.
-
-    ``mode`` and ``mechanism`` are what the contract's words make of it *from this vantage*: ``unknown`` together with
-    ``*_because`` where the packets cannot show it (``*_candidates`` are then the honest readings). ``really`` is what
-    the lab did.
-    """
-
-    file: str
-    vantage: str  # all_targets, one_target, load_balancer, client
-    mode: str
-    mechanism: str
-    shows: str
-    healthy: bool = False
-    product: Sequence[str] = ("unknown",)
-    must: Sequence[str] = ()
-    may: Sequence[str] = ()
-    mode_because: str | None = None
-    mode_candidates: Sequence[str] | None = None
-    mechanism_because: str | None = None
-    mechanism_candidates: Sequence[str] | None = None
-    really: str | None = None
-    mode_accept: Sequence[str] | None = None
-    mechanism_accept: Sequence[str] | None = None
-    cookie: str | None = None
-    kinds: Sequence[str] = ()
-    seen: str = "plain"  # plain: requests can be read at this vantage; tls: they cannot
-    target: int = 0  # which target, for one_target
-    servers_agree: bool = True  # False where a request reaches the host but not the application
-    seen_as: Sequence[str] = ()  # the servers as this vantage sees them, if not the targets
-    pools: Sequence[Sequence[int]] = ()  # targets by service, where there are several services
-    count: Sequence[str] = truth.COUNTS  # what can be counted exactly in this capture
-    extra: dict[str, object] = field(default_factory=dict)
-    rewrite: Callable[[Path, Path], None] | None = None
-    recount: bool = True  # count again after the rewrite; else the original's counts stay true
-    defect: str | None = None  # what is wrong with the recording
-    committed: bool = True
-
-    @property
-    def name(self) -> str:
-        return self.file.split(".")[0]
 
 
 @dataclass
@@ -98,6 +64,7 @@ class Scenario:
     outputs: Sequence[Output]
     work: Callable[[Run], None]
     net: dict[str, Any]
+    unseen: bool = False
 
 
 REGISTRY: dict[str, Scenario] = {}
@@ -107,7 +74,8 @@ def scenario(name: str, title: str, outputs: Sequence[Output], **net: Any) -> Ca
     """Register the decorated function as the traffic of a scenario; ``net`` goes to :class:`Net`."""
 
     def register(work: Callable[[Run], None]) -> Callable[[Run], None]:
-        REGISTRY[name] = Scenario(name, title, outputs, work, net)
+        unseen = work.__module__.rpartition(".")[2].startswith(UNSEEN)
+        REGISTRY[name] = Scenario(name, title, outputs, work, net, unseen)
         return work
 
     return register
@@ -211,7 +179,7 @@ class Run:
     def record(self) -> None:
         """Start recording everywhere this scenario's captures look from."""
         vantages = {output.vantage for output in self.spec.outputs}
-        if vantages & {"all_targets", "one_target"}:
+        if vantages & {"all_targets", "two_targets", "one_target"}:
             for index, ns in enumerate(self.net.target_ns):
                 self._recorders[f"t{index}"] = Recorder(ns, "eth0", self.directory / f"t{index}.pcap")
         if "load_balancer" in vantages:
@@ -221,6 +189,12 @@ class Run:
             self._recorders["any"] = Recorder(self.net.lb, "any", self.directory / "any.pcap")
         if "client" in vantages:
             self._recorders["client"] = Recorder(self.net.clients[0].ns, "eth0", self.directory / "client.pcap")
+
+    def stop_recording(self) -> None:
+        """End the recordings: what the lab does from now on is in no capture."""
+        for name, recorder in self._recorders.items():
+            self.parts[name] = recorder.finish()
+        self._recorders.clear()
 
     def balance(self, balancer: Balancer | Nlb, settle: float = 0.3) -> Any:
         """Keep a balancer until the end of the run."""
@@ -237,8 +211,7 @@ class Run:
             target.stop()
         for process in self._processes:
             stop(process)
-        for name, recorder in self._recorders.items():
-            self.parts[name] = recorder.finish()
+        self.stop_recording()
         for target in self.targets:
             target.write_log(self.directory / f"target{target.index}.jsonl")
 
@@ -273,8 +246,9 @@ def run(
                 current.abandon()
                 raise
         for output in spec.outputs:
-            where = destination if output.committed else large
+            where = (destination / UNSEEN if spec.unseen else destination) if output.committed else large
             if where:
+                where.mkdir(parents=True, exist_ok=True)
                 produce(current, output, where, say)
     finally:
         if keep:
@@ -285,7 +259,7 @@ def run(
 def produce(current: Run, output: Output, destination: Path, say: Callable[[str], None]) -> None:
     """Put one capture together from the run's recordings, count it, and write its truth."""
     recorded = assemble(current, output)
-    targets = [target for target in current.targets if output.vantage != "one_target" or target.index == output.target]
+    targets = [target for target in current.targets if target.index in output.indices(len(current.targets))]
     names = list(output.seen_as) or [target.name for target in targets]
     plain = {int(name.rpartition(":")[2]) for name in names} if output.seen == "plain" else set()
     counted = truth.recount(recorded, names, plain, current.app.health_path)
@@ -332,7 +306,7 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
 def refresh(captures: Path) -> None:
     """Bring the truth files of a folder in line with the scenarios; what was counted and recorded stays."""
     outputs = {output.name: (spec, output) for spec in load_all().values() for output in spec.outputs}
-    for path in captures.glob("*.toml"):
+    for path in [*captures.glob("*.toml"), *(captures / UNSEEN).glob("*.toml")]:
         if path.stem in outputs:
             spec, output = outputs[path.stem]
             known = tomllib.loads(path.read_text())
@@ -350,13 +324,12 @@ def refresh(captures: Path) -> None:
 
 def assemble(current: Run, output: Output) -> Path:
     """The recording that this vantage has: one file, or several merged by time."""
+    at_targets = [f"t{i}" for i in output.indices(len(current.targets))]
     wanted = {
-        "all_targets": [name for name in current.parts if name[0] == "t"],
-        "one_target": [f"t{output.target}"],
         "load_balancer": ["front", "back"],
         "load_balancer_any": ["any"],
         "client": ["client"],
-    }[output.vantage]
+    }.get(output.vantage, at_targets)
     paths = [current.parts[name] for name in wanted]
     return merge(paths, current.directory / f"merged-{output.file.removesuffix('.gz')}") if len(paths) > 1 else paths[0]
 

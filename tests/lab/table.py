@@ -9,6 +9,7 @@ from typing import Any
 BEGIN, END = "<!-- table: written by python -m tests.lab --table -->", "<!-- end of table -->"
 VANTAGES = {
     "all_targets": "all targets",
+    "two_targets": "two targets",
     "one_target": "one target",
     "load_balancer": "balancer",
     "load_balancer_any": "balancer, -i any",

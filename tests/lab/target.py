@@ -12,7 +12,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,9 @@ class Application:
     keepalive_s: float = 60.0
     keepalive_requests: int = 100000
     server_header: str = "shop/2.1"
+    shape: Callable[[int, str], str] = lambda index, token: token  # a framework's form of a session value, by target
+    rolling: bool = False  # encrypted session cookies: a new value for the same session in every answer
+    also: Sequence[str] = ()  # further Set-Cookie lines of a first answer
     known: set[str] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -58,10 +61,10 @@ class Application:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
 
-    def token(self) -> str:
-        """A new session value, remembered as a secret of the capture."""
+    def token(self, index: int = 0) -> str:
+        """A new session value of target ``index``, remembered as a secret of the capture."""
         with self.lock:
-            value = base64.urlsafe_b64encode(self.random.randbytes(18)).decode()
+            value = self.shape(index, base64.urlsafe_b64encode(self.random.randbytes(18)).decode())
             self.secrets.add(value)
             return value
 
@@ -211,14 +214,14 @@ class Target:
                 with self._lock:
                     self.seen.lost += 1
             if session is None or self.app.unknown == "reissue":
-                fresh = self.app.token()
-                self._known.add(fresh)
-                extra.append(f"Set-Cookie: {self.app.cookie}={fresh}; {self.app.attributes}")
+                extra += [*self._issue(), *(f"Set-Cookie: {line}" for line in self.app.also)]
             elif self.app.unknown == "401":
                 status = 401
             else:
                 status = 302
                 extra.append("Location: /login")
+        elif self.app.cookie and self.app.rolling:
+            extra += self._issue()
         if path.startswith("/login") and method == "GET":
             status = 200
         if path.startswith("/logout"):
@@ -236,6 +239,12 @@ class Target:
         )
         kind, content = _content(path, self.app.body)
         return _response(status, [f"Server: {self.app.server_header}", f"Content-Type: {kind}", *extra], content, close)
+
+    def _issue(self) -> list[str]:
+        """The header line that hands out a new session value, which is known from now on."""
+        fresh = self.app.token(self.index)
+        self._known.add(fresh)
+        return [f"Set-Cookie: {self.app.cookie}={fresh}; {self.app.attributes}"]
 
 
 def _content(path: str, size: int) -> tuple[str, bytes]:

