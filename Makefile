@@ -77,8 +77,9 @@ bench-live: packages setup
 captures: packages setup
 	$(BIN)/python -m tests.lab $(ARGS)
 
+# On traffic that nothing was fitted on: docs/scoreboard.md. ARGS=--write writes it.
 scoreboard: setup
-	$(BIN)/python -m pytest -q -s tests/test_scoreboard.py
+	$(BIN)/python -m tests.scoreboard $(ARGS)
 
 docs: setup
 	$(BIN)/python -m scripts.findings_page > docs/findings.md

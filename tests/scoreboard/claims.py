@@ -103,10 +103,12 @@ def users_behind(sights: Iterable[Sight]) -> Iterator[Claim]:
 
 
 def affinity_intervals(sights: Iterable[Sight]) -> Iterator[Claim]:
-    """Where a mechanism works and nothing broke it, the affinity's interval must reach 1."""
+    """Where a mechanism works and nothing broke it, the affinity's interval must reach 1. A hash of the session is left out: it
+    moves every session once, after the answer that issued it.
+    """
     for sight in sights:
         for expected in sight.truth["service"]:
-            sticky = expected["mechanism"] in ("lb_cookie", "app_cookie", "source_ip")
+            sticky = expected["mechanism"] in ("lb_cookie", "source_ip")
             disturbed = sight.truth.get("breaks") or sight.rewritten or set(sight.truth["findings"]["must"]) & DISTURB
             if not sticky or disturbed or sight.truth["vantage"] != "all_targets" or not expected["requests_readable"]:
                 continue

@@ -91,6 +91,7 @@ def apache(
     target_tls: bool = False,
     port: int = 0,
     app_sticky: str = "",
+    member: str = "",
     extra: str = "",
 ) -> Balancer:
     """Apache's mod_proxy_balancer; ``sticky`` names the cookie that carries its route, ``app_sticky`` one of the application's
@@ -110,7 +111,7 @@ def apache(
         f"lbmethod_{method}",
         "socache_shmcb",
     )
-    members = "\n".join(f"  BalancerMember {scheme}://{target.name} route=r{i}" for i, target in enumerate(targets))
+    members = "\n".join(f"  BalancerMember {scheme}://{target.name} route=r{i} {member}" for i, target in enumerate(targets))
     tls = f"SSLEngine on\nSSLCertificateFile {certificate}\nSSLCertificateKeyFile {certificate}" if certificate else ""
     upstream_tls = "SSLProxyEngine on\nSSLProxyVerify none\nSSLProxyCheckPeerName off" if target_tls else ""
     route = (

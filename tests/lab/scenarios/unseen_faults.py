@@ -60,7 +60,7 @@ def apache_resets(run: Run) -> None:
     app = Application(cookie="PHPSESSID", sessions="shared")
     app.reset = lambda index, path: index == 0 and app.random.random() < 0.25
     targets = run.serve(app)
-    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate))
+    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, member="retry=0"))
     browse(users(run.net, 30, kinds=BROWSERS[:6]), repeat=2, think=0.15, **HTTPS)
 
 

@@ -221,6 +221,7 @@ def tenant(run: Run) -> None:
             "Set-Cookie inside TLS, its echo behind",
             product=HAPROXY,
             cookie="srv_id",
+            committed=False,
         ),
     ],
     networks=5,
@@ -239,7 +240,7 @@ def dynamic_cookie(run: Run) -> None:
             extra=PROTO + "  dynamic-cookie-key correcthorse\n",
         )
     )
-    people = users(run.net, 28, kinds=MIXED, addresses=14)
+    people = users(run.net, 18, kinds=MIXED, addresses=9)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)
 
@@ -314,6 +315,7 @@ def plain(run: Run) -> None:
             really="none",
             servers_agree=False,
             product=HAPROXY,
+            committed=False,
             **INSIDE_TLS,
         ),
     ],
@@ -327,7 +329,7 @@ def h2_bridging(run: Run) -> None:
             run.net, run.directory, targets, certificate=run.certificate, target_tls=True, checks=False, server_options=" alpn h2"
         )
     )
-    browse(users(run.net, 14, kinds=BROWSERS), PAGES[:4], **HTTPS)
+    browse(users(run.net, 9, kinds=BROWSERS), PAGES[:4], **HTTPS)
 
 
 @scenario(

@@ -31,6 +31,7 @@ TICKETS = {"mechanism_accept": ("source_ip",), "mechanism_because": "one target 
             healthy=True,
             seen="tls",
             product=STREAM,
+            committed=False,
         ),
         output(
             "stream-passthrough-one",
@@ -50,7 +51,7 @@ def stream_passthrough(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"), port=8443, tls=True, proxy=True)
     upstream = "hash $remote_addr consistent;"
     run.balance(balancer.nginx_stream(run.net, run.directory, targets, port=443, proxy=True, upstream=upstream))
-    browse(users(run.net, 24, kinds=MIXED), PAGES[:4], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 16, kinds=MIXED), PAGES[:4], fresh=True, think=0.2, **HTTPS)
 
 
 @scenario(
@@ -118,6 +119,7 @@ def stream_terminates(run: Run) -> None:
             healthy=True,
             really="none",
             product=STREAM,
+            committed=False,
             **INSIDE_TLS,
         ),
     ],
@@ -137,7 +139,7 @@ def stream_bridges(run: Run) -> None:
             upstream="random two least_conn;",
         )
     )
-    browse(users(run.net, 16, kinds=MIXED), PAGES[:5], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 10, kinds=MIXED), PAGES[:3], fresh=True, think=0.2, **HTTPS)
 
 
 @scenario(
@@ -153,6 +155,7 @@ def stream_bridges(run: Run) -> None:
             healthy=True,
             seen="tls",
             product=("haproxy", "nginx", "nlb", "unknown"),
+            committed=False,
         ),
         output(
             "proxy-v1-leastconn-one",
@@ -173,7 +176,7 @@ def stream_bridges(run: Run) -> None:
 def proxy_v1_leastconn(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True, proxy=True)
     run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, proxy="send-proxy", algorithm="leastconn"))
-    browse(users(run.net, 24, kinds=("requests", "okhttp", "go", *BROWSERS[:3])), PAGES[:5], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 14, kinds=("requests", "okhttp", "go", *BROWSERS[:3])), PAGES[:4], fresh=True, think=0.2, **HTTPS)
 
 
 @scenario(
@@ -229,6 +232,7 @@ def nat_api(run: Run) -> None:
             healthy=True,
             seen="tls",
             product=NLB,
+            committed=False,
         ),
         output(
             "nat-fleet-one",
@@ -238,6 +242,7 @@ def nat_api(run: Run) -> None:
             healthy=True,
             seen="tls",
             product=NLB,
+            mode_accept=("unknown",),
             target=3,
             **TICKETS,
         ),
@@ -250,7 +255,7 @@ def nat_api(run: Run) -> None:
 def nat_fleet(run: Run) -> None:
     targets = run.serve(Application(cookie=None), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=443, seed=1234))
-    browse(users(run.net, 36, kinds=("requests",)), PAGES[:4], fresh=True, think=0.3, **HTTPS)
+    browse(users(run.net, 25, kinds=("requests",)), PAGES[:3], fresh=True, think=0.3, **HTTPS)
 
 
 @scenario(
@@ -276,6 +281,7 @@ def nat_fleet(run: Run) -> None:
             healthy=True,
             seen="tls",
             product=NLB,
+            committed=False,
         ),
     ],
     networks=6,
@@ -284,7 +290,7 @@ def nat_fleet(run: Run) -> None:
 def nat_tuple(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="five_tuple", port=443, seed=99))
-    browse(users(run.net, 18, kinds=(*BROWSERS[5:8], "go", "requests")), PAGES[:6], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 12, kinds=(*BROWSERS[5:8], "go", "requests")), PAGES[:4], fresh=True, think=0.2, **HTTPS)
 
 
 @scenario(
@@ -311,7 +317,7 @@ def nat_tuple(run: Run) -> None:
 def nat_masqueraded(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=443, snat=True, seed=5))
-    browse(users(run.net, 24, kinds=MIXED), PAGES[:5], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 14, kinds=MIXED), PAGES[:4], fresh=True, think=0.2, **HTTPS)
 
 
 @scenario(

@@ -61,7 +61,14 @@ def consistent(run: Run) -> None:
     "nginx with `random two least_conn`; Laravel's encrypted session cookie is new in every answer, HTTPS to HTTP",
     [
         offloaded("nginx-random-two-targets", "all_targets", "none", "addresses go everywhere", product=NGINX),
-        offloaded("nginx-random-two-balancer", "load_balancer", "none", "both sides", product=NGINX),
+        offloaded(
+            "nginx-random-two-balancer",
+            "load_balancer",
+            "none",
+            "both sides",
+            product=NGINX,
+            committed=False,
+        ),
     ],
     networks=5,
     per_network=5,
@@ -73,7 +80,7 @@ def random_two(run: Run) -> None:
     targets = run.serve(app)
     upstream = "zone pool 64k; random two least_conn; keepalive 8;"
     run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream=upstream, location=GUIDE))
-    browse(users(run.net, 24, kinds=(*BROWSERS[:3], "requests")), think=0.2, **HTTPS)
+    browse(users(run.net, 16, kinds=(*BROWSERS[:3], "requests")), think=0.2, **HTTPS)
 
 
 @scenario(
@@ -307,5 +314,5 @@ def bridging_hash(run: Run) -> None:
             location=GUIDE + "proxy_ssl_session_reuse on;",
         )
     )
-    people = users(run.net, 16, addresses=16)
+    people = users(run.net, 11)
     node(people, scheme="https", port=443)

@@ -96,7 +96,7 @@ def envoy_generated_cookie(run: Run) -> None:
 def envoy_least(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", sessions="shared"))
     run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, policy="LEAST_REQUEST"))
-    browse(users(run.net, 25, kinds=(*BROWSERS[5:9], "okhttp")), think=0.2, **HTTPS)
+    browse(users(run.net, 18, kinds=(*BROWSERS[5:9], "okhttp")), think=0.2, **HTTPS)
 
 
 @scenario(
@@ -121,6 +121,7 @@ def envoy_least(run: Run) -> None:
             healthy=True,
             really="source_ip",
             product=ENVOY,
+            committed=False,
             **INSIDE_TLS,
         ),
     ],
@@ -135,7 +136,7 @@ def envoy_bridging(run: Run) -> None:
             run.net, run.directory, targets, certificate=run.certificate, policy="MAGLEV", hash_by=hash_by, target_tls=True
         )
     )
-    browse(users(run.net, 16, kinds=MIXED), PAGES[:5], think=0.2, **HTTPS)
+    browse(users(run.net, 10, kinds=MIXED), PAGES[:4], think=0.2, **HTTPS)
 
 
 @scenario(
@@ -311,6 +312,7 @@ def pen_plain(run: Run) -> None:
             seen="tls",
             mechanism_accept=("unknown",),
             product=("unknown", "nlb", "haproxy"),
+            committed=False,
         ),
         output(
             "pen-tls-one",
@@ -330,4 +332,4 @@ def pen_plain(run: Run) -> None:
 def pen_tls(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
     run.balance(balancer.pen(run.net, run.directory, targets, port=443, options=("-r",)))
-    browse(users(run.net, 22, kinds=MIXED), PAGES[:5], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 14, kinds=MIXED), PAGES[:4], fresh=True, think=0.2, **HTTPS)

@@ -98,7 +98,7 @@ def caddy_uri(run: Run) -> None:
     "unseen-caddy-choose",
     "Caddy with lb_policy random_choose 2; Rails' encrypted session cookie is new in every answer, HTTPS to HTTP",
     [
-        offloaded("caddy-choose-targets", "all_targets", "none", "addresses go everywhere", product=CADDY),
+        offloaded("caddy-choose-targets", "all_targets", "none", "addresses go everywhere", product=CADDY, may=("hot-target",)),
         offloaded(
             "caddy-choose-one",
             "one_target",
