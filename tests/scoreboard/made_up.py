@@ -15,7 +15,7 @@ from lbtop.engine import Engine
 from lbtop.inference.idle import infer_idle
 from lbtop.inference.nat import infer_nat
 from lbtop.inference.termination import infer_termination
-from lbtop.model.judgement import Mechanism
+from lbtop.model.judgement import Mechanism, Mode
 from lbtop.model.observation import ConnFlag, End
 from lbtop.testing import START_NS
 from tests.inference.deployments import random_deployment, traffic_of
@@ -76,12 +76,12 @@ def services(count: int) -> Iterator[tuple[float, bool]]:
         if truth == "round robin":
             target = np.arange(len(at)) % targets
         if truth.endswith("layer 4"):
-            facts = tcp_facts(at, address, target, targets)
+            verdict = stickiness(tcp_facts(at, address, target, targets), Mode.PASSTHROUGH).verdict
         else:
             brought = np.full(len(at), truth in ("balancer's cookie", "a cookie that does nothing"))
             brought[np.unique(user, return_index=True)[1]] = False
-            facts = http_facts(Requests(at, user, address, target, brought), targets)
-        for mechanism, probability in stickiness(facts).verdict.candidates.items():
+            verdict = stickiness(http_facts(Requests(at, user, address, target, brought), targets)).verdict
+        for mechanism, probability in verdict.candidates.items():
             yield probability, mechanism in TRUTHS[truth]
 
 
