@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from lbtop.findings.commands import http, tshark
 from lbtop.findings.rule import Context, rule
 from lbtop.findings.words import balancer, interval, plural, seconds, share, sticky_setting
-from lbtop.inference.clients import ignoring_cookies, roaming_sessions
+from lbtop.inference.clients import ignoring_cookies, named_targets, roaming_sessions
 from lbtop.inference.sessions import ROTATING, session_facts
 from lbtop.model.address import endpoint_text
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Severity
-from lbtop.model.snapshot import Break
+from lbtop.model.snapshot import Break, Stickiness
 from lbtop.model.text import safe_text
 from lbtop.reconstruct.ledgers.sessions import ELSEWHERE, UNKNOWN_ISSUER
 
@@ -19,6 +19,7 @@ RETURNS = 30
 KEYS = 5
 AT_CHANCE = 0.05
 """An interval that reaches this low holds chance for every practical purpose."""
+NAMED, NAMED_HERE = 20, 0.7
 REMAPPED_KEYS = 5
 REMAPPED_SHARE = 0.2
 LOST = 3
@@ -38,6 +39,9 @@ def stickiness_not_working(context: Context) -> Iterator[Finding]:
     Affinity is the rate of returns to the same target beyond what new assignments would give by chance, with an
     interval from resampling the sessions; at least 30 returns of 5 keys. It fires where the interval holds chance.
 
+    Where one target alone is in view, affinity cannot be measured; there it fires where the cookie names a target in a form
+    that can be read (`cookie-discloses-target`), twenty requests bring it, and most of them name another one.
+
     How to confirm. List session and target of each request: one session should stay at one target.
 
     How to mend. Look for two layers that set the same cookie (one ALB behind another), a cookie from another
@@ -45,7 +49,10 @@ def stickiness_not_working(context: Context) -> Iterator[Finding]:
     issued, an attribute (Path, Domain, SameSite) that keeps browsers from sending it everywhere.
     """
     sticky = context.service.stickiness
-    if sticky is None or sticky.cookie is None or sticky.affinity is None or sticky.affinity_interval is None:
+    if sticky is None or sticky.cookie is None:
+        return
+    if sticky.affinity is None or sticky.affinity_interval is None:
+        yield from _named_elsewhere(context, sticky)
         return
     if sticky.verdict.value is not None and sticky.verdict.value is not Mechanism.NONE:
         return
@@ -70,6 +77,27 @@ def stickiness_not_working(context: Context) -> Iterator[Finding]:
         ),
         confirm=(http(context, "http.request", ("ip.dst", "http.x_forwarded_for")),),
     )
+
+
+def _named_elsewhere(context: Context, sticky: Stickiness) -> Iterator[Finding]:
+    if sticky.verdict.value not in (None, Mechanism.NONE):
+        return
+    for name, here, brought in named_targets(context.facts):
+        if name == sticky.cookie and brought >= NAMED and here < NAMED_HERE * brought:
+            yield Finding(
+                id="stickiness-not-working",
+                severity=Severity.WARNING,
+                title=f"Stickiness does not work: {here} of {brought} requests with {name} came to the target that it names",
+                detail=f"{name} names the target that a client should return to. Where it decided, hardly a request would bring "
+                "another target's name to this one.",
+                service=context.service.service,
+                evidence=sticky.verdict.evidence,
+                advice=(
+                    f"check that stickiness is on where requests are balanced ({sticky_setting(context)})",
+                    "look for a second layer that sets the same cookie, and for proxies that alter its value",
+                ),
+                confirm=(http(context, "http.cookie", ("ip.dst", "http.x_forwarded_for")),),
+            )
 
 
 @rule("affinity-remap", Severity.WARNING, "many keys change target at once; the cause is named")

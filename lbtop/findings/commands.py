@@ -43,11 +43,15 @@ def tls(context: Context, display: str, fields: Sequence[str]) -> str:
 def first_bytes(context: Context) -> str:
     """Live: the first few payload bytes of segments, readable or not (too few for a secret). A capture: their protocols."""
     port = context.service.port
+    ledger = context.facts.ledgers.datagrams
+    datagrams = ledger.flows > ledger.connections / 2
     if context.source.kind in ("packet", "ebpf") or not context.source.inputs:
-        return f"tcpdump -i any -nn -A -s 96 -c 20 {shlex.quote(f'tcp port {port} and greater 120')}"
+        proto = "udp" if datagrams else "tcp"
+        return f"tcpdump -i any -nn -A -s 96 -c 20 {shlex.quote(f'{proto} port {port} and greater 120')}"
     fields = ("frame.time", "ip.src", "ip.dst", "frame.protocols")
     decode_as = f" -d tcp.port=={port},http" if context.facts.ledgers.heads.requests else ""
-    return tshark(context, f"tcp.port == {port} && tcp.len > 0", fields, f"-c 2000{decode_as}")
+    chosen = f"udp.port == {port}" if datagrams else f"tcp.port == {port} && tcp.len > 0"
+    return tshark(context, chosen, fields, f"-c 2000{decode_as}")
 
 
 def probe(context: Context, option: str = "") -> str:

@@ -45,6 +45,7 @@ class Breaks:
     breaks: tuple[Break, ...] = ()
     lifetime: CookieLifetime | None = None
     causes: dict[str, int] = field(default_factory=dict)  # moves by cause
+    restless: int = 0  # keys that moved twice or more for no reason in view
 
 
 def find_breaks(
@@ -59,7 +60,7 @@ def find_breaks(
         return Breaks()
     away = absences(facts)
     visible_cookie = mechanism in _COOKIES and bool((measure.slots["marks_any"] != 0).any())
-    causes = _causes(moves, away, facts, visible_cookie, mechanism)
+    causes = _causes(measure, away, facts, visible_cookie, mechanism)
     chance = float(measure.chance[:, 0].sum() / max(measure.returns[:, 0].sum(), 1.0))
     lifetime, fits = fit_lifetime(measure.kept, moves, causes == "unknown", min(chance, 0.9))
     at_once = _at_one_moment(causes, moves, len(measure.slots))
@@ -73,13 +74,15 @@ def find_breaks(
     if at_once.sum() >= max(MASS, MASS_SHARE * len(measure.slots)):
         causes[at_once] = "remap"
     by_cause = dict(zip(*(part.tolist() for part in np.unique(causes, return_counts=True)), strict=True))
-    return Breaks(tuple(_grouped(facts, moves, causes)), lifetime, by_cause)
+    _, times = np.unique(moves["serial"][causes == "unknown"], return_counts=True)
+    return Breaks(tuple(_grouped(facts, moves, causes)), lifetime, by_cause, int((times >= 2).sum()))
 
 
 def _causes(
-    moves: Rows, away: list[Absence], facts: ServiceFacts, visible_cookie: bool, mechanism: Mechanism | None
+    measure: Measure, away: list[Absence], facts: ServiceFacts, visible_cookie: bool, mechanism: Mechanism | None
 ) -> npt.NDArray[np.str_]:
     """One cause per move, from what happened to targets between the key's arrival before it and the move."""
+    moves = measure.moves
     slack = 2 * facts.ledgers.load.series.width_ns
     causes = np.full(len(moves), "unknown", "U24")
     at_ns, before_ns = moves["at_ns"], moves["at_ns"] - moves["gap_ns"]
@@ -105,7 +108,7 @@ def _causes(
     causes[gone & added] = "targets_replaced"
     settled = gone | added
     early = (moves["first_return"] == 1) & (moves["gap_ns"] < SPLIT_NS) & ~settled
-    if mechanism is not Mechanism.SOURCE_IP:
+    if mechanism in _COOKIES or (mechanism is None and measure.key.startswith("cookie:")):
         causes[early] = "first_request_split"
     if visible_cookie:
         causes[(moves["marks"] == 0) & ~early & ~settled] = "cookie_not_returned"

@@ -1,9 +1,12 @@
-"""Clients that do not play along: those that never return a cookie, and those that change their address."""
+"""What clients do with cookies and addresses: who never returns a cookie, whose address changes, which targets they name."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lbtop.model.observation import Rows
 from lbtop.model.record import dataclass
+from lbtop.model.text import safe_text
 from lbtop.reconstruct.facts import ServiceFacts
 
 ARRIVALS = 4
@@ -78,3 +81,17 @@ def roaming_sessions(facts: ServiceFacts) -> Roaming | None:
         if best is None or found.sessions > best.sessions:
             best = found
     return best
+
+
+def named_targets(facts: ServiceFacts) -> Iterator[tuple[str, int, int]]:
+    """(cookie, requests that reached the target it names, requests that bring it) of cookies that name targets legibly.
+
+    A digest is legible for targets in view only: what names another one counts as brought and not as reached.
+    """
+    heads = facts.ledgers.heads
+    brought = {name: numbers[0] for name, numbers in heads.cookies.items()}
+    reached: dict[int, int] = {}
+    for key, (_, here) in heads.named_targets.items():
+        reached[key >> 32] = reached.get(key >> 32, 0) + here
+    for name, here in reached.items():
+        yield safe_text(facts.strings[name]), here, max(brought.get(name, 0), here)

@@ -13,7 +13,7 @@ from lbtop import catalog
 from lbtop.model.address import ip_text
 from lbtop.model.figures import percent
 from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence, Mode
-from lbtop.model.observation import ProxyFlag
+from lbtop.model.observation import ProxyFlag, ReqFlag
 from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import LoadBalancer, Termination
 from lbtop.model.text import safe_text
@@ -175,11 +175,21 @@ def _health_checks(facts: ServiceFacts, marks: ProductMarks) -> None:
         if row is not None:
             counts[row.product] = counts.get(row.product, 0) + count
     for product, count in counts.items():
-        if product in catalog.products():
-            detail = f"{count} health checks with its User-Agent"
-            marks.add(product, "health-checks", "health-checker", 2.5, detail)
-            if product == "alb":
-                marks.add("nlb", "health-checks", "health-checker", 1.5, f"{detail} (an NLB's HTTP checks may use it too)")
+        if product not in catalog.products():
+            continue
+        detail = f"{count} health checks with its User-Agent"
+        if product == "alb" and _nothing_added(facts):
+            marks.add("nlb", "health-checks", "health-checker", 4.0, f"{detail} (ELB's), and requests without what an ALB adds")
+            continue
+        marks.add(product, "health-checks", "health-checker", 2.5, detail)
+        if product == "alb":
+            marks.add("nlb", "health-checks", "health-checker", 1.5, f"{detail} (an NLB's HTTP checks may use it too)")
+
+
+def _nothing_added(facts: ServiceFacts) -> bool:
+    """Requests enough, and hardly one with the trace id that an ALB puts on every one."""
+    heads = facts.ledgers.heads
+    return heads.requests >= 5 and heads.flag(ReqFlag.TRACE_ID) <= 0.1 * heads.requests and not heads.forwarded
 
 
 def _proxy_headers(facts: ServiceFacts, marks: ProductMarks) -> None:

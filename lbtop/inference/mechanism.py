@@ -20,10 +20,14 @@ from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.keytable import CROSSED, CROSSED_MARKED, FRESH, MARKED, PLAIN
 
 STICKY = np.array([0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.985, 0.998])
-"""Affinities that count as working: even a good mechanism loses some keys when targets come and go."""
-CHANCE = np.array([-0.45, -0.3, -0.15, -0.05, 0.0, 0.05])
-"""Round robin is negative by nature."""
+STICKY_SHARES = np.array([0.03, 0.07, 0.1, 0.13, 0.15, 0.17, 0.17, 0.18])
+"""Affinities that count as working, and how often each is met: even a good mechanism loses keys when targets come and go."""
+CHANCE = np.array([-0.45, -0.3, -0.15, -0.05, 0.0, 0.05, 0.15, 0.3, 0.45, 0.6])
+CHANCE_SHARES = np.array([0.15, 0.15, 0.15, 0.15, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01])
+"""Round robin is negative by nature; and sometimes clients tend to return although nothing pins them: names that are cached for
+a while, connections that are kept."""
 INDEPENDENT = np.array([-0.1, 0.0, 0.1])
+INDEPENDENT_SHARES = np.array([1 / 3, 1 / 3, 1 / 3])
 """Different users meet as chance has it, whatever the order in which each is dealt."""
 CROSSED_WORTH = 0.75
 """Of users behind one address, each further one is a little less than one more observation: they come in bursts."""
@@ -179,16 +183,23 @@ def kinds_of(
 
 def log_likelihoods(kind: Kind) -> dict[str, float]:
     """How well *same*, *chance* and *either* explain the returns of one kind, relative to the best single affinity."""
-    grid = GRID
-    scores = _scores(kind, grid)
+    scores = _scores(kind, GRID)
     top = float(scores.max())
+    met_by_chance = kind.of == "address" and kind.stratum & 1
     values = {
-        SAME: log_mean_exp(_scores(kind, STICKY)) - top,
-        AT_CHANCE: log_mean_exp(_scores(kind, INDEPENDENT if kind.of == "address" and kind.stratum & 1 else CHANCE)) - top,
+        SAME: _weighted(kind, STICKY, STICKY_SHARES) - top,
+        AT_CHANCE: (
+            _weighted(kind, INDEPENDENT, INDEPENDENT_SHARES) if met_by_chance else _weighted(kind, CHANCE, CHANCE_SHARES)
+        )
+        - top,
         EITHER: log_mean_exp(scores) - top,
     }
     best = max(values.values())
     return {name: max(CAUTION * (value - best), -MOST) for name, value in values.items()}
+
+
+def _weighted(kind: Kind, affinities: Floats, shares: Floats) -> float:
+    return log_mean_exp(_scores(kind, affinities) + np.log(shares * len(shares)))
 
 
 def _scores(kind: Kind, affinities: Floats) -> Floats:

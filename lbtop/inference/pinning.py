@@ -8,6 +8,8 @@ import numpy as np
 
 from lbtop.catalog import balancer_cookie
 from lbtop.inference.assignment import regularity
+from lbtop.inference.breaks import find_breaks
+from lbtop.inference.clients import named_targets
 from lbtop.inference.mechanism import (
     ADDRESS,
     ADDRESS_UNMARKED,
@@ -23,18 +25,19 @@ from lbtop.inference.mechanism import (
     weigh,
 )
 from lbtop.inference.sessions import ANSWERED_ENOUGH, STRETCH, SessionFacts, ticket_likelihoods
-from lbtop.inference.statistics import log_mean_exp
+from lbtop.inference.statistics import affinity_of, log_mean_exp
 from lbtop.inference.view import View, constant_cookie
 from lbtop.inference.zones import zones
 from lbtop.model.judgement import Mechanism, Mode, Verdict
 from lbtop.model.snapshot import Termination
-from lbtop.model.text import safe_text
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import PLAIN
 from lbtop.reconstruct.ledgers.affinity import Measure
 
 PRESENT_ONLY = 0.25
 OWN_COOKIE = 0.7
+RESTLESS_BETWEEN = (0.3, 0.9)
+STEADY_KEYS, STEADY_ARRIVALS, RESTLESS_SHARE, RESTLESS_MOST = 5, 6, 0.5, 2.5
 NAMED_ENOUGH, NAMED_MOST = 4, 8
 """Requests that name a target before it is asked whether they reached it; what they count for at most."""
 _HONOURED = 0.96
@@ -61,6 +64,9 @@ def mechanism_in_effect(facts: ServiceFacts, view: View, sessions: SessionFacts,
             kinds = _kinds("address", *address, user is not None, _sessions_by_address(facts), marked)
             regular = (user is not None and regularity(user[0].firsts) > 0.5) or zones(facts) is not None
             weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
+    measured = address if view.layer == 4 and address is not None else user if user is not None else address
+    if measured is not None:
+        _weigh_restless(weighing, facts, *measured)
     _weigh_groups(weighing, view, facts)
     if len(facts.targets) == 1 and len(sessions.order) >= STRETCH and sessions.answered >= ANSWERED_ENOUGH:
         _weigh_sessions(weighing, sessions, _alone(facts, termination))
@@ -137,15 +143,35 @@ def _weigh_presence(weighing: Weighing, view: View, facts: ServiceFacts, worth: 
         weighing.add("target_cookie", "cookies", detail, {Mechanism.LB_COOKIE: 4.0 * worth})
 
 
+def _weigh_restless(weighing: Weighing, facts: ServiceFacts, measure: Measure, lane: int) -> None:
+    """Keys that come back more often than chance and yet move again and again for no reason in view: what pins does not look so.
+
+    Where something pins, keys break at moments (a target comes or goes) or with age, and each seldom otherwise.
+    """
+    affinity = affinity_of(
+        float(measure.same[:, lane].sum()), float(measure.chance[:, lane].sum()), float(measure.returns[:, lane].sum())
+    )
+    if affinity is None or not RESTLESS_BETWEEN[0] < affinity < RESTLESS_BETWEEN[1]:
+        return
+    steady = int((measure.slots["arrivals"] >= STEADY_ARRIVALS).sum())
+    found = find_breaks(facts, (measure, lane), Mechanism.SOURCE_IP, affinity)
+    if steady < STEADY_KEYS or found.restless < RESTLESS_SHARE * steady:
+        return
+    weighing.add(
+        "restless_keys",
+        "breaks",
+        f"{found.restless} of {steady} keys with {STEADY_ARRIVALS} arrivals or more moved twice and more for no reason in view",
+        {Mechanism.NONE: min(found.restless / 4.0, RESTLESS_MOST)},
+    )
+
+
 def _weigh_named_targets(weighing: Weighing, view: View, facts: ServiceFacts, alone: float) -> None:
     """A cookie that names a target in words: did its requests go there? Tells from one target alone, too, for there those of
     other targets' names arrive only where the cookie decides nothing. ``alone``: how likely there is no other target."""
     if Mechanism.LB_COOKIE not in weighing.weights:
         return
-    for key, (_, here) in facts.ledgers.heads.named_targets.items():
-        name = safe_text(facts.strings[key >> 32])
-        brought = view.balancer_cookies.get(name, 0)
-        if brought < NAMED_ENOUGH:
+    for name, here, brought in named_targets(facts):
+        if brought < NAMED_ENOUGH or name not in view.balancer_cookies:
             continue
         rate, effective = min(here / brought, 1.0), min(brought / RETURNS_PER_KEY, NAMED_MOST)
         honoured = effective * (rate * math.log(_HONOURED) + (1 - rate) * math.log1p(-_HONOURED))
@@ -155,7 +181,7 @@ def _weigh_named_targets(weighing: Weighing, view: View, facts: ServiceFacts, al
         weighing.add(
             "named_target",
             "cookies",
-            f"{name} names a target, and {min(here, brought)} of {brought} requests that bring it went there",
+            f"{name} names a target, and {here} of {brought} requests that bring it went there",
             {Mechanism.LB_COOKIE: max(honoured - best, -MOST), Mechanism.NONE: max(none, -MOST)},
         )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -98,3 +100,67 @@ def ask(user: User, port: int, times: int, pause: float, *, dns: bool) -> None:
             except OSError as problem:
                 user.failures.append(str(problem))
         time.sleep(user.random.expovariate(1 / pause))
+
+
+class Rebinding:
+    """A NAT in miniature: datagrams to its port go on to the balancer from one port, and after :meth:`rebind` from another."""
+
+    def __init__(self, address: str) -> None:
+        self.inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.inside.bind((address, 0))
+        self.port = int(self.inside.getsockname()[1])
+        self._address = address
+        self._peer: tuple[str, int] | None = None
+        self._outside: list[socket.socket] = []
+        self._over = False
+        self.rebind()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def rebind(self) -> None:
+        """What comes from now on leaves from a new port; answers to the old one are lost."""
+        outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        outside.bind((self._address, 0))
+        self._outside.append(outside)
+
+    def _run(self) -> None:
+        while not self._over:
+            outside = self._outside[-1]
+            for ready in select.select([self.inside, outside], [], [], 0.05)[0]:
+                data, peer = ready.recvfrom(2048)
+                if ready is self.inside:
+                    self._peer = peer
+                    outside.sendto(data, (VIP, 443))
+                elif self._peer:
+                    self.inside.sendto(data, self._peer)
+
+    def close(self) -> None:
+        """Ends the thread and all ports."""
+        self._over = True
+        time.sleep(0.1)
+        for sock in (self.inside, *self._outside):
+            sock.close()
+
+
+def move_http3(user: User, times: int) -> None:
+    """``times`` connections over QUIC: a page, then another port, then another page on the same connection, if it lives."""
+    from curl_cffi import CurlHttpVersion, CurlOpt, requests
+
+    for turn in range(times):
+        nat = Rebinding(user.address)
+        session = requests.Session(
+            http_version=CurlHttpVersion.V3ONLY,
+            verify=False,
+            interface=user.address,
+            timeout=2,
+            curl_options={CurlOpt.RESOLVE: [f"{HOST}:{nat.port}:{user.address}"]},
+        )
+        for page in ("before", "after"):
+            try:
+                user.answers.append(int(session.get(f"https://{HOST}:{nat.port}/{page}/{turn}").status_code))
+            except requests.exceptions.RequestException as problem:
+                user.failures.append(str(problem))
+            time.sleep(0.3 + user.random.random() * 0.3)
+            if page == "before":
+                nat.rebind()
+        session.close()
+        nat.close()

@@ -41,6 +41,7 @@ MODULES = (
     "defects",
     "datagrams",
     "healthy",
+    "rare",
     "one_target",
     "unseen_haproxy",
     "unseen_nginx",

@@ -119,7 +119,7 @@ class HeadLedger:
         self.set_cookies.add(names[issued], *columns, rows=count[issued])
         discloses = np.uint32(CookieFlag.DISCLOSES)
         if (kinds & discloses).any():
-            named = rows[~checks & ((flags & discloses) != 0)]
+            named = rows[~checks & ((flags & (discloses | np.uint32(CookieFlag.SET))) == discloses)]
             here = (named["names"] == named["server"]) & (named["names_port"] == named["server_port"])
             self.named_targets.add(pair(named["name"], named["decoder"]), here)
 

@@ -115,6 +115,7 @@ def haproxy_tcp(
     keep_address: bool = False,
     timeouts: Timeouts | None = None,
     alpn: str = "",
+    extra: str = "",
     also: tuple[int, Path] | None = None,
 ) -> Balancer:
     """HAProxy in TCP mode: a proxy that leaves TLS alone, or (with a certificate) ends it and adds nothing.
@@ -127,7 +128,9 @@ def haproxy_tcp(
     second = f"  bind {VIP}:{also[0]} ssl crt {also[1]}\n" if also else ""
     body = (
         f"frontend public\n  mode tcp\n  bind {VIP}:{port} {bind}\n{second}  default_backend pool\n"
-        f"backend pool\n  mode tcp\n  balance {algorithm}\n" + servers(targets, options, source)
+        f"backend pool\n  mode tcp\n  balance {algorithm}\n"
+        + (f"  {extra}\n" if extra else "")
+        + servers(targets, options, source)
     )
     if keep_address:
         capture_returns(net)

@@ -26,8 +26,13 @@ def nginx(
     port: int = 0,
     server: str = "",
     server_options: Sequence[str] = (),
+    http: str = "",
+    to: str = "backend",
 ) -> Balancer:
-    """nginx; stock unless told otherwise: HTTP/1.0 towards the targets, a connection per request, nothing added."""
+    """nginx; stock unless told otherwise: HTTP/1.0 towards the targets, a connection per request, nothing added.
+
+    ``http``: what else stands in the http block; ``to``: the upstream, or a variable that names one.
+    """
     port = port or (443 if certificate else 80)
     scheme = "https" if target_tls else "http"
     servers = "".join(
@@ -38,10 +43,10 @@ def nginx(
         f"daemon off; pid {directory}/nginx.pid; error_log {directory}/nginx-error.log;\nuser root; worker_processes 1;\n"
         f"events {{ worker_connections 2000; }}\nhttp {{ access_log off; client_body_temp_path {directory}/b;\n"
         f"  proxy_temp_path {directory}/p; fastcgi_temp_path {directory}/f; scgi_temp_path {directory}/s;\n"
-        f"  uwsgi_temp_path {directory}/u; keepalive_requests 100000;\n"
+        f"  uwsgi_temp_path {directory}/u; keepalive_requests 100000;\n{http}"
         f"  upstream backend {{ {upstream}\n{servers}  }}\n"
         f"  server {{ listen {VIP}:{port}{' ssl http2' if certificate else ''}; {tls} {server}\n"
-        f"    location / {{ proxy_pass {scheme}://backend; proxy_bind {BALANCER}; {location} }}\n  }}\n}}\n"
+        f"    location / {{ proxy_pass {scheme}://{to}; proxy_bind {BALANCER}; {location} }}\n  }}\n}}\n"
     )
     path = directory / "nginx.conf"
     path.write_text(text)

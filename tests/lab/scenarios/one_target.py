@@ -61,6 +61,12 @@ look_again(
 )
 look_again("alb-two-nodes", "two addresses of the balancer and AWSALB that comes back", at=1)
 look_again("cdn-in-front", "a CDN's addresses, AWSALB that comes back", at=1)
+look_again(
+    "nginx-keepalive",
+    "sessions issued here that leave for good, and strangers that stay: what pins them does not ask who issued them",
+    at=1,
+    may=(),
+)
 look_again("haproxy-indirect", "sessions that stay without any balancer's cookie", mechanism_accept=("app_cookie",))
 look_again("haproxy-source", "sessions that stay", at=2, **HIDDEN, mechanism_accept=("source_ip",))
 look_again("haproxy-roundrobin-scripts", "two in three sessions were issued elsewhere; no hint of the clients' hop", at=1)
