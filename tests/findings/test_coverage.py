@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lbtop import findings
 from lbtop.cli import main
-from lbtop.findings.rule import RULES
+from lbtop.findings import RULES
 from tests.corpus import committed
 
 TABLE = Path(__file__).parent / "captures.tsv"
