@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from lbtop.model.address import ip_text
 from lbtop.model.record import dataclass
 from lbtop.model.text import safe_text
+
+if TYPE_CHECKING:
+    from lbtop.probes.live.listeners import Namespace
 
 WORKS, PARTLY, MISSING = "works", "partly", "missing"
 
@@ -216,37 +221,26 @@ def install_bcc(os_release: str) -> tuple[str, ...]:
     return ("install your distribution's Python bindings of bcc (iovisor), not PyPI's bcc",)
 
 
-def container(cgroup: str) -> str | None:
-    """The container that /proc/PID/cgroup names: 12 digits of its id (Docker, containerd, CRI-O, Podman), or LXC's name."""
-    found = re.search(r"[-/]([0-9a-f]{64})(?:\.scope)?(?:/|$)", cgroup, re.MULTILINE)
-    if found:
-        return found[1][:12]
-    found = re.search(r"/lxc(?:\.payload\.|/)([^/\s]+)", cgroup)
-    return safe_text(found[1], 30) if found else None
-
-
 def listeners() -> tuple[list[Listener], bool]:
-    """TCP listeners beyond loopback, by port, and whether every process could be seen."""
-    import psutil
+    """TCP listeners beyond loopback, of every network namespace in view, by port, and whether every process could be seen."""
+    from lbtop.probes.live.listeners import namespaces
 
+    return listeners_of(namespaces())
+
+
+def listeners_of(namespaces: Iterable[Namespace]) -> tuple[list[Listener], bool]:
+    """Of these: one row for each process and port."""
     found: dict[tuple[str, int], Listener] = {}
     complete = True
-    try:
-        sockets = psutil.net_connections("tcp")
-    except (psutil.Error, OSError):
-        return [], False
-    for socket in sockets:
-        if socket.status != psutil.CONN_LISTEN or socket.laddr.ip.startswith("127.") or socket.laddr.ip == "::1":
-            continue
-        process = None
-        if socket.pid is not None:
-            try:
-                process = safe_text(psutil.Process(socket.pid).name(), 30)
-            except psutil.Error:
-                process = None
-        complete &= process is not None
-        inside = container(_read(f"/proc/{socket.pid}/cgroup")) if socket.pid is not None else None
-        found.setdefault((process or "", socket.laddr.port), Listener(socket.laddr.ip, socket.laddr.port, process, inside))
+    for space in namespaces:
+        for row in space.listeners:
+            address = ip_text(row.address)
+            if address.startswith("127.") or address == "::1":
+                continue
+            complete &= row.pid > 0
+            process = safe_text(row.process, 30) if row.pid else None
+            inside = safe_text(row.container, 30) if row.container else None
+            found.setdefault((process or "", row.port), Listener(address, row.port, process, inside))
     return sorted(found.values(), key=lambda listener: listener.port), complete
 
 

@@ -232,7 +232,7 @@ def _target(target: Target) -> Object:
     }
     if target.name is not None:  # only where the operator gave names
         row["name"] = target.name
-    if target.processes:  # only where the capture names them
+    if target.processes:  # only live, and where the capture names them
         row["processes"] = [
             {"pid": each.pid, "name": each.name, "container": each.container, "pod": each.pod} for each in target.processes
         ]

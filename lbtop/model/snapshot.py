@@ -112,7 +112,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Process:
-    """A program at a target, as the capture itself names it (comments of ptcpdump)."""
+    """A program at a target: who listens there, live; as the capture itself names it (comments of ptcpdump)."""
 
     pid: int | None
     name: SafeText | None

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from lbtop.probes.live.blocks import Blocks
+from lbtop.probes.live.listeners import namespaces
 from lbtop.probes.live.losses import HostLosses
+from lbtop.probes.live.owners import Owners
 from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
 from lbtop.probes.live.sockets import Keepalive, accepted, keepalives, sockets
 from lbtop.probes.wire.decoder import Decoder
@@ -54,6 +56,9 @@ class PacketSource:
         self._poll = select.poll()
         for ring in self._rings:
             self._poll.register(ring, select.POLLIN | select.POLLERR)
+        self.namespaces = namespaces()
+        self._owners = Owners(self.decoder)
+        self._owners.learn(self.namespaces)
         self._losses = HostLosses(interfaces)
         self._open_before: int | None = None
         self._keepalives: dict[int, Keepalive] = {}
@@ -82,6 +87,7 @@ class PacketSource:
             waiting = self.decoder.tables.rows
             if self.decoder.due() or (waiting and now - self._flushed >= _FLUSH_S):
                 self._flushed = now
+                self._owners.tell()
                 return self._of_ports(self._taken(self.decoder.flush()))
             if now >= deadline:
                 return None
@@ -113,6 +119,7 @@ class PacketSource:
         while self._walk():
             pass
         self._final = True
+        self._owners.tell()
         return self._of_ports(self._taken(self.decoder.finish()))
 
     def _taken(self, batch: Batch) -> Batch:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from lbtop.probes.ebpf import toolchain
 from lbtop.probes.live.budget import Budget
+from lbtop.probes.live.listeners import container
 from lbtop.probes.live.losses import HostLosses
-
-from lbtop.cli.host import container
 
 
 def package(folder: Path, *modules: str) -> Path:

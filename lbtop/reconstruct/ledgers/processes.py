@@ -1,4 +1,4 @@
-"""Which processes are at the targets' ends, where the capture says so."""
+"""Which processes are at the targets' ends, where the source says so."""
 
 from __future__ import annotations
 
