@@ -67,6 +67,7 @@ def _source(facts: Facts) -> SourceFrame:
         vantage_evidence=tuple(facts.vantage_evidence),
         duplicate_packets=stats.duplicate_packets,
         notes=stats.notes,
+        inside_tls=stats.inside_tls,
     )
 
 

@@ -11,6 +11,7 @@ from lbtop.model.errors import LbtopError
 
 if TYPE_CHECKING:
     from lbtop.model.observation import Source
+    from lbtop.probes.ebpf.libraries import Scope
     from lbtop.probes.live.source import PacketSource
 
 PROBES = ("auto", "ebpf", "packet")
@@ -39,6 +40,13 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
         help="of one processor, such as 5%%: above it less of every connection is read (and said so) until there is room again",
     )
     live.add_argument(
+        "--tls-plaintext",
+        metavar="WHOSE",
+        type=_chosen,
+        help="read request and response heads inside TLS, from the library of the programs that listen on a port of this host or of "
+        "a process and its children: port:443,pid:1234 (docs/live.md; off by default)",
+    )
+    live.add_argument(
         "--keep-root",
         action="store_true",
         help="do not give up privileges once sockets and programs are open (docs/privileges.md)",
@@ -53,6 +61,17 @@ def _share(text: str) -> float:
     if not 0 < share <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share of a processor: write 5%")
     return share
+
+
+def _chosen(text: str) -> tuple[frozenset[int], frozenset[int]]:
+    """Ports and processes of ``port:443,pid:1234``."""
+    found: dict[str, set[int]] = {"port": set(), "pid": set()}
+    for word in text.split(","):
+        kind, _, number = word.strip().partition(":")
+        if kind not in found or not number.isdigit() or not 0 < int(number) < (65536 if kind == "port" else 1 << 22):
+            raise argparse.ArgumentTypeError(f"{word!r} is neither port:NUMBER nor pid:NUMBER")
+        found[kind].add(int(number))
+    return frozenset(found["port"]), frozenset(found["pid"])
 
 
 def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Source:
@@ -70,12 +89,22 @@ def open_live(options: argparse.Namespace, *, for_s: float | None = None) -> Sou
         for_s=for_s,
         recognition=recognition(),
         max_cpu=options.max_cpu,
+        inside=_inside(options),
     )
     _tell_listeners(source)
     if not options.keep_root:
         _give_up_privileges(source, options)
     opened: Source = source
     return opened
+
+
+def _inside(options: argparse.Namespace) -> Scope | None:
+    if options.tls_plaintext is None:
+        return None
+    from lbtop.probes.ebpf.libraries import Scope
+
+    ports, processes = options.tls_plaintext
+    return Scope(ports, processes)
 
 
 def _tell_listeners(source: PacketSource) -> None:
@@ -95,6 +124,7 @@ def _give_up_privileges(source: Source, options: argparse.Namespace) -> None:
     output = getattr(options, "output", None)
     writes = Path(output).absolute().parent if output else None
     try:
-        drop(maps=source.stats().kind == "ebpf", writes=writes)
+        stats = source.stats()
+        drop(maps=stats.kind == "ebpf" or stats.inside_tls is not None, writes=writes)
     except OSError as error:
         warn(f"could not give up privileges ({error.strerror}); lbtop goes on with them")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from json import dumps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lbtop import __version__
 from lbtop.model.judgement import DECISION_THRESHOLD, Evidence, Finding, Verdict
@@ -30,6 +30,9 @@ from lbtop.model.snapshot import (
     TlsFacts,
 )
 from lbtop.model.times import iso_utc
+
+if TYPE_CHECKING:
+    from lbtop.model.observation import InsideTls
 
 Object = dict[str, Any]
 K = TypeVar("K", bound=Enum)
@@ -116,6 +119,18 @@ def _source(source: SourceFrame) -> Object:
         "caps_reached": list(source.caps_reached),
         "vantage": source.vantage,
         "vantage_evidence": _evidence(source.vantage_evidence),
+        **({} if source.inside_tls is None else {"inside_tls": _inside_tls(source.inside_tls)}),
+    }
+
+
+def _inside_tls(inside: InsideTls) -> Object:
+    return {
+        "ports": list(inside.ports),
+        "connections": inside.connections,
+        "connections_read": inside.read,
+        "share": inside.share,
+        "lost": inside.lost,
+        "unreadable": list(inside.unreadable),
     }
 
 

@@ -540,6 +540,30 @@ class Batch:
         return sum(len(rows) for rows in self.tables.values())
 
 
+@dataclass(frozen=True, slots=True)
+class InsideTls:
+    """What was read inside TLS on this host (``--tls-plaintext``), against what its packets show."""
+
+    ports: tuple[int, ...]  # of the chosen processes
+    connections: int  # to them over TLS that carried more than a handshake
+    read: int  # of these with heads that were read
+    lost: int  # heads that were told and could not be taken
+    unreadable: tuple[str, ...] = ()  # programs that speak TLS in a way that cannot be read, and why
+
+    @property
+    def share(self) -> float | None:
+        """Of the connections, 0..1."""
+        return self.read / self.connections if self.connections else None
+
+    @property
+    def told(self) -> str:
+        """As a sentence."""
+        where = "inside TLS" + (f" on port {', '.join(map(str, self.ports))}" if self.ports else "")
+        if self.share is None:
+            return f"{where} nothing was asked yet"
+        return f"{where} the heads of {self.read:,} of {self.connections:,} connections were read ({self.share:.1%})"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceStats:
     """What a source has read so far and what it could not."""
@@ -560,6 +584,7 @@ class SourceStats:
     read_bytes: int = 0  # progress
     total_bytes: int | None = None
     notes: tuple[str, ...] = field(default=())  # sentences for a person: damaged blocks skipped, clocks that differ …
+    inside_tls: InsideTls | None = None
     keepalives: tuple[tuple[int, int, float], ...] = ()
     """Live, of this host's own sockets: port, accepted connections with keepalive on, seconds of silence before the probe."""
 

@@ -9,10 +9,14 @@ All text that came from the wire is :class:`~lbtop.model.text.SafeText`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Verdict
 from lbtop.model.record import dataclass
 from lbtop.model.text import SafeText
+
+if TYPE_CHECKING:
+    from lbtop.model.observation import InsideTls
 
 SCHEMA = "lbtop.diagnosis/1"
 
@@ -35,6 +39,7 @@ class SourceFrame:
     vantage_evidence: tuple[Evidence, ...]
     duplicate_packets: int = 0
     notes: tuple[str, ...] = ()
+    inside_tls: InsideTls | None = None  # with --tls-plaintext
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,14 @@ _MOST_SAID = 4000
 
 def load_socket_filter(text: bytes, function: bytes, maps: Sequence[bytes], flags: Sequence[str]) -> list[int]:
     """Descriptors of the program and of its maps, in their order. They are freed when they are closed. Raises Unavailable."""
+    return load_programs(text, [(function, "SOCKET_FILTER")], maps, flags)
+
+
+def load_programs(
+    text: bytes, functions: Sequence[tuple[bytes, str]], maps: Sequence[bytes], flags: Sequence[str]
+) -> list[int]:
+    """The same for several programs of one text: functions with their kinds as bcc names them (``KPROBE`` is a uprobe's too)."""
+    count = len(functions) + len(maps)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -30,21 +38,21 @@ def load_socket_filter(text: bytes, function: bytes, maps: Sequence[bytes], flag
         status = 1
         try:
             ours.close()
-            _in_child(theirs, text, function, maps, flags)
+            _in_child(theirs, text, functions, maps, flags)
             status = 0
         finally:
             os._exit(status)
     theirs.close()
     try:
         ours.settimeout(_PATIENCE_S)
-        said, descriptors, _, _ = socket.recv_fds(ours, _MOST_SAID, 1 + len(maps))
+        said, descriptors, _, _ = socket.recv_fds(ours, _MOST_SAID, count)
     except OSError as error:
         os.kill(child, signal.SIGKILL)
         raise Unavailable(f"the compiler gave no answer ({error})") from None
     finally:
         ours.close()
         os.waitpid(child, 0)
-    if said != _LOADED or len(descriptors) != 1 + len(maps):
+    if said != _LOADED or len(descriptors) != count:
         for descriptor in descriptors:
             os.close(descriptor)
         raise Unavailable(said.decode("utf-8", "replace") or "the compiler ended without an answer")
@@ -53,7 +61,9 @@ def load_socket_filter(text: bytes, function: bytes, maps: Sequence[bytes], flag
     return descriptors
 
 
-def _in_child(link: socket.socket, text: bytes, function: bytes, maps: Sequence[bytes], flags: Sequence[str]) -> None:
+def _in_child(
+    link: socket.socket, text: bytes, functions: Sequence[tuple[bytes, str]], maps: Sequence[bytes], flags: Sequence[str]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
@@ -64,13 +74,14 @@ def _in_child(link: socket.socket, text: bytes, function: bytes, maps: Sequence[
         bcc = load_bcc()
         try:
             program = bcc.BPF(text=text, cflags=list(flags))
-            descriptors = [program.load_func(function, bcc.BPF.SOCKET_FILTER).fd, *(program[name].map_fd for name in maps)]
+            descriptors = [program.load_func(name, getattr(bcc.BPF, kind)).fd for name, kind in functions]
+            descriptors += [program[name].map_fd for name in maps]
         except Exception as error:
             printed = b""
             with suppress(BlockingIOError):
                 printed = os.read(read_end, 65536)
             detail = " ".join(printed.decode("utf-8", "replace").split())[-200:] or str(error)
-            raise Unavailable(f"the filter could not be loaded ({detail})") from None
+            raise Unavailable(f"the program could not be loaded ({detail})") from None
     except Unavailable as why:
         link.send(str(why).encode()[:_MOST_SAID])
     else:

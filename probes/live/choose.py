@@ -10,6 +10,7 @@ from lbtop.probes.live.source import PacketSource
 from lbtop.model.errors import LbtopError
 
 if TYPE_CHECKING:
+    from lbtop.probes.ebpf.libraries import Scope
     from lbtop.probes.wire.recognition import Recognition
 
 
@@ -21,11 +22,33 @@ def open_probe(
     for_s: float | None = None,
     recognition: Recognition | None = None,
     max_cpu: float | None = None,
+    inside: Scope | None = None,
 ) -> PacketSource:
     """A running live source. ``auto`` falls back to the plain ring and says why in its notes. Raises LbtopError.
 
     ``max_cpu``: share of one processor that the process may take before less is read (the plain ring cannot read less).
+    ``inside``: whose heads are read inside TLS; where that is not possible a note says why, and packets must do.
     """
+    source = _open(probe, interfaces, ports, for_s, recognition, max_cpu)
+    if inside is not None:
+        from lbtop.probes.ebpf.plaintext import Plaintext
+        from lbtop.probes.ebpf.toolchain import Unavailable
+
+        try:
+            source.inside = Plaintext(inside, source.decoder)
+        except Unavailable as why:
+            source.notes.append(f"nothing is read inside TLS: {why}")
+    return source
+
+
+def _open(
+    probe: str,
+    interfaces: Sequence[str],
+    ports: Sequence[int],
+    for_s: float | None,
+    recognition: Recognition | None,
+    max_cpu: float | None,
+) -> PacketSource:
     reason = ""
     if probe in ("auto", "ebpf"):
         from lbtop.probes.ebpf.source import EbpfSource

@@ -21,6 +21,7 @@ from lbtop.model.observation import Batch, Rows, SourceStats
 from lbtop.model.record import replace
 
 if TYPE_CHECKING:
+    from lbtop.probes.ebpf.plaintext import Plaintext
     from lbtop.probes.wire.recognition import Recognition
 
 _FLUSH_S = 0.25
@@ -69,6 +70,7 @@ class PacketSource:
         self._stopping = False
         self._final = False
         self._ports = np.array(sorted(ports), np.uint16)
+        self.inside: Plaintext | None = None
         self.notes: list[str] = []
         if self._open_before:
             self.notes.append(
@@ -109,7 +111,10 @@ class PacketSource:
 
     def _walk(self) -> int:
         """Decodes what has arrived; how many blocks that were."""
-        return sum(blocks.walk() for blocks in self._blocks)
+        busy = sum(blocks.walk() for blocks in self._blocks)
+        if self.inside is not None:
+            self.inside.drain(everything=self._stopping)
+        return busy
 
     def stop(self) -> None:
         """The next :meth:`poll` reads what has arrived and gives the last batch."""
@@ -128,6 +133,8 @@ class PacketSource:
 
     def _of_ports(self, batch: Batch) -> Batch:
         """Only what belongs to services on the wanted ports."""
+        if self.inside is not None:
+            self.inside.coverage.ended(batch)
         if not len(self._ports):
             return batch
         tables = {name: rows[np.isin(rows["server_port"], self._ports)] for name, rows in batch.tables.items()}
@@ -135,6 +142,8 @@ class PacketSource:
 
     def live(self) -> Rows:
         rows: Rows = self.decoder.live()
+        if self.inside is not None:
+            self.inside.coverage.live(rows)
         return rows[np.isin(rows["server_port"], self._ports)] if len(self._ports) else rows
 
     def stats(self) -> SourceStats:
@@ -158,7 +167,8 @@ class PacketSource:
             half_open_evicted=decoder.connections.half_open_evicted,
             caps_reached=(*decoder.caps_reached(), *self._caps()),
             read_bytes=decoder.bytes,
-            notes=(*self._damage(), *self._losses.notes(), *self.notes),
+            notes=(*self._damage(), *self._losses.notes(), *self.notes, *(self.inside.notes() if self.inside else ())),
+            inside_tls=self.inside.stats() if self.inside else None,
             keepalives=tuple((row.port, row.sockets, row.seconds) for row in self._keepalives.values()),
         )
 
@@ -171,6 +181,8 @@ class PacketSource:
         return [f"{damaged:,} blocks of the packet ring were damaged and left out in part"] if damaged else []
 
     def close(self) -> None:
+        if self.inside is not None:
+            self.inside.close()
         for blocks in self._blocks:
             blocks.release()
         for ring in self._rings:

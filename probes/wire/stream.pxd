@@ -26,6 +26,7 @@ cdef enum:
     SWAP = 2            # they prove the opposite: Streams has swapped its own state, the caller swaps its own before the next call
     OPAQUE_CLIENT = 4   # nothing the client sends from now on is looked at: count it, deliver no more of it, buffer nothing
     OPAQUE_SERVER = 8   # (both bits refer to the orientation after a SWAP)
+    REFUSED = 16        # inside: the connection does not speak TLS
 
 @cython.final
 cdef class Streams:
@@ -45,7 +46,7 @@ cdef class Streams:
     cdef int answer               # bits for the caller, collected during a call
     cdef int direction            # of the bytes at hand, as the connection is oriented now
     cdef bint fresh               # the bytes at hand begin a segment
-    cdef readonly bint keyed      # TLS is read where keys are known
+    cdef readonly bint keyed      # what is inside TLS may be read
     cdef uint32_t slots           # of connections; the state of what is inside their TLS follows, in the same order
     cdef uint32_t slot            # whose bytes are at hand
     cdef object begin_session     # gives a Session that asks the KeyLog
@@ -70,6 +71,10 @@ cdef class Streams:
     # The connection is over: rows still owed (unanswered requests, half handshakes) are written. end as in lbtop.model.observation.
     cdef int close(self, uint32_t slot, int64_t ts_ns, int end) except -1 nogil
 
+    # What the process at one end of a TLS connection wrote or read there, as it told: the next n bytes of a direction, in the buffer at
+    # offset, after `passed` others. whole: told from the handshake on; broken: HTTP/2 frames that later ones depend on are missing.
+    cdef int inside(self, uint32_t slot, int direction, uint64_t passed, Py_ssize_t offset, Py_ssize_t n, int64_t ts_ns, bint whole, bint broken) except -1 nogil
+
     # Facts of an open slot for its CONNECTION row.
     cdef int protocol7(self, uint32_t slot) except -1 nogil
     cdef uint32_t flags(self, uint32_t slot) except? 0xFFFFFFFE nogil        # ConnFlag bits: UPGRADED, STARTTLS, PROXIED, PROXIED_LOCAL, NOT_DECODABLE
@@ -79,6 +84,7 @@ cdef class Streams:
 
     cdef Conn *_conn(self, uint32_t slot) except NULL nogil
     cdef int _told(self, Conn *conn) except -1 nogil
+    cdef Conn *_begin_inside(self, Conn *conn, uint32_t slot) except NULL nogil
     cdef int _follow(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1
     cdef int _unseal(self, Conn *conn, uint32_t slot, Py_ssize_t offset, Py_ssize_t n, int64_t ts_ns, bint lost) except -1
     cdef int _release(self, Half *half) except -1 nogil

@@ -60,13 +60,14 @@ class Streams:
         self.sessions = {}
 
     def unseal_with(self, log):
-        """From here on what is inside TLS is read where this KeyLog has the keys. Connections already open are left as they are.
-
-        What a TLS connection carries is a conversation of its own: its state stands ``slots`` behind the connection's.
-        """
+        """From here on what is inside TLS is read where this KeyLog has the keys. Connections already open are left as they are."""
         from lbtop.probes.wire.unsealing import Session  # costs start-up time that few runs need
 
         self.begin_session = lambda: Session(log)
+        self.read_inside()
+
+    def read_inside(self):
+        """Makes room for what is inside TLS. Its state stands ``slots`` behind the connection's."""
         if not self.keyed:
             memory = np.zeros(2 * self.slots * cython.sizeof(Conn), np.uint8)
             memory[: len(self.memory)] = self.memory
@@ -280,10 +281,32 @@ class Streams:
         at: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, slot) * cython.sizeof(Conn)
         return cython.cast(cython.pointer(Conn), cython.address(self.memory[at]))
 
-    def _follow(self, conn, offset, end):
-        """TLS begins at ``offset``: a session that reads it, and the state of what is inside."""
-        inside: cython.pointer(Conn) = self._conn(self.slot + self.slots)
-        other: cython.pointer(Half) = cython.address(conn.half[self.direction ^ 1])
+    def inside(self, slot, direction, passed, offset, n, ts_ns, whole, broken):
+        outer: cython.pointer(Conn) = self._conn(slot)
+        inner: cython.pointer(Conn)
+        answer: cython.int
+        if not self.keyed or outer.keyed == FOLLOWED or (outer.protocol7 != P7_TLS and outer.protocol7 != P7_UNKNOWN):
+            return REFUSED
+        inner = self._conn(slot + self.slots)
+        if inner.keyed != INSIDE:
+            self._begin_inside(outer, slot)
+            inner.joined = not whole
+            inner.proven = outer.proven
+        if passed:
+            self.skip(slot + self.slots, direction, passed, ts_ns)
+        if broken and inner.half[direction].mode == M_HTTP2:
+            self.http2.give_up(inner)
+        if n == 0:
+            return 0
+        answer = self.deliver(slot + self.slots, direction, offset, n, ts_ns) & SWAP
+        if answer:
+            self.direction = direction
+            self._swap(outer)
+        return answer
+
+    def _begin_inside(self, conn, slot):
+        """The state of what is inside a connection, as at its beginning."""
+        inside: cython.pointer(Conn) = self._conn(slot + self.slots)
         memset(inside, 0, cython.sizeof(Conn))
         inside.conn = conn.conn
         inside.client = conn.client
@@ -296,6 +319,12 @@ class Streams:
         inside.keyed = INSIDE
         inside.half[0].slot = -1
         inside.half[1].slot = -1
+        return inside
+
+    def _follow(self, conn, offset, end):
+        """TLS begins at ``offset``: a session that reads it, and the state of what is inside."""
+        other: cython.pointer(Half) = cython.address(conn.half[self.direction ^ 1])
+        self._begin_inside(conn, self.slot)
         session = self.begin_session()
         self.sessions[conn.conn] = session
         conn.keyed = FOLLOWED
@@ -516,7 +545,8 @@ class Streams:
             half.seen = 0
             if self.keyed and not conn.keyed:
                 with cython.gil:
-                    self._follow(conn, offset, end)
+                    if self.begin_session is not None:
+                        self._follow(conn, offset, end)
             return AGAIN
         if what == N_SSLV2_HELLO:
             used = 2 + (be16(self.buffer, offset) & 0x7FFF)
