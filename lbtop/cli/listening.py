@@ -43,8 +43,8 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
         "--tls-plaintext",
         metavar="WHOSE",
         type=_chosen,
-        help="read request and response heads inside TLS, from the library of the programs that listen on a port of this host or of "
-        "a process and its children: port:443,pid:1234 (docs/live.md; off by default)",
+        help="also read request and response heads inside TLS, through the library of whoever listens on a port here, or of a "
+        "process and its children: port:443,pid:1234 (docs/live.md; off by default)",
     )
     live.add_argument(
         "--keep-root",

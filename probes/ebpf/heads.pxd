@@ -36,6 +36,6 @@ cdef class Heads:
     cdef readonly uint64_t refused          # events of connections that do not speak TLS, as far as the packets show
     cdef readonly uint64_t damaged          # records whose fields do not add up
 
-    cdef int _drain(self, int64_t offset_ns, int64_t until_ns) except -1 nogil
+    cdef int _drain(self, int64_t offset_ns, int64_t until_ns, bint everything) except -1 nogil
     cdef int _event(self, Event *event, Py_ssize_t data, int64_t when) except -1 nogil
     cdef uint64_t _u64(self, Py_ssize_t at) except? 0xFFFFFFFFFFFFFFFE nogil

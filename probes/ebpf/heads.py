@@ -32,10 +32,13 @@ class Heads:
         self.size = size
         self.page = page
 
-    def drain(self, offset_ns: cython.longlong, until_ns: cython.longlong):
-        """Hands over the events up to ``until_ns`` of the monotonic clock; ``offset_ns`` later is the time of day."""
+    def drain(self, offset_ns: cython.longlong, until_ns: cython.longlong, everything: cython.bint):
+        """Hands over the events up to ``until_ns`` of the monotonic clock; ``offset_ns`` later is the time of day.
+
+        Stops early when enough rows wait, unless ``everything`` is wanted. How many there were.
+        """
         with cython.nogil:
-            done = self._drain(offset_ns, until_ns)
+            done = self._drain(offset_ns, until_ns, everything)
         return done
 
     def release(self):
@@ -45,7 +48,7 @@ class Heads:
         self.size = 0
         self.owners = None
 
-    def _drain(self, offset_ns, until_ns):
+    def _drain(self, offset_ns, until_ns, everything):
         event: Event
         done: cython.int = 0
         length: cython.uint
@@ -81,7 +84,7 @@ class Heads:
             self.at += (RECORD_HEAD + (length & ~(BUSY | DISCARDED)) + 7) & ~cython.cast(uint64_t, 7)
             barrier()
             memcpy(cython.address(self.consumed[0]), cython.address(self.at), 8)
-            if self.decoder.tables.rows >= self.decoder.tables.limit:
+            if not everything and self.decoder.tables.rows >= self.decoder.tables.limit:
                 break
         return done
 

@@ -88,9 +88,7 @@ def find(scope: Scope) -> Found:
     gone = [f"no process {pid}" for pid in sorted(scope.processes - parents.keys())]
     nobody = [f"nobody listens on port {port}" for port in sorted(scope.ports - set().union(*listening.values()))]
     ports = scope.ports.union(*(listening[pid] for pid in whole if pid in listening))
-    return Found(
-        frozenset(whole), frozenset(by_port), frozenset(ports), tuple(libraries.values()), (*gone, *nobody, *unreadable)
-    )
+    return Found(frozenset(whole), frozenset(by_port), frozenset(ports), tuple(libraries.values()), (*gone, *nobody, *unreadable))
 
 
 def _look_at(pid: int, libraries: dict[tuple[int, int], Library]) -> str:

@@ -25,9 +25,7 @@ def load_socket_filter(text: bytes, function: bytes, maps: Sequence[bytes], flag
     return load_programs(text, [(function, "SOCKET_FILTER")], maps, flags)
 
 
-def load_programs(
-    text: bytes, functions: Sequence[tuple[bytes, str]], maps: Sequence[bytes], flags: Sequence[str]
-) -> list[int]:
+def load_programs(text: bytes, functions: Sequence[tuple[bytes, str]], maps: Sequence[bytes], flags: Sequence[str]) -> list[int]:
     """The same for several programs of one text: functions with their kinds as bcc names them (``KPROBE`` is a uprobe's too)."""
     count = len(functions) + len(maps)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

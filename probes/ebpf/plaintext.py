@@ -43,7 +43,7 @@ COUNTS = ("calls", "bytes", "copied", "events", "lost", "unjoined", "no_room", "
 """In the order of enum count in plaintext.h."""
 _SCOPE_ALL, _SCOPE_PORTS = 1, 2
 _HOLD_NS = 60_000_000
-"""Packets reach the decoder up to this much later than the library's calls: the ring hands over a block that is not full after 20 ms."""
+"""Packets reach the decoder so much later than the library's calls: the ring hands over a block that is not full after 20 ms."""
 _SWEEP_S = 60.0
 _IDLE_NS = 3_600_000_000_000
 
@@ -107,7 +107,7 @@ class Plaintext:
         sizes = {"THREADS": THREADS, "SESSIONS": SESSIONS, "PROCESSES": PROCESSES}
         flags += [f"-DMOST_{name}={size}" for name, size in sizes.items()]
         flags += [f"-DPAGE_SIZE={mmap.PAGESIZE}", f"-DRING_PAGES={RING_BYTES // mmap.PAGESIZE}", "-Wno-everything"]
-        functions = [*((name, "KPROBE") for name in (*_CALLS, "return")), *((name, "TRACEPOINT") for name in TRACEPOINTS.values())]
+        functions = [(name, "KPROBE") for name in (*_CALLS, "return")] + [(name, "TRACEPOINT") for name in TRACEPOINTS.values()]
         loaded = load_programs(
             source().encode(), [(f"lbtop_{name}".encode(), kind) for name, kind in functions], [m.encode() for m in _MAPS], flags
         )
@@ -128,10 +128,14 @@ class Plaintext:
         decoder.streams.read_inside()
         self.coverage = Coverage(self.found.ports)
 
-    def drain(self, *, everything: bool = False) -> int:
-        """Hands the heads that have come to the decoder, once their packets must have; how many events."""
-        now = time.monotonic_ns()
-        done: int = self._heads.drain(time.time_ns() - now, now if everything else now - _HOLD_NS)
+    def drain(self, now: int, *, everything: bool = False) -> int:
+        """Hands heads to the decoder, once their packets must have been; how many events.
+
+        ``now``: of the monotonic clock, nanoseconds, when the packets that had come began to be decoded.
+        """
+        done: int = self._heads.drain(
+            time.time_ns() - time.monotonic_ns(), now if everything else now - _HOLD_NS, everything
+        )
         if now * 1e-9 - self._swept > _SWEEP_S:
             self._swept = now * 1e-9
             self._sweep(now)

@@ -27,7 +27,7 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tracepoint:
-    """``number``: what perf_event_open(2) takes; ``fields``: name to (offset, size); ``symbols``: of the last enumerated field."""
+    """``number``: for perf_event_open(2); ``fields``: name to (offset, size); ``symbols``: of the last enumerated field."""
 
     number: int
     fields: dict[str, tuple[int, int]]

@@ -111,9 +111,10 @@ class PacketSource:
 
     def _walk(self) -> int:
         """Decodes what has arrived; how many blocks that were."""
+        began = time.monotonic_ns()
         busy = sum(blocks.walk() for blocks in self._blocks)
-        if self.inside is not None:
-            self.inside.drain(everything=self._stopping)
+        if self.inside is not None and (self._stopping or not self.decoder.due()):
+            self.inside.drain(began, everything=self._stopping)
         return busy
 
     def stop(self) -> None:
@@ -121,6 +122,7 @@ class PacketSource:
         self._stopping = True
 
     def _finish(self) -> Batch:
+        self._stopping = True
         while self._walk():
             pass
         self._final = True

@@ -60,7 +60,7 @@ class Streams:
         self.sessions = {}
 
     def unseal_with(self, log):
-        """From here on what is inside TLS is read where this KeyLog has the keys. Connections already open are left as they are."""
+        """From here on what is inside TLS is read where this KeyLog has the keys; of connections already open nothing is."""
         from lbtop.probes.wire.unsealing import Session  # costs start-up time that few runs need
 
         self.begin_session = lambda: Session(log)
