@@ -12,7 +12,8 @@ from lbtop.model.record import dataclass
 from lbtop.model.snapshot import Hop, Service
 
 _LINES = {"tls": "═", "plain": "─", "unknown": "┄"}
-_STYLES = {"tls": "good", "plain": "warning", "unknown": "dim"}
+_STYLES = {"node": "bold", "boundary": "critical", "tls": "good", "plain": "warning", "unknown": "dim"}
+_SEEN = frozenset({"in view", "readable", "not known"})
 _LONGEST_RULE = 8
 _BOUNDARY = "┊"
 
@@ -51,30 +52,58 @@ def last_node(service: Service) -> str:
     return plural(len(service.targets), "target") + (f" :{service.port}" if ports <= {str(service.port)} else "")
 
 
-def draw(service: Service, terminal: Terminal) -> list[str]:
-    """Two lines: the path, and what is known of each hop. No hops, no lines."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the drawing: its text, what it is (``node``, ``boundary``, or a hop's encryption) and what stands under it."""
+
+    text: str
+    role: str
+    note: str = ""
+
+
+def layout(service: Service, width: int, *, longest: int = _LONGEST_RULE, in_line: bool = False) -> list[Piece]:
+    """The drawing in ``width`` columns, piece by piece; empty where no hop is known.
+
+    Rules are as long as fits, ``longest`` at most; where not even the shortest fit, names of nodes are cut. ``in_line``: what is
+    only inferred is told by brackets around its label, for a drawing that has no line for notes.
+    """
     path = segments(service)
     if not path:
         return []
     end = last_node(service)
     nodes = [segment.node for segment in path]
-    fixed = 2 + sum(len(node) + 1 for node in nodes) + len(end) + sum(len(s.label) + 3 + s.boundary for s in path)
-    rule = (terminal.width - fixed) // (2 * len(path))
+    labels = [f"({s.label})" if in_line and s.note not in _SEEN else s.label for s in path]
+    fixed = len(end) + sum(len(node) + 1 for node in nodes) + sum(len(label) + 3 for label in labels)
+    fixed += sum(segment.boundary for segment in path)
+    rule = (width - fixed) // (2 * len(path))
     if rule < 1:
-        room = max(4, (terminal.width - fixed + sum(map(len, nodes)) - 2 * len(path)) // len(path))
+        room = max(4, (width - fixed + sum(map(len, nodes)) - 2 * len(path)) // len(path))
         nodes = [cut(node, room) for node in nodes]
-        rule = 1
-    rule = min(rule, _LONGEST_RULE)
-    top, under = "  ", "  "
-    for node, segment in zip(nodes, path, strict=True):
-        line = terminal.glyph(_LINES.get(segment.encryption, "┄")) * rule
-        boundary = terminal.glyph(_BOUNDARY) if segment.boundary else ""
-        hop = f"{line} {segment.label} {line}"
-        top += terminal.paint(node, "bold") + " " + terminal.paint(boundary, "critical")
-        top += terminal.paint(hop, _STYLES.get(segment.encryption, "dim")) + " "
-        note = segment.note if len(segment.note) <= len(hop) else cut(segment.note, len(hop))
-        under += " " * (len(node) + 1) + boundary + note.center(len(hop)) + " "
-    return [top + terminal.paint(end, "bold"), terminal.paint(under.rstrip(), "dim")]
+    line = max(1, min(rule, longest))
+    pieces: list[Piece] = []
+    for node, label, segment in zip(nodes, labels, path, strict=True):
+        pieces += [Piece(node, "node"), Piece(" ", "")]
+        if segment.boundary:
+            pieces.append(Piece(_BOUNDARY, "boundary", _BOUNDARY))
+        rules = _LINES.get(segment.encryption, _LINES["unknown"]) * line
+        pieces += [Piece(f"{rules} {label} {rules}", segment.encryption, segment.note), Piece(" ", "")]
+    return [*pieces, Piece(end, "node")]
+
+
+def draw(service: Service, terminal: Terminal) -> list[str]:
+    """Two lines: the path, and what is known of each hop. No hops, no lines."""
+    pieces = layout(service, terminal.width - 2)
+    if not pieces:
+        return []
+    top = "".join(terminal.paint(_in_glyphs(piece.text, terminal), _STYLES.get(piece.role, "dim")) for piece in pieces)
+    under = "".join((cut(piece.note, len(piece.text)) if piece.note else "").center(len(piece.text)) for piece in pieces)
+    return ["  " + top, terminal.paint(_in_glyphs(("  " + under).rstrip(), terminal), "dim")]
+
+
+def _in_glyphs(text: str, terminal: Terminal) -> str:
+    for glyph in (*_LINES.values(), _BOUNDARY):
+        text = text.replace(glyph, terminal.glyph(glyph))
+    return text
 
 
 def _node(service: Service, place: str) -> str:

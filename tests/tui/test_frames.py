@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from lbtop.faces.tui.feed import ProcessFeed, ThreadFeed
-from lbtop.faces.tui.frames import History, Packed, moment_of, pack
+from lbtop.faces.tui.frames import History, Lately, Packed, moment_of, pack
 from lbtop.faces.tui.screens.prompts import parse_moment
 from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
 from lbtop.model.snapshot import Snapshot
@@ -186,3 +186,30 @@ def test_stopping_ends_the_process() -> None:
     feed.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def counted(at: int, *counts: int, returns: int = 0, affinity: float | None = None) -> Snapshot:
+    """A service whose targets have had so many requests."""
+    targets = tuple(frames.target(f"10.0.0.{i}", 0.1, count, connections=0) for i, count in enumerate(counts))
+    stickiness = frames.service().stickiness
+    assert stickiness is not None
+    made = frames.service(targets=targets, stickiness=replace(stickiness, returns=returns, affinity=affinity))
+    return replace(frames.snapshot(made), at_ns=frames.START + at * SECOND)
+
+
+def test_skew_and_affinity_of_the_timeline_are_of_the_last_arrivals() -> None:
+    """An hour of balance does not hide a minute of imbalance; what is too little to tell is not told."""
+    lately = Lately()
+    even = [moment_of(counted(i, 100 * i, 100 * i, returns=100 * i, affinity=1.0), lately) for i in range(10)]
+    assert even[0].skew is None and [moment.skew for moment in even[1:]] == [1.0] * 9
+    assert even[0].affinity is None and even[-1].affinity == 1.0
+    # Then one target gets all of a hundred requests, and of a hundred returns every second one goes elsewhere.
+    later = moment_of(counted(11, 1000, 900, returns=1000, affinity=0.95), lately)
+    assert later.skew == 2.0 and later.affinity == pytest.approx(0.5)
+
+
+def test_few_arrivals_are_gathered_over_several_frames() -> None:
+    lately = Lately()
+    skews = [moment_of(counted(i, 3 * i, i), lately).skew for i in range(20)]
+    first = next(i for i, skew in enumerate(skews) if skew is not None)
+    assert first == 10 and all(skew == 1.5 for skew in skews[first:])

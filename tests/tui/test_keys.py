@@ -32,20 +32,20 @@ def test_the_first_screen_says_what_is_wrong_and_draws_the_path() -> None:
 def test_time_goes_back_and_forth_and_the_whole_screen_with_it() -> None:
     async def drive() -> None:
         async with driven(read(SHOP)) as (app, pilot):
-            last = len(app.history.frames) - 1
-            assert last > 10 and app.position is None
+            last = len(app.machine.history.frames) - 1
+            assert last > 10 and app.machine.position is None
             await pilot.press("left")
-            assert app.position == last - 1 and "at -" in screen_text(app)
+            assert app.machine.position == last - 1 and "at -" in screen_text(app)
             await pilot.press("shift+left")
-            assert app.position == last - 11
+            assert app.machine.position == last - 11
             early = app.frame
             assert early is not None and early.source.connections < read(SHOP)[-1].source.connections
             await pilot.pause()
             assert f"{early.source.connections} connections" in screen_text(app)
             await pilot.press("right", "shift+right", "end")
-            assert app.position is None
+            assert app.machine.position is None
             await pilot.press("N")
-            assert app.position is not None and app.position < last
+            assert app.machine.position is not None and app.machine.position < last
             await pilot.press("n")
             await pilot.press("t")
             assert isinstance(app.screen, Prompt)
@@ -59,7 +59,7 @@ def test_a_time_that_is_none_is_said_and_changes_nothing() -> None:
     async def drive() -> None:
         async with driven(read(SHOP)) as (app, pilot):
             await pilot.press("t", *"soon", "enter")
-            assert app.position is None
+            assert app.machine.position is None
             await pilot.press("t", "escape")
             assert isinstance(app.screen, OverviewScreen)
 
@@ -70,14 +70,14 @@ def test_a_capture_is_played_and_held_slower_and_faster() -> None:
     async def drive() -> None:
         async with driven(read(SHOP)) as (app, pilot):
             await pilot.press("space")
-            assert app.playing and app.position is not None
-            began, slow = app.position, app.speed
+            assert app.machine.playing and app.machine.position is not None
+            began, slow = app.machine.position, app.machine.speed
             await pilot.press("greater_than_sign", "greater_than_sign", "less_than_sign")
-            assert app.speed == 2 * (slow or 0)
+            assert app.machine.speed == 2 * (slow or 0)
             await pilot.pause(0.6)
-            assert app.position is not None and app.position > began and "playing" in screen_text(app)
+            assert app.machine.position is not None and app.machine.position > began and "playing" in screen_text(app)
             await pilot.press("space")
-            assert not app.playing
+            assert not app.machine.playing
 
     run(drive())
 
@@ -87,12 +87,12 @@ def test_live_is_held_while_more_arrives() -> None:
         async with driven(read(SHOP), live=True) as (app, pilot):
             await pilot.press("space")
             held = app.frame
-            assert app.paused and "paused" in screen_text(app)
-            app.history.add(app.history.frames[-1])
+            assert app.machine.paused and "paused" in screen_text(app)
+            app.machine.history.add(app.machine.history.frames[-1])
             app.redraw()
             assert app.frame is held
             await pilot.press("end")
-            assert not app.paused and app.position is None
+            assert not app.machine.paused and app.machine.position is None
 
     run(drive())
 
@@ -102,15 +102,15 @@ def test_a_column_of_the_timeline_is_entered_by_click_and_by_key() -> None:
         async with driven(read(SHOP)) as (app, pilot):
             await pilot.click(Timeline, offset=(Timeline.LABEL + 10, 1))
             await pilot.pause()
-            clicked = app.position
-            assert clicked is not None and clicked < len(app.history.frames) - 1
+            clicked = app.machine.position
+            assert clicked is not None and clicked < len(app.machine.history.frames) - 1
             app.screen.query_one(Timeline).focus()
             await pilot.press("right")
-            assert app.position is not None and app.position > clicked
+            assert app.machine.position is not None and app.machine.position > clicked
             await pilot.press("home")
-            assert app.position == 0
+            assert app.machine.position == 0
             await pilot.press("enter")
-            assert app.position == 0
+            assert app.machine.position == 0
 
     run(drive())
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -24,17 +24,17 @@ from textual.timer import Timer
 from lbtop.faces.tui import export, palette, settings
 from lbtop.faces.tui.feed import Feed
 from lbtop.faces.tui.filtering import Filter, parse_filter
-from lbtop.faces.tui.frames import KEPT_LIVE_NS, History, Packed
+from lbtop.faces.tui.frames import Packed
+from lbtop.faces.tui.machine import TimeMachine
 from lbtop.faces.tui.screens.base import FrameScreen
 from lbtop.faces.tui.screens.overview import OverviewScreen
 from lbtop.faces.tui.screens.prompts import Choice, ColumnChooser, Prompt, parse_moment
 from lbtop.faces.tui.themes import THEMES, default_theme
 from lbtop.faces.tui.tools import Tools
+from lbtop.faces.tui.widgets.filter_line import FilterLine
 from lbtop.faces.tui.widgets.table import LineTable
 from lbtop.model.snapshot import Detail, Snapshot
 
-SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
-"""How many times faster than it happened a capture is played."""
 _TICK_S = 0.1
 _LAST_RESORT_S = 3.0
 _REDRAW_S = 0.25
@@ -83,14 +83,10 @@ class LbtopApp(App[int]):
         self.settings = settings.load(settings_file) if settings_file else settings.Settings()
         self.tools = tools or Tools()
         self.feed = feed
-        self.history = History()
-        self.position: int | None = None  # index into the history; None follows the newest
-        self.paused = False
+        self.machine = TimeMachine(live=feed.live)
         self.ended = False
         self.problem: str | None = None
         self.filter: Filter = parse_filter("")
-        self.speed: float | None = None  # None until somebody plays: then so that all of it takes half a minute at most
-        self._played_ns = 0
         self._player: Timer | None = None
         self._wanted_theme = theme
         self._fresh: list[Packed] = []
@@ -150,20 +146,13 @@ class LbtopApp(App[int]):
         self.post_message(self.FeedEnded(problem))
 
     def _take(self) -> None:
-        """Moves what came into the history. The frame on screen stays on screen."""
+        """Moves what came into the history."""
         with self._lock:
             fresh, self._fresh = self._fresh, []
-        here = self._here
-        moved = False
-        for frame in fresh:
-            moved = self.history.add(frame) or moved
-        if self.feed.live and fresh:
-            moved = self.history.forget_before(fresh[-1].at_ns - KEPT_LIVE_NS) or moved
-        if moved and self.position is not None and here is not None:
-            self.position = self.history.at(here.at_ns)
+        self.machine.take(fresh)
 
     def on_lbtop_app_frame_ready(self) -> None:
-        first = not self.history.frames
+        first = not self.machine.history.frames
         self._take()
         if first:
             self.redraw()
@@ -194,22 +183,9 @@ class LbtopApp(App[int]):
     # -- which frame --------------------------------------------------------------------------------------------------
 
     @property
-    def _here(self) -> Packed | None:
-        frames = self.history.frames
-        if not frames:
-            return None
-        return frames[-1] if self.position is None else frames[min(self.position, len(frames) - 1)]
-
-    @property
-    def index(self) -> int:
-        """Where in the history the frame on screen stands."""
-        last = len(self.history.frames) - 1
-        return last if self.position is None else min(self.position, last)
-
-    @property
     def frame(self) -> Snapshot | None:
         """The frame on screen."""
-        here = self._here
+        here = self.machine.here
         if here is None:
             return None
         if self._opened is None or self._opened[0] is not here:
@@ -218,7 +194,7 @@ class LbtopApp(App[int]):
 
     def detail(self, service: str) -> Detail | None:
         """Sessions and connections of one service at the frame on screen."""
-        here = self._here
+        here = self.machine.here
         if here is None:
             return None
         if self._details is None or self._details[0] is not here or self._details[1] != service:
@@ -236,94 +212,61 @@ class LbtopApp(App[int]):
 
     def enter(self, index: int | None) -> None:
         """Puts the whole screen at a frame of the history; None is the newest."""
-        last = len(self.history.frames) - 1
-        follows = index is None or (index >= last and not self.paused)
-        self.position = None if follows else max(0, min(last, index or 0))
-        if not self.playing and self.position is not None:
-            self._played_ns = self.history.frames[self.position].at_ns
+        self.machine.enter(index)
         self.redraw()
-
-    @property
-    def playing(self) -> bool:
-        return self._player is not None
 
     def action_pause(self) -> None:
         """Live: holds the screen, goes on with the newest. Over a capture that is read: plays from here, or holds."""
         if self.ended and not self.feed.live:
-            self._play(not self.playing)
-            return
-        self.paused = not self.paused
-        self.enter(len(self.history.frames) - 1 if self.paused else None)
-
-    def _play(self, on: bool) -> None:
-        if self._player is not None:
-            self._player.stop()
-            self._player = None
-        frames = self.history.frames
-        if on and len(frames) > 1:
-            if self.position is None:
-                self.position = 0
-            if self.speed is None:
-                length_s = (frames[-1].at_ns - frames[0].at_ns) / 1e9
-                self.speed = next((speed for speed in SPEEDS if speed >= 1 and length_s / speed <= 30), SPEEDS[-1])
-            self._played_ns = frames[self.position].at_ns
-            self._player = self.set_interval(_TICK_S, self._play_on)
+            self._play(not self.machine.playing)
+        else:
+            self.machine.hold()
         self.redraw()
 
+    def _play(self, on: bool) -> None:
+        self.machine.play(on)
+        if self._player is not None:
+            self._player.stop()
+        self._player = self.set_interval(_TICK_S, self._play_on) if self.machine.playing else None
+
     def _play_on(self) -> None:
-        self._played_ns += int(_TICK_S * (self.speed or 1.0) * 1e9)
-        if self._played_ns >= self.history.frames[-1].at_ns:
-            self._play(False)
-            self.enter(None)
-        elif (index := self.history.at(self._played_ns)) != self.position:
-            self.position = index
+        if self.machine.play_on(_TICK_S):
             self.redraw()
+        if not self.machine.playing:
+            self._play(False)
 
     def action_speed(self, by: int) -> None:
-        now = SPEEDS.index(self.speed) if self.speed in SPEEDS else SPEEDS.index(1.0)
-        self.speed = SPEEDS[max(0, min(len(SPEEDS) - 1, now + by))]
-        self.notify(f"{self.speed:g} times as fast as it happened", timeout=1.5)
+        self.notify(f"{self.machine.faster(by):g} times as fast as it happened", timeout=1.5)
         self.redraw()
 
     def action_step(self, by: int) -> None:
-        last = len(self.history.frames) - 1
+        last = len(self.machine.history.frames) - 1
         if last >= 0:
             self._play(False)
-            self.enter(max(0, min(last, self.index + by)))
+            self.enter(max(0, min(last, self.machine.index + by)))
 
     def action_newest(self) -> None:
-        self.paused = False
         self._play(False)
-        self.enter(None)
+        self.machine.newest()
+        self.redraw()
 
     def action_finding(self, direction: int) -> None:
         """To the next or previous moment at which something was found."""
-        frames = self.history.frames
-        if not frames:
-            return
-        stops = sorted({self._frame_with(at_ns) for at_ns, _ in self.history.first_seen().values()})
-        if direction < 0:
-            stops.reverse()
-        stop = next((stop for stop in stops if (stop - self.index) * direction > 0), None)
-        if stop is None and stops:
-            stop = stops[0]
-            self.notify("around: from the " + ("first" if direction > 0 else "last"), timeout=2)
+        stop, around = self.machine.finding(direction)
         if stop is None:
             self.notify("nothing was found", timeout=2)
-        else:
-            self.enter(stop)
+            return
+        if around:
+            self.notify("around: from the " + ("first" if direction > 0 else "last"), timeout=2)
+        self.enter(stop)
 
-    def _frame_with(self, at_ns: int) -> int:
-        """The first frame that knows of a moment."""
-        frames = self.history.frames
-        return next((i for i, frame in enumerate(frames) if frame.at_ns >= at_ns), len(frames) - 1)
-
-    def set_filter(self, text: str) -> None:
-        self.filter = parse_filter(text)
+    @on(FilterLine.Changed)
+    def _filtered(self, message: FilterLine.Changed) -> None:
+        self.filter = parse_filter(message.text)
         self.redraw()
 
     def action_go_to(self) -> None:
-        frames = self.history.frames
+        frames = self.machine.history.frames
         if not frames:
             return
         started_ns, ended_ns = frames[0].moment.started_ns, frames[-1].at_ns
@@ -334,7 +277,7 @@ class LbtopApp(App[int]):
                 if moment is None:
                     self.notify("that is no time: 14:05, 14:05:30, +30s, -2m", severity="warning", markup=False)
                 else:
-                    self.enter(self.history.at(moment))
+                    self.enter(self.machine.history.at(moment))
 
         self.push_screen(Prompt("go to a time (UTC), after the start or before the end", "14:05:30   +30s   -2m"), go)
 

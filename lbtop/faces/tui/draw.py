@@ -11,7 +11,7 @@ import io
 from rich.console import Console
 from rich.text import Text
 
-from lbtop.faces.paths import last_node, segments
+from lbtop.faces.paths import layout
 from lbtop.faces.tui.palette import style as style
 from lbtop.faces.words import CAUSE_NAMES, MECHANISM_NAMES, confidence, hop_name, percent, plural, sensitive_name, size
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Severity
@@ -20,7 +20,7 @@ from lbtop.model.snapshot import Service, Snapshot, Stickiness
 SIGNS = {Severity.CRITICAL: "!!", Severity.WARNING: "! ", Severity.INFO: "i "}
 _CONSOLE = Console(file=io.StringIO(), width=200)  # only wraps
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-_LINES = {"tls": ("═", "good"), "plain": ("─", "readable"), "unknown": ("·", "dim")}
+_PATH = {"node": "bold", "boundary": "critical", "tls": "good", "plain": "readable", "unknown": "dim"}
 _LONGEST_RULE = 6
 
 
@@ -42,22 +42,12 @@ def path(service: Service, width: int = 100) -> Text:
 
     ``┊`` is where protection ends. A hop in brackets is not in view but inferred.
     """
-    hops = segments(service)
-    if not hops:
-        return Text("clients ·· ? ·· targets", style("dim"))
-    end = last_node(service)
-    labels = [segment.label if segment.note in ("in view", "readable", "not known") else f"({segment.label})" for segment in hops]
-    fixed = len(end) + sum(len(s.node) + len(label) + 4 + s.boundary for s, label in zip(hops, labels, strict=True))
-    rule = max(1, min(_LONGEST_RULE, (width - fixed) // (2 * len(hops))))
+    pieces = layout(service, width, longest=_LONGEST_RULE, in_line=True)
+    if not pieces:
+        return Text("clients ┄┄ ? ┄┄ targets", style("dim"))
     text = Text(no_wrap=True, overflow="ellipsis")
-    for segment, label in zip(hops, labels, strict=True):
-        line, role = _LINES.get(segment.encryption, _LINES["unknown"])
-        text.append(segment.node, style("bold"))
-        text.append(" ")
-        if segment.boundary:
-            text.append("┊", style("critical"))
-        text.append(f"{line * rule} {label} {line * rule} ", style(role))
-    text.append(end, style("bold"))
+    for piece in pieces:
+        text.append(piece.text, style(_PATH.get(piece.role, "none")))
     return text
 
 

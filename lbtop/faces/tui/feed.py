@@ -19,7 +19,7 @@ from typing import Protocol
 
 from lbtop.faces.tui.answering import Answer, Answers, Question, Told
 from lbtop.faces.tui.channel import Channel
-from lbtop.faces.tui.frames import Packed, pack
+from lbtop.faces.tui.frames import Lately, Packed, pack
 from lbtop.model.snapshot import Snapshot
 
 Snapshots = Callable[[], Iterable[Snapshot]]
@@ -58,11 +58,12 @@ class ThreadFeed:
     def start(self, on_frame: OnFrame, on_end: OnEnd) -> None:
         def run() -> None:
             problem: str | None = None
+            lately = Lately()
             try:
                 for snapshot in self._snapshots():
                     if self._stopped.is_set():
                         return
-                    on_frame(pack(snapshot))
+                    on_frame(pack(snapshot, lately))
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
             on_end(problem)
@@ -180,9 +181,10 @@ def _engine(snapshots: AttendedSnapshots, answer: Answer | None, theirs: socket.
         channel = Channel(theirs)
         answers = Answers(channel, answer)
         problem = ""
+        lately = Lately()
         try:
             for snapshot in snapshots(answers.attend):
-                channel.send(pack(snapshot))
+                channel.send(pack(snapshot, lately))
         except BrokenPipeError:
             return
         except Exception as error:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pickle
 import zlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from lbtop.model.snapshot import Detail, Snapshot
+from lbtop.model.snapshot import Detail, Service, Snapshot, Target
 
 MAX_FRAMES = 720
 MAX_BYTES = 128_000_000
@@ -24,8 +25,8 @@ FindingKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the timeline needs of one frame. Counts are totals since the start; the skew is the worst service's, the affinity
-    the weakest's."""
+    """What the timeline needs of one frame. Arrivals are the total since the start; skew and affinity are of the last arrivals
+    before the frame (:class:`Lately`), the skew the worst service's, the affinity the weakest's."""
 
     at_ns: int
     started_ns: int
@@ -36,17 +37,68 @@ class Moment:
     findings: Mapping[FindingKey, tuple[str, int | None]]  # severity, and when it happened if it has a time
 
 
-def moment_of(frame: Snapshot) -> Moment:
-    """The summary of a frame."""
-    skews = [service.skew.peak_to_mean for service in frame.services if service.skew]
-    affinities = [s.stickiness.affinity for s in frame.services if s.stickiness and s.stickiness.affinity is not None]
+class Lately:
+    """Skew and affinity of the last arrivals rather than of all: after an hour, a minute that goes wrong hardly moves a total.
+
+    As many frames are looked back as it takes for :data:`ENOUGH` arrivals per target, or returns: fewer would show chance alone.
+    """
+
+    ENOUGH = 20
+    _MOST_FRAMES = 240
+
+    def __init__(self) -> None:
+        self._counts: dict[str, deque[dict[str, int]]] = {}
+        self._returns: dict[str, deque[tuple[int, float]]] = {}
+
+    def skew(self, service: Service) -> float | None:
+        """Peak to mean of the arrivals at the targets that are there, None while there are too few."""
+        now = {target.target: _arrivals(target) for target in service.targets}
+        there = {target.target for target in service.targets if target.state not in _NOT_THERE}
+        past = self._counts.setdefault(service.service, deque([{}], self._MOST_FRAMES))
+        past.append(now)
+
+        def fresh(before: dict[str, int]) -> list[int]:
+            gains = {target: count - before.get(target, 0) for target, count in now.items()}
+            return [gain for target, gain in gains.items() if gain > 0 or target in there]
+
+        enough = self.ENOUGH * len(now)
+        while len(past) > 2 and sum(fresh(past[1])) >= enough:
+            past.popleft()
+        counts = fresh(past[0])
+        return max(counts) * len(counts) / sum(counts) if len(now) > 1 and sum(counts) >= enough else None
+
+    def affinity(self, service: Service) -> float | None:
+        """Affinity of the last returns: what they added to the whole, None while there are too few. It is an approximation where
+        chance changes."""
+        stickiness = service.stickiness
+        if stickiness is None or stickiness.affinity is None:
+            return None
+        past = self._returns.setdefault(service.service, deque([(0, 0.0)], self._MOST_FRAMES))
+        past.append((stickiness.returns, stickiness.affinity * stickiness.returns))
+        while len(past) > 2 and past[-1][0] - past[1][0] >= self.ENOUGH:
+            past.popleft()
+        (before, sum_before), (now, sum_now) = past[0], past[-1]
+        return max(-1.0, min(1.0, (sum_now - sum_before) / (now - before))) if now - before >= self.ENOUGH else None
+
+
+_NOT_THERE = frozenset({"gone", "silent", "draining"})
+
+
+def _arrivals(target: Target) -> int:
     # Requests, or connections where those are more: a service may be readable in part only.
-    arrivals = sum(max(target.connections, target.requests or 0) for s in frame.services for target in s.targets)
+    return max(target.connections, target.requests or 0)
+
+
+def moment_of(frame: Snapshot, lately: Lately | None = None) -> Moment:
+    """The summary of a frame. ``lately`` remembers the frames before it."""
+    lately = lately or Lately()
+    skews = [skew for service in frame.services if (skew := lately.skew(service)) is not None]
+    affinities = [affinity for service in frame.services if (affinity := lately.affinity(service)) is not None]
     breaks = tuple((item.time_ns, item.keys) for s in frame.services if s.stickiness for item in s.stickiness.breaks)
     return Moment(
         frame.at_ns,
         frame.source.started_ns,
-        arrivals,
+        sum(_arrivals(target) for service in frame.services for target in service.targets),
         max(skews, default=None),
         min(affinities, default=None),
         breaks,
@@ -84,10 +136,11 @@ class Packed:
         return detail
 
 
-def pack(frame: Snapshot) -> Packed:
+def pack(frame: Snapshot, lately: Lately | None = None) -> Packed:
+    """A frame as it is kept. ``lately`` remembers the frames before it."""
     bare = replace(frame, services=tuple(replace(service, detail=None) for service in frame.services))
     details = {str(service.service): _packed(service.detail) for service in frame.services if service.detail is not None}
-    return Packed(moment_of(frame), _packed(bare), details)
+    return Packed(moment_of(frame, lately), _packed(bare), details)
 
 
 def _packed(thing: object) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from rich.text import Text
 from textual import events, on
@@ -16,12 +16,10 @@ from textual.widgets import Static
 
 from lbtop.faces.terminal import cut
 from lbtop.faces.tui.palette import style
+from lbtop.faces.tui.stage import Stage
 from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
 from lbtop.faces.words import percent, plural
 from lbtop.model.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from lbtop.faces.tui.app import LbtopApp
 
 _MODES = {"now": "good", "end": "good", "reading": "good", "playing": "accent", "paused": "hot", "at": "hot"}
 
@@ -78,7 +76,7 @@ class Header(Static):
                     return
 
     def _source(self, frame: Snapshot | None) -> Text:
-        app: LbtopApp = self.screen.lbtop  # type: ignore[attr-defined]
+        app: Stage = self.screen.lbtop  # type: ignore[attr-defined]
         text = Text(f" {cut(app.feed.title, max(16, self.size.width // 4))}", no_wrap=True, overflow="ellipsis")
         if frame is not None:
             source = frame.source
@@ -88,7 +86,8 @@ class Header(Static):
             if coverage is not None:
                 seen = "all from their start" if coverage == 1 else f"{percent(coverage)} from their start"
                 text.append(f", {seen}", style("hot") if coverage < 0.9 else style("dim"))
-            rate = rate_now([packed.moment for packed in app.history.frames[max(0, app.index - 40) : app.index + 1]], -1)
+            here = app.machine.index
+            rate = rate_now([packed.moment for packed in app.machine.history.frames[max(0, here - 40) : here + 1]], -1)
             if rate is not None:
                 text.append(f" · {rate:.3g}/s" if rate < 1000 else f" · {rate:,.0f}/s")
             if source.dropped_packets:
@@ -132,17 +131,17 @@ class Header(Static):
         return self._measured[1]
 
 
-def _state(app: LbtopApp, frame: Snapshot | None) -> tuple[str, str]:
+def _state(app: Stage, frame: Snapshot | None) -> tuple[str, str]:
     """What the clock does, and what it says."""
     if frame is None:
         return ("waiting" if app.feed.live or not app.ended else "nothing was read"), "--:--:--"
     clock = time.strftime("%H:%M:%S", time.gmtime(frame.at_ns / 1e9))
-    if app.playing:
-        return f"playing {app.speed or 1:g}×", clock
-    if app.paused:
+    if app.machine.playing:
+        return f"playing {app.machine.speed or 1:g}×", clock
+    if app.machine.paused:
         return "paused", clock
-    if app.position is not None:
-        back = (app.history.frames[-1].at_ns - frame.at_ns) / 1e9
+    if app.machine.position is not None:
+        back = (app.machine.history.frames[-1].at_ns - frame.at_ns) / 1e9
         return f"at -{back:.1f} s" if back < 100 else f"at -{back / 60:.0f} min", clock
     if app.feed.live:
         return ("ended" if app.ended else "now"), clock
@@ -178,8 +177,8 @@ class FrameScreen(Screen[None]):
         yield Header()
 
     @property
-    def lbtop(self) -> LbtopApp:
-        return cast("LbtopApp", self.app)
+    def lbtop(self) -> Stage:
+        return cast(Stage, self.app)
 
     @property
     def trail(self) -> list[str]:
@@ -205,9 +204,9 @@ class FrameScreen(Screen[None]):
         except NoMatches:
             return
         timeline.show(
-            [packed.moment for packed in app.history.frames],
-            list(app.history.first_seen().values()),
-            app.position,
+            [packed.moment for packed in app.machine.history.frames],
+            list(app.machine.history.first_seen().values()),
+            app.machine.position,
             live=app.feed.live,
         )
 

@@ -56,7 +56,7 @@ class HelpScreen(Box):
             for key, does in keys:
                 text.append_text(draw.hanging(Text(f"  {key:<20} ", draw.style("accent")), Text(does), self.width))
         text.append("\nsigns\n", draw.style("bold"))
-        text.append("  ══ encrypted   ── readable   ·· not known   (…) inferred, not in view   ┊ here protection ends\n")
+        text.append("  ══ encrypted   ── readable   ┄┄ not known   (…) inferred, not in view   ┊ here protection ends\n")
         text.append("  !! critical   ! warning   i info      timeline: ! critical  ▲ warning  i info  x sessions moved\n")
         text.append("\nfilter\n", draw.style("bold"))
         for name, takes in FIELDS.items():

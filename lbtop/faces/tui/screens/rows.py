@@ -1,8 +1,8 @@
-"""What a service consists of, as table rows: targets, sessions, connections, keys, what is readable, handshakes."""
+"""What a service consists of, as table rows: targets, sessions, connections."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -10,9 +10,8 @@ from rich.text import Text
 
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.palette import target_style
-from lbtop.faces.tui.tools import Fields
 from lbtop.faces.tui.widgets.table import Column, Row
-from lbtop.faces.words import hop_name, length, percent, sensitive_name, size
+from lbtop.faces.words import length, percent, size
 from lbtop.model.snapshot import Break, ConnectionRow, Service, SessionRow, Target
 
 TARGET_COLUMNS = (
@@ -53,39 +52,6 @@ CONNECTION_COLUMNS = (
     Column("retransmits", "retr", width=4, right=True),
     Column("end", "end", width=13, weight=7),
 )
-KEY_COLUMNS = (
-    Column("key", "key", minimum=20, weight=9),
-    Column("affinity", "affinity", width=9, right=True, weight=9),
-    Column("scale", "chance 0 ─ always 1", width=21, weight=3),
-    Column("interval", "95 % interval", width=14, weight=5),
-    Column("keys", "keys", width=7, right=True, weight=6),
-    Column("returns", "returns", width=8, right=True, weight=6),
-)
-EXPOSURE_COLUMNS = (
-    Column("kind", "what is readable", minimum=18, weight=9),
-    Column("hop", "on the hop", width=25, weight=8),
-    Column("count", "times", width=8, right=True, weight=9),
-    Column("distinct", "different", width=9, right=True, weight=9),
-    Column("rate", "per minute", width=10, right=True, weight=4),
-    Column("first", "first", width=8, weight=3),
-    Column("last", "last", width=8, weight=3),
-)
-TLS_COLUMNS = (
-    Column("what", "", width=11, weight=9),
-    Column("value", "value", minimum=30, weight=9),
-    Column("count", "handshakes", width=10, right=True, weight=9),
-)
-FINDING_COLUMNS = (Column("mark", "", width=2, weight=9), Column("title", "finding", weight=9))
-WHATIF_COLUMNS = (
-    Column("algorithm", "balancing", width=17, weight=9),
-    Column("peak", "peak/mean", width=9, right=True, weight=9),
-    Column("interval", "nine of ten", width=13, weight=6),
-    Column("kept", "returns kept", width=12, right=True, weight=8),
-    Column("moved", "moved", width=7, right=True, weight=7),
-    Column("radius", "one address", width=11, right=True, weight=5),
-    Column("shares", "shares, hottest first", minimum=20, weight=4),
-)
-
 SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -94,7 +60,7 @@ def target_sign(index: int) -> Text:
     return Text(SIGNS[index % len(SIGNS)], target_style(index))
 
 
-def _clock(at_ns: int) -> str:
+def clock(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns / 1e9, UTC).strftime("%H:%M:%S")
 
 
@@ -112,7 +78,7 @@ def _session_row(session: SessionRow, targets: Sequence[str]) -> Row:
             "strip": _strip(session),
             "moves": Text(f"{session.moves:,}", draw.style("hot" if session.moves else "dim")),
             "arrivals": f"{session.arrivals:,}",
-            "last": _clock(session.last_ns),
+            "last": clock(session.last_ns),
         }
 
     values: dict[str, object] = {
@@ -165,7 +131,7 @@ def session_history(service: Service, session: SessionRow) -> Text:
         text.append_text(target_sign(index))
         name = service.targets[index].target if index < len(service.targets) else "?"
         text.append(f" {name}")
-        text.append(f" {_clock(first)} to {_clock(last)}, {count} arrival{'s' if count > 1 else ''}", draw.style("dim"))
+        text.append(f" {clock(first)} to {clock(last)}, {count} arrival{'s' if count > 1 else ''}", draw.style("dim"))
     return text
 
 
@@ -194,7 +160,7 @@ def _connection_row(row: ConnectionRow) -> Row:
         return {
             "client": row.client,
             "target": row.target,
-            "opened": _clock(row.opened_ns),
+            "opened": clock(row.opened_ns),
             "lasted": length(lasted),
             "protocol": row.protocol.replace("_", " ") + (" hc" if row.health_check else ""),
             "requests": f"{row.requests:,}",
@@ -281,7 +247,7 @@ def target_story(number: int, target: Target) -> Text:
     text = Text.assemble(target_sign(number), " ", (target.target, draw.style("bold")))
     if target.name:
         text.append(f" {target.name}")
-    text.append(f"  {target.state}, seen {_clock(target.first_seen_ns)} to {_clock(target.last_seen_ns)}", draw.style("dim"))
+    text.append(f"  {target.state}, seen {clock(target.first_seen_ns)} to {clock(target.last_seen_ns)}", draw.style("dim"))
     parts = []
     if target.connect_ms:
         parts.append(f"accepts in {target.connect_ms.p50:.2f} ms (p99 {target.connect_ms.p99:.2f})")
@@ -296,118 +262,3 @@ def target_story(number: int, target: Target) -> Text:
     if parts:
         text.append("\n  " + " · ".join(part for part in parts if part))
     return text
-
-
-def key_rows(service: Service) -> list[Row]:
-    if service.stickiness is None:
-        return []
-    explains = service.stickiness.key
-    return [
-        Row(
-            row.key,
-            {"key": row.key, "affinity": row.affinity, "keys": row.keys, "returns": row.returns, "scale": row.affinity},
-            {
-                "key": _key_name(row.key, explains),
-                "affinity": "–" if row.affinity is None else f"{row.affinity:+.2f}",
-                "scale": "" if row.affinity is None else draw.bar(max(0.0, row.affinity), 0.0, 1.0, 21, marked=False),
-                "interval": f"{row.interval[0]:+.2f} to {row.interval[1]:+.2f}" if row.interval else "",
-                "keys": f"{row.keys:,}",
-                "returns": f"{row.returns:,}",
-            },
-        )
-        for row in service.stickiness.by_key
-    ]
-
-
-def _key_name(key: str, explains: str | None) -> Text:
-    return Text(f"{key}  (explains the target)", draw.style("bold")) if key == explains else Text(key)
-
-
-def breaks_text(service: Service, limit: int) -> Text:
-    """When keys changed target, and why: the newest last."""
-    text = Text()
-    breaks = service.stickiness.breaks if service.stickiness else ()
-    if not breaks:
-        return Text("no key changed target against its habit", draw.style("dim"))
-    text.append(f"{sum(item.keys for item in breaks):,} keys changed target", draw.style("bold"))
-    for item in breaks[-limit:]:
-        text.append(f"\n  {_clock(item.time_ns)}  ", draw.style("dim"))
-        text.append(f"{item.cause.replace('_', ' '):<20}", draw.style("hot"))
-        text.append(f" {item.keys:>4,} {'key' if item.keys == 1 else 'keys'}  {item.from_ or 'several'} → {item.to or 'several'}")
-    return text
-
-
-def exposure_rows(service: Service, started_ns: int, at_ns: int) -> list[Row]:
-    minutes = max(1e-3, (at_ns - started_ns) / 60e9)
-    return [
-        Row(
-            f"{row.kind}@{row.hop}",
-            {
-                "kind": row.kind,
-                "count": row.count,
-                "distinct": row.distinct,
-                "hop": row.hop,
-                "rate": row.count,
-                "first": row.first_ns,
-                "last": row.last_ns,
-            },
-            {
-                "kind": Text(sensitive_name(row.kind, 2), draw.style("readable")),
-                "hop": hop_name(row.hop),
-                "count": f"{row.count:,}",
-                "distinct": f"{row.distinct:,}",
-                "rate": f"{row.count / minutes:,.1f}",
-                "first": _clock(row.first_ns),
-                "last": _clock(row.last_ns),
-            },
-        )
-        for row in service.exposure.sensitive
-    ]
-
-
-def tls_rows(service: Service) -> list[Row]:
-    tls = service.exposure.tls
-    groups: tuple[tuple[str, Mapping[str, int]], ...] = (
-        ("version", tls.versions),
-        ("server name", {str(name): count for name, count in tls.sni.items()}),
-        ("ALPN", {str(name): count for name, count in tls.alpn.items()}),
-        ("cipher", tls.ciphers),
-        ("client JA4", {str(name): count for name, count in tls.ja4.items()}),
-    )
-    fields = {"server name": "sni", "client JA4": "ja4"}
-    return [
-        Row(
-            f"{what} {value}",
-            {fields.get(what, what.lower()): value, "count": count, "value": value, "what": what},
-            {"what": Text(what, draw.style("dim")), "value": value or "(none)", "count": f"{count:,}"},
-        )
-        for what, counts in groups
-        for value, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    ]
-
-
-def whatif_row(algorithm: str, answer: Fields | str | None) -> Row:
-    """One algorithm; a text is why there is no answer, None is not asked yet."""
-    values: dict[str, object] = {"algorithm": algorithm, "key": algorithm}
-    cells: dict[str, str | Text] = {"algorithm": algorithm.replace("_", " ")}
-    if answer is None or isinstance(answer, str):
-        cells["shares"] = Text(answer or "…", draw.style("dim"))
-        return Row(algorithm, values, cells)
-    peak, moved = answer.get("peak_to_mean"), answer.get("sessions_moved")
-    if isinstance(peak, Mapping):
-        values["peak"] = peak["typical"]
-        cells["peak"] = f"{peak['typical']:.2f}×"
-        low, high = peak["interval"]
-        cells["interval"] = Text("exact" if answer.get("exact") else f"{low:.2f} to {high:.2f}", draw.style("dim"))
-    if isinstance(moved, Mapping):
-        values["moved"] = moved["typical"]
-        cells["moved"] = percent(moved["typical"])
-    for key, name in (("kept", "returns_to_same_target"), ("radius", "nat_blast_radius")):
-        figure = answer.get(name)
-        if isinstance(figure, float | int):
-            values[key] = figure
-            cells[key] = percent(figure)
-    shares = answer.get("shares")
-    if isinstance(shares, list):
-        cells["shares"] = " ".join(percent(share) for share in shares[:8])
-    return Row(algorithm, values, cells)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from lbtop.faces.tui import draw
-from lbtop.faces.tui.screens import rows
+from lbtop.faces.tui.foretelling import Foretelling
+from lbtop.faces.tui.screens import judged, rows
 from lbtop.faces.tui.screens.base import FrameScreen, Header, Words
 from lbtop.faces.tui.screens.boxes import EvidenceScreen, FindingScreen
 from lbtop.faces.tui.screens.connection import ConnectionScreen
-from lbtop.faces.tui.tools import Fields
 from lbtop.faces.tui.widgets.filter_line import FilterLine
 from lbtop.faces.tui.widgets.keys import Keys
 from lbtop.faces.tui.widgets.table import LineTable, Row
+from lbtop.faces.tui.widgets.tabs import Tabs
 from lbtop.faces.tui.widgets.timeline import Timeline
 from lbtop.faces.words import percent, plural
 from lbtop.model.snapshot import ConnectionRow, Service, SessionRow, Snapshot
@@ -59,32 +59,6 @@ class Scope:
     connection: Callable[[ConnectionRow], bool]
 
 
-class Tabs(Static):
-    """The names of the tabs; a click opens one."""
-
-    def __init__(self) -> None:
-        super().__init__(id="tabs", markup=False)
-        self._ends: list[int] = []
-
-    def show(self, chosen: int) -> None:
-        text = Text(no_wrap=True)
-        wide = self.size.width >= 100
-        self._ends = []
-        for i, (_, title, short) in enumerate(TABS):
-            text.append(
-                f" {i + 1} {title} " if wide else f"{i + 1} {short}", draw.style("bold reverse" if i == chosen else "dim")
-            )
-            text.append(" ")
-            self._ends.append(text.cell_len)
-        self.update(text, layout=False)
-
-    def on_click(self, event: events.Click) -> None:
-        x = event.x - self.styles.padding.left
-        number = next((i for i, end in enumerate(self._ends) if x < end), None)
-        if number is not None and isinstance(self.screen, ServiceScreen):
-            self.screen.action_tab(number)
-
-
 class ServiceScreen(FrameScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "evidence", "Evidence"),
@@ -100,11 +74,7 @@ class ServiceScreen(FrameScreen):
         self.service = service
         self.tab = 0
         self.scopes: list[Scope] = []
-        self.extra = 0  # targets more or fewer than there are, for what-if
-        self._answers: dict[tuple[str, int], Fields | str] = {}
-        self._asked: set[tuple[str, int]] = set()
-        self._questions: list[tuple[str, int]] = []
-        self._asking = False
+        self._foretelling: Foretelling | None = None
 
     @property
     def about(self) -> str:  # type: ignore[override]
@@ -117,16 +87,16 @@ class ServiceScreen(FrameScreen):
     def compose(self) -> ComposeResult:
         yield Header()
         yield Words(id="facts")
-        yield Tabs()
+        yield Tabs([(title, short) for _, title, short in TABS])
         yield FilterLine()
         yield LineTable(rows.TARGET_COLUMNS, empty="no target", id="targets")
         yield LineTable(rows.SESSION_COLUMNS, empty="no session or client came more than once yet", id="sessions")
         yield LineTable(rows.CONNECTION_COLUMNS, empty="no connection yet", id="connections")
-        yield LineTable(rows.KEY_COLUMNS, empty="no key was seen twice", id="affinity")
-        yield LineTable(rows.EXPOSURE_COLUMNS, empty="no secret seen on a readable hop", id="exposure")
-        yield LineTable(rows.TLS_COLUMNS, empty="no TLS handshake in view", id="tls")
-        yield LineTable(rows.FINDING_COLUMNS, empty="nothing found", id="service-findings")
-        yield LineTable(rows.WHATIF_COLUMNS, empty="", id="whatif")
+        yield LineTable(judged.KEY_COLUMNS, empty="no key was seen twice", id="affinity")
+        yield LineTable(judged.EXPOSURE_COLUMNS, empty="no secret seen on a readable hop", id="exposure")
+        yield LineTable(judged.TLS_COLUMNS, empty="no TLS handshake in view", id="tls")
+        yield LineTable(judged.FINDING_COLUMNS, empty="nothing found", id="service-findings")
+        yield LineTable(judged.WHATIF_COLUMNS, empty="", id="whatif")
         yield Words(id="info", fixed=True)
         yield Timeline(id="timeline")
         yield Keys()
@@ -137,7 +107,13 @@ class ServiceScreen(FrameScreen):
         if self._first_target is not None:
             self._narrow_to_target(self._first_target)
 
+    @on(Tabs.Chosen)
+    def _chosen(self, event: Tabs.Chosen) -> None:
+        self.action_tab(event.number)
+
     def action_tab(self, index: int) -> None:
+        if TABS[index][0] == "whatif" and self.tab != index and not self.lbtop.ended:
+            self.foretelling.forget()  # traffic went on since
         self.tab = index
         for name, _, _ in TABS:
             self._table(name).display = name == TABS[index][0]
@@ -176,28 +152,14 @@ class ServiceScreen(FrameScreen):
         if name == "connections":
             return rows.connection_rows(self._connections())
         if name == "affinity":
-            return rows.key_rows(service)
+            return judged.key_rows(service)
         if name == "exposure":
-            return rows.exposure_rows(service, frame.source.started_ns, frame.at_ns)
+            return judged.exposure_rows(service, frame.source.started_ns, frame.at_ns)
         if name == "tls":
-            return rows.tls_rows(service)
+            return judged.tls_rows(service)
         if name == "whatif":
             return self._whatif_rows()
-        return [
-            Row(
-                f"{finding.id}@{finding.subject}",
-                {
-                    "finding": finding.id,
-                    "severity": finding.severity.value,
-                    "title": finding.title,
-                    "mark": -finding.severity.rank,
-                },
-                {"mark": draw.severity_mark(finding.severity), "title": Text(finding.title)},
-                (Text(finding.detail, draw.style("dim")),),
-            )
-            for finding in frame.findings
-            if finding.service == service.service
-        ]
+        return judged.finding_rows(frame, service)
 
     def _sessions(self) -> list[SessionRow]:
         detail = self.lbtop.detail(self.service)
@@ -251,7 +213,7 @@ class ServiceScreen(FrameScreen):
             session = next((session for session in self._sessions() if rows.session_key(session) == row.key), None)
             text = rows.session_history(service, session) if session else text
         elif name == "affinity":
-            text = rows.breaks_text(service, max(1, room - 1))
+            text = judged.breaks_text(service, max(1, room - 1))
         elif name == "tls":
             tls = service.exposure.tls
             if tls.resumption_offered:
@@ -315,7 +277,7 @@ class ServiceScreen(FrameScreen):
     def _open_finding(self, event: LineTable.Selected) -> None:
         frame = self.lbtop.frame
         for finding in frame.findings if frame else ():
-            if frame and finding.service == self.service and f"{finding.id}@{finding.subject}" == event.row.key:
+            if frame and finding.service == self.service and judged.finding_key(finding) == event.row.key:
                 self.app.push_screen(FindingScreen(finding, frame.source))
                 return
 
@@ -344,11 +306,17 @@ class ServiceScreen(FrameScreen):
 
     # -- what-if ------------------------------------------------------------------------------------------------------
 
+    @property
+    def foretelling(self) -> Foretelling:
+        if self._foretelling is None:
+            self._foretelling = Foretelling(self.service, self.lbtop.tools)
+        return self._foretelling
+
     def action_more(self, by: int) -> None:
         """More or fewer targets than there are."""
         service = self._service(self.lbtop.frame)
-        if TABS[self.tab][0] == "whatif" and service is not None and len(service.targets) + self.extra + by >= 1:
-            self.extra += by
+        if TABS[self.tab][0] == "whatif" and service is not None and len(service.targets) + self.foretelling.extra + by >= 1:
+            self.foretelling.extra += by
             self._draw_again()
 
     def _whatif_rows(self) -> list[Row]:
@@ -358,45 +326,28 @@ class ServiceScreen(FrameScreen):
                 f"what-if: {tools.without}" if tools.whatif is None else "what-if is there when all of it has been read"
             )
             return []
-        fresh = [(name, self.extra) for name in tools.algorithms if (name, self.extra) not in self._asked]
-        if fresh:
-            self._asked.update(fresh)
-            self._questions += fresh
-            if not self._asking:
-                self._asking = True
-                self._ask()
-        return [rows.whatif_row(name, self._answers.get((name, self.extra))) for name in tools.algorithms]
+        if self.foretelling.want():
+            self._foretell()
+        return [judged.whatif_row(name, answer) for name, answer in self.foretelling.rows()]
 
     @work(thread=True)
-    def _ask(self) -> None:
-        """One question after the other, the newest number of targets first: rows fill in as the answers come."""
+    def _foretell(self) -> None:
         worker = get_current_worker()
-        ask = self.lbtop.tools.whatif
-        while self._questions and ask is not None and not worker.is_cancelled:
-            number = next((i for i, (_, extra) in enumerate(self._questions) if extra == self.extra), 0)
-            algorithm, extra = self._questions.pop(number)
-            answer: Fields | str
-            try:
-                answer = ask(self.service, algorithm, f"{extra:+d}")
-            except RuntimeError as error:
-                answer = str(error)
-            if not worker.is_cancelled:
-                self.app.call_from_thread(self._answered, algorithm, extra, answer)
-        self._asking = False
+        self.foretelling.work(lambda: self.app.call_from_thread(self._foretold), lambda: worker.is_cancelled)
 
-    def _answered(self, algorithm: str, extra: int, answer: Fields | str) -> None:
-        self._answers[(algorithm, extra)] = answer
+    def _foretold(self) -> None:
         if TABS[self.tab][0] == "whatif" and self.is_current:
-            self._table("whatif").show([
-                rows.whatif_row(name, self._answers.get((name, self.extra))) for name in self.lbtop.tools.algorithms
-            ])  # fmt: skip
+            self._table("whatif").show(self._whatif_rows())
             self._moved()
 
     def _whatif_note(self, service: Service) -> Text:
-        count = len(service.targets) + self.extra
+        count = len(service.targets) + self.foretelling.extra
         text = Text.assemble("onto ", (plural(count, "target"), draw.style("bold")), " (+ - changes it)")
-        answer = next((a for a in self._answers.values() if isinstance(a, Mapping)), None)
+        answer = self.foretelling.any()
         if answer is not None:
             text.append(f", {answer.get('units'):,} {answer.get('unit')}s; as captured: ", draw.style("dim"))
             text.append(f"{answer.get('observed_peak_to_mean'):.2f}× on {plural(len(service.targets), 'target')}")
+            since = answer.get("kept_since_ns")
+            if isinstance(since, int):
+                text.append(f"\nof what is kept in memory, since {rows.clock(since)}", draw.style("hot"))
         return text

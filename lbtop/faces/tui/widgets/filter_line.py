@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.highlighter import Highlighter
 from rich.text import Text
@@ -10,13 +10,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.widgets import Input, Static
 
 from lbtop.faces.tui.draw import style
 from lbtop.faces.tui.filtering import FIELDS, parse_filter
-
-if TYPE_CHECKING:
-    from lbtop.faces.tui.app import LbtopApp
 
 
 class Validity(Highlighter):
@@ -37,6 +35,13 @@ class FilterLine(Horizontal):
     FilterLine Static { width: 3fr; height: 1; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear", "Clear", show=False)]
+
+    class Changed(Message):
+        """Another filter holds from now on."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="target:10.0.0.0/8 mode:offload -state:gone", id="filter", compact=True, highlighter=Validity())
@@ -67,7 +72,7 @@ class FilterLine(Horizontal):
         self.screen.focus_next("LineTable")
 
     def _apply(self, text: str) -> None:
-        cast("LbtopApp", self.app).set_filter(text)
+        self.post_message(self.Changed(text))
 
     def _explain(self, text: str) -> None:
         state = Text(no_wrap=True, overflow="ellipsis")
