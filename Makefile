@@ -84,6 +84,7 @@ scoreboard: setup
 docs: setup
 	$(BIN)/python -m scripts.findings_page > docs/findings.md
 	$(BIN)/python -m scripts.man_page > docs/lbtop.1
+	$(BIN)/python -m scripts.grafana > packaging/grafana/lbtop.json
 	$(BIN)/python -m scripts.readme_sample
 
 screenshots: setup

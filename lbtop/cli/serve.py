@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
         raise LbtopError("metrics need the prometheus-client package: pip install 'lbtop[metrics]'") from None
-    from lbtop.engine import snapshots
+    from lbtop.engine import live_snapshots, snapshots
     from lbtop.faces.metrics import SnapshotCollector
 
     host, port = listen_address(options.metrics)
@@ -72,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
         raise LbtopError(f"cannot listen on {options.metrics}: {error.strerror}") from None
     warn(f"metrics on http://{host}:{server.server_port}/metrics")
     try:
-        for snapshot in snapshots(source, EVERY_NS, engine_options(options), stop=stop.is_set):
+        # Live, time goes on where nothing arrives; in captures it is the traffic's own.
+        drive = snapshots if options.files else live_snapshots
+        for snapshot in drive(source, EVERY_NS, engine_options(options), stop=stop.is_set):
             newest.snapshot = snapshot
         while not stop.is_set():  # a capture ends; its metrics stay until somebody ends the server
             threading.Event().wait(0.2)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,10 +16,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from lbtop.cli import serve
+from lbtop.cli.command import load, parser
 from lbtop.cli.serve import listen_address
 from lbtop.engine import diagnose
 from lbtop.faces.metrics import SnapshotCollector
 from lbtop.model.errors import LbtopError
+from lbtop.model.observation import Rows, SourceStats, empty
 from lbtop.model.snapshot import Snapshot
 from tests.cli import frames
 from tests.corpus import CAPTURES
@@ -90,3 +94,41 @@ def test_scraped_and_ended_in_order(server: tuple[str, subprocess.Popen[str]]) -
     assert "lbtop_target_requests" in text
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+
+
+class Silent:
+    """A live source on which nothing ever arrives."""
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        time.sleep(min(timeout_s, 0.05))
+
+    def live(self) -> Rows:
+        return empty("connections")
+
+    def stats(self) -> SourceStats:
+        return SourceStats(kind="packet", dropped_packets=0)
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+def test_live_there_are_metrics_before_anything_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    stop = threading.Event()
+    monkeypatch.setattr(serve, "open_source", lambda options: Silent())
+    monkeypatch.setattr(serve, "Stop", lambda: stop)
+    monkeypatch.setattr(serve, "warn", told.append)
+    monkeypatch.setattr(serve, "EVERY_NS", 50_000_000)
+    options = parser("serve", load("serve")).parse_args(["--metrics", "127.0.0.1:0"])
+    thread = threading.Thread(target=serve.run, args=(options,))
+    thread.start()
+    try:
+        text, deadline = "", time.monotonic() + 10
+        while "lbtop_packets_total" not in text and time.monotonic() < deadline:
+            time.sleep(0.05)
+            if told:
+                text = urllib.request.urlopen(told[0].split()[-1], timeout=5).read().decode()
+        assert "lbtop_packets_total 0.0" in text and 'lbtop_source_info{kind="packet"' in text
+    finally:
+        stop.set()
+        thread.join(10)
