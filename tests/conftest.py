@@ -29,6 +29,10 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-pictures", action="store_true", help="store the dashboard's pictures anew (tests/tui/snapshots)")
+
+
 @pytest.fixture(scope="session")
 def shared_captures() -> Path:
     """The folder of captures from elsewhere: ``ja4/`` and ``hostile/``."""

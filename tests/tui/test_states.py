@@ -93,7 +93,8 @@ def test_degraded_sight_is_told() -> None:
         async with driven(spread(STATES["degraded"]()), size=(200, 60)) as (app, _):
             text = screen_text(app)
             assert "4,711 packets dropped" in text and "at cap: connections" in text and "99 cut" in text
-            assert "2.9 % from their start" in text and "an unknown place" in text and "the file ends in the middle" in text
+            assert "only 2.9 % seen from their start" in text
+            assert "an unknown place" in text and "the file ends in the middle" in text
 
     run(drive())
 

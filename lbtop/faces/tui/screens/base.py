@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from typing import ClassVar, cast
 
 from rich.text import Text
@@ -19,7 +20,7 @@ from lbtop.faces.tui.palette import style
 from lbtop.faces.tui.stage import Stage
 from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
 from lbtop.faces.words import percent, plural
-from lbtop.model.snapshot import Snapshot
+from lbtop.model.snapshot import Snapshot, SourceFrame
 
 _MODES = {"now": "good", "end": "good", "reading": "good", "playing": "accent", "paused": "hot", "at": "hot"}
 
@@ -77,36 +78,20 @@ class Header(Static):
 
     def _source(self, frame: Snapshot | None) -> Text:
         app: Stage = self.screen.lbtop  # type: ignore[attr-defined]
-        text = Text(f" {cut(app.feed.title, max(16, self.size.width // 4))}", no_wrap=True, overflow="ellipsis")
+        text = Text(f" {cut(app.feed.title, max(16, self.size.width // 4))}", no_wrap=True)
         if frame is not None:
-            source = frame.source
-            text.append(f" · seen from {'an unknown place' if source.vantage == 'unknown' else source.vantage.replace('_', ' ')}")
-            text.append(f" · {plural(source.connections, 'connection')}")
-            coverage = source.connections_seen_from_start / source.connections if source.connections else None
-            if coverage is not None:
-                seen = "all from their start" if coverage == 1 else f"{percent(coverage)} from their start"
-                text.append(f", {seen}", style("hot") if coverage < 0.9 else style("dim"))
-            here = app.machine.index
-            rate = rate_now([packed.moment for packed in app.machine.history.frames[max(0, here - 40) : here + 1]], -1)
-            if rate is not None:
-                text.append(f" · {rate:.3g}/s" if rate < 1000 else f" · {rate:,.0f}/s")
-            if source.dropped_packets:
-                text.append(f" · {source.dropped_packets:,} packets dropped", style("critical"))
-            elif source.dropped_packets == 0:
-                text.append(" · none dropped", style("dim"))
-            if source.undecoded_packets:
-                text.append(f" · {source.undecoded_packets:,} not decoded", style("dim"))
-            if source.truncated_packets:
-                text.append(f" · {source.truncated_packets:,} cut", style("hot"))
-            if source.caps_reached:
-                text.append(f" · at cap: {', '.join(source.caps_reached)}", style("hot"))
-            for note in source.notes[:2]:
-                text.append(f" · {note}", style("hot"))
+            for part, look in (*_impaired(frame.source), *_seen(frame.source, self._rate())):
+                text.append(part, style(look))
         cost = f" lbtop {self._own_cost()}"
         text.truncate(max(10, self.size.width - len(cost) - 1), overflow="ellipsis")
         text.pad_right(max(0, self.size.width - text.cell_len - len(cost) - 1))
         text.append(cost, style("dim"))
         return text
+
+    def _rate(self) -> float | None:
+        app: Stage = self.screen.lbtop  # type: ignore[attr-defined]
+        here = app.machine.index
+        return rate_now([packed.moment for packed in app.machine.history.frames[max(0, here - 40) : here + 1]], -1)
 
     def _own_cost(self) -> str:
         """CPU and memory of this process and of the engine's, measured once a second at most."""
@@ -129,6 +114,35 @@ class Header(Static):
             told = "" if share is None else f"{share:.0%} cpu ".replace("%", " %")
             self._measured = (now, f"{told}{memory / 1e6:.0f} MB")
         return self._measured[1]
+
+
+def _impaired(source: SourceFrame) -> Iterator[tuple[str, str]]:
+    """What makes the sight worse. It comes first: on a narrow screen the rest gives way."""
+    if source.dropped_packets:
+        yield f" · {source.dropped_packets:,} packets dropped", "critical"
+    if source.truncated_packets:
+        yield f" · {source.truncated_packets:,} cut", "hot"
+    if source.caps_reached:
+        yield f" · at cap: {', '.join(source.caps_reached)}", "hot"
+    if source.connections and source.connections_seen_from_start < 0.9 * source.connections:
+        yield f" · only {percent(source.connections_seen_from_start / source.connections)} seen from their start", "hot"
+
+
+def _seen(source: SourceFrame, rate: float | None) -> Iterator[tuple[str, str]]:
+    """What is seen, and from where."""
+    place = "an unknown place" if source.vantage == "unknown" else source.vantage.replace("_", " ")
+    yield f" · seen from {place} · {plural(source.connections, 'connection')}", "none"
+    share = source.connections_seen_from_start / source.connections if source.connections else 0.0
+    if share >= 0.9:
+        yield ", all from their start" if share == 1 else f", {percent(share)} from their start", "dim"
+    for note in source.notes[:2]:
+        yield f" · {note}", "hot"
+    if rate is not None:
+        yield f" · {rate:.3g}/s" if rate < 1000 else f" · {rate:,.0f}/s", "none"
+    if source.dropped_packets == 0:
+        yield " · none dropped", "dim"
+    if source.undecoded_packets:
+        yield f" · {source.undecoded_packets:,} not decoded", "dim"
 
 
 def _state(app: Stage, frame: Snapshot | None) -> tuple[str, str]:
