@@ -13,16 +13,16 @@ import numpy.typing as npt
 
 from lbtop.inference.dealing import Dice
 from lbtop.inference.nat import infer_nat
+from lbtop.inference.serving import epoch_at, service_epochs
 from lbtop.inference.statistics import Floats, chi_square_tail, gini, holm
 from lbtop.inference.view import balancer_layer
 from lbtop.inference.zones import zones
 from lbtop.model.address import ip_text
-from lbtop.model.arrays import median
 from lbtop.model.judgement import Mechanism
 from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import Skew, Stickiness
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.ledgers.load import BYTES, CHECKS, CHECKS_BAD, DURATION, OPENED, PROBED, REQUESTS
+from lbtop.reconstruct.ledgers.load import BYTES, DURATION, OPENED, REQUESTS
 
 SIGNIFICANT = 0.01
 EFFECT = 1.1
@@ -32,8 +32,8 @@ MORE_RESAMPLES = 4000
 COST_CLASSES = 48
 WEIGHTS_P = 1e-4
 STEADY_P = 1e-3
-MOST_ABSENT = 4.6
-"""A target is out of service where it misses this many arrivals it should have had (e^-4.6 is one in a hundred)."""
+BUNDLE = 8
+"""Arrivals that go together where clients may be pinned and nothing in view tells one from another."""
 USERS_OF_A_NAT = 5
 
 
@@ -51,6 +51,12 @@ class Units:
         where, count, mean = left[near]
         left[near] = (where, count - 1, max(mean * count - cost, 0.0) / max(count - 1, 1))
         return Units(self.serving, [entry for entry in left if entry[1] > 0])
+
+    def bundled(self, many: int) -> Units:
+        """The same cost in so many times fewer and larger units."""
+        return Units(
+            self.serving, [(epoch, max(count // many, 1), cost * min(count, many)) for epoch, count, cost in self.classes]
+        )
 
 
 @dataclass(slots=True)
@@ -79,10 +85,11 @@ def infer_skew(facts: ServiceFacts, stickiness: Stickiness | None) -> Skew | Non
     key = sticky_key(stickiness)
     serving, epoch_of_bin = service_epochs(facts, targets)
     weights = recognised_weights(facts, key, layer, targets, serving, stickiness)
+    hidden = key is None and _may_be_pinned(facts, stickiness)
     tests = []
     for metric, loads, units in _metrics(facts, key, layer, targets, serving, epoch_of_bin):
         if loads.sum() > 0 and units.classes:
-            tests.append(_test(metric, loads, units, weights))
+            tests.append(_test(metric, loads, units.bundled(BUNDLE) if hidden else units, weights))
     if not tests:
         return None
     for test, corrected in zip(tests, holm([test.p_value for test in tests]), strict=True):
@@ -103,6 +110,13 @@ def _significant(test: Test) -> bool:
     return test.corrected < SIGNIFICANT and test.peak > EFFECT * test.expected_peak
 
 
+def _may_be_pinned(facts: ServiceFacts, stickiness: Stickiness | None) -> bool:
+    """Something may pin clients, and nothing in view tells one of them from another."""
+    told_apart = facts.clients_preserved or facts.ledgers.affinity.session_names
+    named = facts.ledgers.heads.forwarded or facts.ledgers.heads.proxies
+    return stickiness is not None and stickiness.verdict.value is None and not (told_apart or named)
+
+
 def sticky_key(stickiness: Stickiness | None) -> str | None:
     """The key that keeps its target, where one does (also where the mechanism behind it is undecided)."""
     if stickiness is None or stickiness.verdict.value is Mechanism.NONE:
@@ -113,47 +127,6 @@ def sticky_key(stickiness: Stickiness | None) -> str | None:
         return stickiness.key
     best = [entry for entry in stickiness.by_key if entry.affinity == stickiness.affinity and entry.keys >= stickiness.keys]
     return best[0].key if best else None
-
-
-# -- who was in service when -----------------------------------------------------------------------------------------------
-
-
-def service_epochs(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
-    """Which targets were in service in each epoch, and the epoch of each bin of the load series."""
-    series = facts.ledgers.load.series
-    bins = max(series.used(), 1)
-    counts = (series.counts[OPENED] + series.counts[REQUESTS])[:bins][:, targets]
-    serving = np.zeros((bins, len(targets)), np.bool_)
-    everything = counts.sum(1).astype(np.float64)
-    for place in range(len(targets)):
-        there = np.flatnonzero(counts[:, place])
-        first, last = int(there[0]), int(there[-1])
-        while_there = everything[first : last + 1].sum()
-        share = counts[:, place].sum() / while_there if while_there else 0.0
-        if everything[:first].sum() * share < MOST_ABSENT:
-            first = 0
-        if everything[last + 1 :].sum() * share < MOST_ABSENT:
-            last = bins - 1
-        serving[first : last + 1, place] = True
-    # a target that answers its health checks is in service, whether or not anybody is sent there
-    well = (series.counts[CHECKS] - series.counts[CHECKS_BAD] + series.counts[PROBED])[:bins][:, targets]
-    for place in range(len(targets)):
-        checked = np.flatnonzero(well[:, place])
-        if len(checked) >= 3:
-            reach = int(median(np.diff(checked))) * 2
-            for check in checked.tolist():
-                serving[max(check - reach, 0) : check + reach + 1, place] = True
-    serving[~serving.any(1)] = True
-    changed = np.concatenate(([False], (serving[1:] != serving[:-1]).any(1)))
-    epoch = np.cumsum(changed)
-    return serving[np.concatenate(([0], np.flatnonzero(changed)))], epoch
-
-
-def _epoch_at(facts: ServiceFacts, epoch_of_bin: npt.NDArray[np.intp], times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    series = facts.ledgers.load.series
-    places = np.clip((times - series.start_ns) // series.width_ns, 0, len(epoch_of_bin) - 1)
-    found: npt.NDArray[np.intp] = epoch_of_bin[places]
-    return found
 
 
 # -- units and costs ---------------------------------------------------------------------------------------------------------
@@ -243,7 +216,7 @@ def _dealt(
     if key is not None and key in tables:
         table = tables[key]
         slots = table.slot_rows[: len(table)]
-        epochs = _epoch_at(facts, epoch_of_bin, slots["first_ns"])
+        epochs = epoch_at(facts, epoch_of_bin, slots["first_ns"])
         cost = slots["connections"] if unit == "request" and key not in affinity.requests.tables else slots["arrivals"]
         for epoch in range(len(serving)):
             mine = cost[epochs == epoch].astype(np.float64)

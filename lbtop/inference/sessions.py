@@ -29,9 +29,13 @@ _RANDOM_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9, 0.95])
 STRETCH = 6
 """Sessions whose first sights are judged together: pinned sessions only lose their target at times."""
 STRETCHES = 12
-_DISTURBED, _DISTURBED_START = 0.1, 0.6
+_DISTURBED, _DISTURBED_START = 0.05, 0.6
+_WAVE = 0.4
+"""How often users begin together: those issued here are then seen at once, and the others only with their next request."""
 """How often a stretch of pinned sessions holds many from elsewhere: a target went, or the capture has just begun."""
 _ANY_RATE = np.array([0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95])
+_WAVE_RATE = np.array([0.03, 0.2, 0.4, 0.6, 0.8, 0.97])
+RANDOM_LEAST = 0.4
 _HASHED_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9, 0.97, 0.995])
 """Also nearly all: what has no cookie yet may all go to one target, which then issues every session."""
 ISSUED_ENOUGH, ISSUED_MOST = 4, 16
@@ -55,17 +59,18 @@ class SessionFacts:
     issued_returned: int = 0
     unseen: float = 0.5  # of sessions issued elsewhere that come here at all, how many are expected not to be in view
 
-    def likelihoods(self, mechanisms: list[Mechanism], alone: float) -> dict[Mechanism, float]:
+    def likelihoods(self, mechanisms: list[Mechanism], alone: float, expires: bool = False) -> dict[Mechanism, float]:
         """Log-likelihood of where sessions were issued and whether they came back, relative to the best.
 
         ``alone``: how likely this is the only target, where sessions cannot come from elsewhere, pinned or not.
+        ``expires``: a balancer's cookie is in view, which may have grown old by the time strangers come.
 
         Unpinned, most sessions seen at one of several targets were issued elsewhere, all the time, and those issued here come
         back now and then, as the others come. Pinned ones come from elsewhere only where the capture begins in the middle of
         them, and after their own target was lost. A hash of the application's cookie pins them, too, but where the hash says
         and not where they were issued: then those issued here mostly leave for good, and strangers stay.
         """
-        sticky, spread, hashed = self._from_elsewhere()
+        sticky, spread, hashed = self._from_elsewhere(expires)
         any_return, usual = self._came_back(_ANY_RETURN), 1.0 - self.unseen
         as_others = self._came_back(np.clip(np.linspace(usual - 0.25, usual + 0.35, 7), 0.05, 0.98))
         if not self.lost:  # else they come back under other names, which other targets gave them
@@ -78,10 +83,10 @@ class SessionFacts:
         best = max(found.values())
         return {m: max(value - best, -6.0) for m, value in found.items()}
 
-    def _from_elsewhere(self) -> tuple[float, float, float]:
+    def _from_elsewhere(self, expires: bool) -> tuple[float, float, float]:
         """How well pinning, spreading and hashing explain where the sessions seen here were issued."""
         count = max(1, min(len(self.order) // STRETCH, STRETCHES))
-        sticky, spread, hashed = 0.0, [], []
+        sticky, wave, spread, hashed = 0.0, math.log(_WAVE), [], []
         for place, stretch in enumerate(np.array_split(self.order, count)):
             size = min(len(stretch), STRETCH)
             elsewhere = size * float(stretch.mean())
@@ -91,9 +96,13 @@ class SessionFacts:
             sticky += float(
                 np.logaddexp(math.log(1 - disturbed) + log_mean_exp(usual), math.log(disturbed) + log_mean_exp(other))
             )
+            wave += log_mean_exp(_log_binomial(elsewhere, size, _WAVE_RATE))
             spread.append(_log_binomial(elsewhere, size, _RANDOM_ORPHANS))
             hashed.append(_log_binomial(elsewhere, size, _HASHED_ORPHANS))
-        return sticky, log_mean_exp(np.sum(spread, axis=0)), log_mean_exp(np.sum(hashed, axis=0))
+        dealt = log_mean_exp(np.sum(spread, axis=0))
+        if float(self.order.mean()) >= RANDOM_LEAST and not expires:
+            dealt = float(np.logaddexp(dealt, wave))
+        return sticky, dealt, log_mean_exp(np.sum(hashed, axis=0))
 
     def _came_back(self, rates: Floats) -> float:
         """How well these rates explain how many of the sessions issued here came back."""

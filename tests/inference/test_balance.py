@@ -141,3 +141,21 @@ def test_a_balancer_that_chooses_the_least_busy_is_told_from_a_round() -> None:
         ]
         counter.fold(*columns[0], *columns[1])
         assert (counter.excess > 0.9) if least else (counter.excess < 0.3)
+
+
+def test_hidden_clients_that_may_be_pinned_are_not_dealt_one_connection_at_a_time() -> None:
+    """Thirty clients of two connections each, pinned beneath an address that hides them: their targets' shares are chance."""
+    called = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        traffic = Traffic()
+        home = rng.integers(0, 3, 8)
+        for turn in range(56):
+            client = int(rng.integers(0, 8))
+            conn = traffic.connect("10.0.9.1", f"10.0.0.{11 + home[client]}:8443", at=turn * 0.5)
+            conn.hello(family=f"f{client}", sni="shop.example", at=turn * 0.5 + 0.01)
+            conn.data(3000, int(rng.integers(2000, 60000)), at=turn * 0.5 + 0.1)
+            conn.close(at=turn * 0.5 + 0.2)
+        snapshot = diagnose(traffic.source())
+        called += bool({finding.id for finding in snapshot.findings} & {"hot-target", "long-session-skew", "heavy-client"})
+    assert called <= 1
