@@ -73,10 +73,11 @@ class SessionFacts:
         sticky, spread, hashed = self._from_elsewhere(expires)
         any_return, usual = self._came_back(_ANY_RETURN), 1.0 - self.unseen
         as_others = self._came_back(np.clip(np.linspace(usual - 0.25, usual + 0.35, 7), 0.05, 0.98))
-        if not self.lost:  # else they come back under other names, which other targets gave them
-            sticky += max(any_return, as_others)
-            hashed += self._came_back(_HASHED_RETURN)
-            spread += as_others
+        if self.lost:  # then some come back under other names, which other targets gave them
+            as_others = any_return
+        sticky += max(any_return, as_others)
+        hashed += self._came_back(_HASHED_RETURN)
+        spread += as_others
         none = float(np.logaddexp(math.log(alone) + sticky, math.log(1 - alone) + spread))
         app = float(np.logaddexp(math.log(1 - _HASHES) + sticky, math.log(_HASHES) + hashed))
         found = {m: none if m is Mechanism.NONE else app if m is Mechanism.APP_COOKIE else sticky for m in mechanisms}

@@ -3,7 +3,7 @@
 A return (two consecutive arrivals of one key) is filed under its *stratum*, because mechanisms differ exactly there:
 
     CROSSED  the other identity changed since this key's last arrival: another user behind the address, or another address
-             of the user
+             of the user (not where somebody unknown came in between: that may have been the same one, before it had a name)
     MARKED   the request presents a balancer's cookie (CROSSED + MARKED: both)
     FRESH    instead of these: the first return of a key that a target issued in view
 
@@ -20,8 +20,8 @@ import numpy as np
 LANES = 2
 STRATA = 5
 PLAIN, CROSSED, MARKED, CROSSED_MARKED, FRESH = range(STRATA)
-ISSUED = 1
-"""Slot flag: a target set this value in view."""
+ISSUED, NAMELESS = 1, 2
+"""Slot flags: a target set this value in view; nobody knows whose the last arrival was."""
 
 SLOT = np.dtype(
     [
@@ -53,6 +53,7 @@ _STRATA = cython.declare(cython.Py_ssize_t, 5)
 _CELLS_C = cython.declare(cython.Py_ssize_t, 10)
 _FRESH = cython.declare(cython.Py_ssize_t, 4)
 _ISSUED = cython.declare(cython.ushort, 1)
+_NAMELESS = cython.declare(cython.ushort, 2)
 _MULTIPLIER = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 _ONE = cython.declare(cython.ulonglong, 1)
 SPAN_STEPS = 32
@@ -327,7 +328,7 @@ class KeyTable:
         age_ns: cython.longlong = self.rows[i].at_ns - self.slots[s].assigned_ns
         if aux != 0 and self.slots[s].aux != 0 and aux != self.slots[s].aux:
             self.slots[s].aux_changes += 1
-            stratum = 1
+            stratum = 0 if self.slots[s].flags & _NAMELESS else 1
         if self.rows[i].marks != 0:
             stratum += 2
             self.slots[s].marked += 1
@@ -373,6 +374,9 @@ class KeyTable:
         self.slots[s].marks_all &= self.rows[i].marks
         if aux != 0:
             self.slots[s].aux = aux
+            self.slots[s].flags &= ~_NAMELESS
+        else:
+            self.slots[s].flags |= _NAMELESS
         self.slots[s].request = self.rows[i].request
         self.slots[s].last_ns = self.rows[i].at_ns
         self.rows[i].presented = self.slots[s].serial

@@ -151,3 +151,14 @@ def test_candidates_are_probabilities() -> None:
     found = stickiness(http_facts(Requests(at, user, address, pinned(rng, user), np.ones(len(at), bool))))
     assert sum(found.verdict.candidates.values()) == pytest.approx(1.0)
     assert all(0 < p < 1 for p in found.verdict.candidates.values())
+
+
+def test_users_pinned_out_of_view_who_share_addresses_are_not_pinned_by_address() -> None:
+    """A new user's first request has no name yet: that its second one goes where the first went says nothing of the address."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        at, user = sessions_of(rng, 40, 6)
+        address = rng.integers(0, 15, 40)[user]
+        found = stickiness(http_facts(Requests(at, user, address, pinned(rng, user), np.zeros(len(at), bool))))
+        assert found.verdict.value not in (Mechanism.SOURCE_IP, Mechanism.NONE)
+        assert found.verdict.candidates[Mechanism.SOURCE_IP] < 0.5
