@@ -14,8 +14,6 @@ from lbtop.probes.files.source import CaptureSource
 
 from lbtop.model.observation import Batch, Rows, Source, SourceStats
 
-_WAITING = 1
-
 
 def decoded_ahead(source: CaptureSource) -> Source:
     """The source, decoded ahead where that can be: with a second processor, and from files whose bytes are all there."""
@@ -32,7 +30,7 @@ class Ahead:
         self._source = source
         self._stats = source.stats()
         self._queue: queue.SimpleQueue[tuple[Batch, SourceStats] | BaseException] = queue.SimpleQueue()
-        self._room = threading.Semaphore(_WAITING)
+        self._taken = threading.Semaphore()  # the batch before the one that is being decoded
         self._stopping = self._closed = self._over = False
         self._thread = threading.Thread(target=self._decode, name="lbtop-decoder", daemon=True)
         self._thread.start()
@@ -48,7 +46,7 @@ class Ahead:
         if isinstance(found, BaseException):
             self._over = True
             raise found
-        self._room.release()
+        self._taken.release()
         batch, self._stats = found
         self._over = batch.final
         return batch
@@ -70,7 +68,7 @@ class Ahead:
         """Ends the thread, wherever it stands, and closes the source."""
         self._closed = True
         self._source.stop()
-        self._room.release()
+        self._taken.release()
         self._thread.join()
         self._source.close()
 
@@ -78,10 +76,12 @@ class Ahead:
         try:
             final = False
             while not final and not self._closed:
-                batch = self._source.poll(1.0)
+                self._taken.acquire()
+                batch = None
+                while batch is None and not self._closed:
+                    batch = self._source.poll(1.0)
                 if batch is not None:
                     final = batch.final
-                    self._room.acquire()
                     self._queue.put((batch, self._source.stats()))
         except BaseException as error:
             self._queue.put(error)

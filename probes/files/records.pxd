@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.files.comments cimport Comments
 from lbtop.probes.files.reading cimport Readers
-from lbtop.probes.wire.buffer cimport Buffer, swap32
+from lbtop.probes.wire.buffer cimport LINE, Buffer, prefetch, swap32
 from lbtop.probes.wire.decoder cimport Decoder
 
 # Four bytes of a file whose byte order may not be the machine's.

@@ -282,6 +282,10 @@ class Records:
         entry.captured = captured
         entry.wire = wire if wire > captured else captured
         entry.following = at + header + captured
+        # Bytes read by another thread are in no cache of this one: the next record's headers come while this packet is decoded.
+        octets += header + captured
+        prefetch(octets)
+        prefetch(octets + LINE)
         return DONE
 
     def _look_pcapng(self, entry):

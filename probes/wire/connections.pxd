@@ -24,5 +24,6 @@ cdef class Connections(ConnectionRows):
     cdef int evict(self, int queue) except -1 nogil
     cdef int sweep(self) except -1 nogil
     cdef int close(self, int32_t slot) except -1 nogil
+    cdef int fetch_next(self) except -1 nogil
     cdef int first_payload(self, int32_t slot, Frame frame) except -1 nogil
     cdef int prove_listener(self, int32_t slot) except -1 nogil

@@ -8,7 +8,8 @@ full, half-open connections go first, then closed ones, then whichever was silen
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.assembly import CLIENT
+from cython.cimports.lbtop.probes.wire.assembly import CLIENT, Half, Hole
+from cython.cimports.lbtop.probes.wire.buffer import fetch, prefetch
 from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP
 from cython.cimports.lbtop.probes.wire.slots import (
     ACTIVE,
@@ -19,6 +20,7 @@ from cython.cimports.lbtop.probes.wire.slots import (
     QUEUES,
     RESET,
     UNUSED,
+    Connection,
 )
 from cython.cimports.libc.stdint import int32_t, int64_t, uint16_t, uint32_t
 from cython.cimports.libc.string import memset
@@ -176,6 +178,19 @@ class Connections:
         self.requeue(slot, CLOSED)
         if self.queued[CLOSED] > CLOSED_CAP:
             self.evict(CLOSED)
+            self.fetch_next()
+        return 0
+
+    def fetch_next(self):
+        """What ended long ago is in no cache: the connection after the next to go is fetched now, and the next one's place."""
+        slot: int32_t = self.head[CLOSED]
+        prefetch(cython.address(self.index[self.all[slot].hash & (self.index.shape[0] - 1)]))
+        slot = self.all[slot].following
+        if slot >= 0:
+            fetch(cython.address(self.all[slot]), cython.sizeof(Connection))
+            fetch(cython.address(self.assembly.halves[2 * slot]), 2 * cython.sizeof(Half))
+            fetch(cython.address(self.assembly.holes[2 * slot]), 2 * cython.sizeof(Hole))
+            self.streams.fetch(slot)
         return 0
 
     def first_payload(self, slot, frame):

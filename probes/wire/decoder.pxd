@@ -2,14 +2,11 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.assembly cimport Assembly
-from lbtop.probes.wire.buffer cimport Buffer
+from lbtop.probes.wire.buffer cimport Buffer, prefetch
 from lbtop.probes.wire.connections cimport Connections
 from lbtop.probes.wire.frame cimport Frame
 from lbtop.probes.wire.stream cimport Streams
 from lbtop.probes.wire.tables cimport Tables
-
-cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void *place) noexcept nogil
 
 # A packet seen lately, for recognising its copies.
 cdef struct Seen:

@@ -74,6 +74,8 @@ cdef class Streams:
     # What the process at one end of a TLS connection wrote or read there, as it told: the next n bytes of a direction, in the buffer at
     # offset, after `passed` others. whole: told from the handshake on; broken: HTTP/2 frames that later ones depend on are missing.
     cdef int inside(self, uint32_t slot, int direction, uint64_t passed, Py_ssize_t offset, Py_ssize_t n, int64_t ts_ns, bint whole, bint broken) except -1 nogil
+    # The state of this slot will be asked for soon.
+    cdef int fetch(self, uint32_t slot) except -1 nogil
 
     # Facts of an open slot for its CONNECTION row.
     cdef int protocol7(self, uint32_t slot) except -1 nogil

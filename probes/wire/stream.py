@@ -8,7 +8,7 @@ not depend on it.
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.buffer import be16
+from cython.cimports.lbtop.probes.wire.buffer import be16, fetch
 from cython.cimports.lbtop.probes.wire.chunked import chunk_line
 from cython.cimports.lbtop.probes.wire.http2 import PREFACE_SIZE, looks_like_frames
 from cython.cimports.lbtop.probes.wire.scan import find_byte
@@ -248,6 +248,10 @@ class Streams:
             if conn.keyed == FOLLOWED:
                 with cython.gil:
                     self.sessions.pop(conn.conn, None)
+        return 0
+
+    def fetch(self, slot):
+        fetch(self._conn(slot), cython.sizeof(Conn))
         return 0
 
     def protocol7(self, slot):

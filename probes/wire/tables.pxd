@@ -99,6 +99,7 @@ cdef class Tables:
     cdef readonly Py_ssize_t limit        # rows in a batch
     cdef readonly uint64_t due            # a batch is due when seq has reached this
     cdef object arrays
+    cdef object handed                    # per table: arrays that went with a batch
 
     cdef OpenedRow[::1] opened
     cdef HandshakeRow[::1] handshakes
@@ -121,5 +122,6 @@ cdef class Tables:
     cdef Py_ssize_t add_secret(self) except -1 nogil
     cdef Py_ssize_t add_connection(self) except -1 nogil
     cdef Py_ssize_t add_process(self) except -1 nogil
+    cdef int _replace(self, int table) except -1
     cdef int _grow(self, int table) except -1
     cdef int _bind(self, int table) except -1

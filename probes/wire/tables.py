@@ -2,6 +2,7 @@
 
 import cython
 import numpy as np
+from cython.cimports.cpython.ref import Py_REFCNT
 from cython.cimports.libc.string import memset
 
 from lbtop.model.observation import TABLES, Batch
@@ -10,6 +11,8 @@ LIMIT = 1 << 15
 """Rows in a batch, about: enough that the cost per batch does not matter, few enough that memory does not either."""
 _FIRST = 1024
 _NAMES = tuple(TABLES)
+_REMEMBERED = 3
+"""Arrays handed over that may be used again: as many as batches are under way."""
 
 
 def _copy(rows):
@@ -27,12 +30,13 @@ class Tables:
         self.addresses = addresses
         self.limit = limit
         self.due = limit
-        self.arrays = [np.zeros(_FIRST, dtype) for dtype in TABLES.values()]
+        self.arrays = [np.empty(_FIRST, dtype) for dtype in TABLES.values()]
+        self.handed = [[] for _ in TABLES]
         for table in range(len(_NAMES)):
             self._bind(table)
 
     def flush(self, final=False):
-        """The rows since the last flush, as a Batch: copies, the arrays are used again.
+        """The rows since the last flush, as a Batch that nobody else writes to.
 
         A batch ends at a multiple of ``limit`` where one was reached, so that whoever cuts at such multiples has nothing to
         cut; rows that the last packet wrote beyond it wait for the next batch.
@@ -42,11 +46,14 @@ class Tables:
         for table, name in enumerate(_NAMES):
             waiting = self.arrays[table][: self.used[table]]
             taken = int(np.searchsorted(waiting["seq"], self.due)) if beyond else len(waiting)
-            tables[name] = _copy(waiting[:taken])
-            rest = len(waiting) - taken
-            if rest:
-                self.arrays[table][:rest] = _copy(waiting[taken:])
-            self.used[table] = rest
+            rest = _copy(waiting[taken:])
+            if taken <= _FIRST or 2 * taken < len(self.arrays[table]):
+                tables[name] = _copy(waiting[:taken])  # a few rows shall not hold on to room for many
+            else:
+                tables[name] = waiting[:taken]
+                self._replace(table)
+            self.arrays[table][: len(rest)] = rest
+            self.used[table] = len(rest)
         reached = self.due if beyond else self.seq
         self.rows = self.seq - reached
         self.due = (reached // self.limit + 1) * self.limit
@@ -64,9 +71,28 @@ class Tables:
         """Rows that wait in the table with this number (its place in TABLES)."""
         return self.used[table]
 
+    def _replace(self, table):
+        """The array of a table has gone with its batch. Another takes its place: one that went with an earlier batch, if nobody
+        holds rows of it any more, as its memory is in the caches."""
+        i: cython.Py_ssize_t
+        gone = self.handed[table]
+        fresh = None
+        for i in range(len(gone)):
+            fresh = gone[i]
+            if Py_REFCNT(fresh) == 2:  # the list, and this name
+                del gone[i]
+                break
+            fresh = None
+        old = self.arrays[table]
+        gone.append(old)
+        del gone[:-_REMEMBERED]
+        self.arrays[table] = fresh if fresh is not None and len(fresh) == len(old) else np.empty(len(old), old.dtype)
+        self._bind(table)
+        return 0
+
     def _grow(self, table):
         old = self.arrays[table]
-        grown = np.zeros(2 * len(old), old.dtype)
+        grown = np.empty(2 * len(old), old.dtype)
         grown[: len(old)] = old
         self.arrays[table] = grown
         self._bind(table)
