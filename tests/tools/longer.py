@@ -1,6 +1,6 @@
 """A capture several times as long: its packets again and again, later each time, on connections of their own.
 
-    python -m tests.bench.longer A.pcap 10 A10.pcap
+    python -m tests.tools.longer A.pcap 10 A10.pcap
 
 Every round is shifted in time by the length of the capture, and its sequence numbers by a constant: the same ports are used again
 by new connections, as they are in a long capture of the same traffic. Addresses stay, so that it is the same service.
