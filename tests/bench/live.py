@@ -1,7 +1,8 @@
 """``make bench-live``: what listening costs the host, in paired alternating runs of the same load.
 
 nginx answers small kept-alive responses to wrk over a veth pair; beside it runs nothing, lbtop, tcpdump writing to nowhere, or
-tshark. Runs alternate, because machines drift: what counts is the ratio within a pair and its 95 % interval.
+tshark. Runs alternate, because machines drift: what counts is the ratio within a pair and its 95 % interval. ``--write`` puts
+the figures into docs/live.md.
 """
 
 from __future__ import annotations
@@ -13,25 +14,26 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.lab.net_base import Namespace, stop
-from tests.lab.webserver import nginx_target
-from tests.live.beside import LBTOP, packet_sockets
+from tests.bench.served import Beside, Load, Served, live
+from tests.lab.net_base import stop
+from tests.live.beside import packet_sockets
 
-ADDRESS, CALLER, PORT = "10.77.0.1", "10.77.0.2", 8080
-TICK = os.sysconf("SC_CLK_TCK")
-CONNECTIONS = 32
+DOC = Path(__file__).resolve().parents[2] / "docs" / "live.md"
+BEGIN, END = "<!-- figures of make bench-live -->", "<!-- end of figures -->"
+GOAL_LOSS = 0.05
+STEADY_PAUSE_MS = 2.6
+"""Between the requests of 32 connections: some 10,000 a second."""
+T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13)
+"""Student's t, 97.5 %, for 1 to 15 degrees of freedom."""
 
 
 @dataclass
@@ -39,94 +41,15 @@ class Watcher:
     """A program that listens on the server's interface."""
 
     name: str
+    title: str
     command: tuple[str, ...]
     ratios: list[float] = field(default_factory=list)
     cpu_per_million: list[float] = field(default_factory=list)
-    core_at_10k: list[float] = field(default_factory=list)
-    attach_s: list[float] = field(default_factory=list)
-    dropped: int = 0
+    core_at_10k: float = math.nan
 
-
-@dataclass(frozen=True)
-class Load:
-    requests_per_s: float
-    packets: int
-    seconds: float
-
-
-class Bench:
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.folder, self.seconds = folder, seconds
-        mark = f"lbtopbench{os.getpid()}"
-        self.server, self.client = Namespace(f"{mark}s"), Namespace(f"{mark}c")
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        for ns in (self.server, self.client):
-            subprocess.run(("ip", "netns", "add", ns.name), check=True)
-        nginx: subprocess.Popen[bytes] | None = None
-        try:
-            self.server.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.client.name)
-            for ns, address in ((self.server, ADDRESS), (self.client, CALLER)):
-                ns.run("ip", "link", "set", "lo", "up")
-                ns.run("ip", "link", "set", "eth0", "up")
-                ns.run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
-            nginx = nginx_target(self.server, ADDRESS, PORT, self.folder / "nginx", body=600)
-            yield
-        finally:
-            if nginx is not None:
-                stop(nginx)
-            for ns in (self.server, self.client):
-                subprocess.run(("ip", "netns", "delete", ns.name), check=True)
-
-    def load(self, seconds: float | None = None) -> Load:
-        seconds = seconds or self.seconds
-        before, began = self._packets(), time.monotonic()
-        said = self.client.run(
-            *("wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds:g}s", f"http://{ADDRESS}:{PORT}/page")
-        )
-        found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-        if found is None:
-            raise RuntimeError(said)
-        return Load(float(found[1]), self._packets() - before, time.monotonic() - began)
-
-    def _packets(self) -> int:
-        """Packets in both directions, as packet sockets count them: after merging, before splitting."""
-        row = next(line for line in self.server.run("cat", "/proc/net/dev").splitlines() if "eth0:" in line)
-        columns = row.partition(":")[2].split()
-        return int(columns[1]) + int(columns[9])
-
-    def watched(self, watcher: Watcher) -> tuple[Load, dict[str, object] | None]:
-        log, out = self.folder / f"{watcher.name}.log", self.folder / f"{watcher.name}.out"
-        before = packet_sockets(self.server)
-        began = time.monotonic()
-        with open(log, "wb") as err, open(out, "wb") as stdout:
-            process = subprocess.Popen(
-                ("ip", "netns", "exec", self.server.name, *watcher.command), stdout=stdout, stderr=err, stdin=subprocess.DEVNULL
-            )
-        try:
-            while packet_sockets(self.server) == before:
-                if process.poll() is not None or time.monotonic() - began > 20:
-                    raise RuntimeError(f"{watcher.name}: {log.read_text(errors='replace')}")
-                time.sleep(0.01)
-            watcher.attach_s.append(time.monotonic() - began)
-            time.sleep(0.5)
-            cpu = cpu_seconds(process.pid)
-            load = self.load()
-            time.sleep(0.3)
-            cpu = cpu_seconds(process.pid) - cpu
-            watcher.cpu_per_million.append(cpu / max(1, load.packets) * 1e6)
-            watcher.core_at_10k.append(cpu / (load.requests_per_s * load.seconds) * 10_000)
-        finally:
-            stop(process, signal.SIGINT, 15)
-        verdict = json.loads(out.read_text()) if watcher.name.startswith("lbtop") else None
-        return load, verdict
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of the children it waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(fields[i]) for i in (11, 12, 13, 14)) / TICK
+    @property
+    def is_ours(self) -> bool:
+        return self.name.startswith("lbtop")
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
@@ -135,56 +58,69 @@ def interval(ratios: list[float]) -> tuple[float, float, float]:
     mean = statistics.fmean(logs)
     if len(logs) < 2:
         return math.exp(mean), 0.0, math.inf
-    t = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}.get(len(logs) - 1, 2.1)
-    half = t * statistics.stdev(logs) / math.sqrt(len(logs))
+    half = T[min(len(logs) - 1, len(T)) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
 def watchers() -> list[Watcher]:
-    live = (str(LBTOP), "diagnose", "--json", "--for", "300s", "-i", "eth0", "--probe")
-    found = [Watcher("lbtop", (*live, "ebpf")), Watcher("lbtop-packet", (*live, "packet"))]
+    found = [Watcher("lbtop", "lbtop, eBPF filter", live("ebpf")), Watcher("lbtop-packet", "lbtop, plain ring", live("packet"))]
     if shutil.which("tcpdump"):
-        found.append(Watcher("tcpdump", ("tcpdump", "-Z", "root", "-n", "-i", "eth0", "-s", "0", "-w", "/dev/null")))
+        command = ("tcpdump", "-Z", "root", "-n", "-i", "eth0", "-s", "0", "-w", "/dev/null")
+        found.append(Watcher("tcpdump", "tcpdump -w /dev/null", command))
     if shutil.which("tshark"):
-        found.append(
-            Watcher("tshark", ("tshark", "-n", "-l", "-i", "eth0", "-T", "fields", "-e", "ip.src", "-Y", "http.request"))
-        )
+        command = ("tshark", "-n", "-l", "-i", "eth0", "-T", "fields", "-e", "ip.src", "-Y", "http.request")
+        found.append(Watcher("tshark", "tshark, requests only", command))
     return found
 
 
-def compare(bench: Bench, pairs: int) -> None:
-    found = watchers()
-    bench.load(1.0)
+def dropped(beside: Beside) -> int:
+    """Packets that a lbtop which has ended says were dropped."""
+    return int(json.loads(beside.output.read_text())["source"]["dropped_packets"] or 0)
+
+
+def compare(served: Served, found: list[Watcher], pairs: int) -> tuple[int, float]:
+    """Fills in ratios and processor time. Packets that lbtop dropped, and the lowest rate at which it ran."""
+    lost, slowest = 0, math.inf
+    served.load(2)
     for number in range(pairs):
         for watcher in found:
             # Without first and with first, in turns.
-            alone = bench.load() if number % 2 == 0 else None
-            load, verdict = bench.watched(watcher)
+            alone = served.load() if number % 2 == 0 else None
+            with served.beside(watcher.name, watcher.command) as beside:
+                load, cpu = measured(served, beside)
             if alone is None:
-                alone = bench.load()
+                alone = served.load()
             watcher.ratios.append(load.requests_per_s / alone.requests_per_s)
+            watcher.cpu_per_million.append(cpu / load.packets * 1e6)
+            if watcher.is_ours:
+                lost += dropped(beside)
+                slowest = min(slowest, load.packets_per_s)
             print(
                 f"pair {number + 1} {watcher.name:<13}{alone.requests_per_s:>9,.0f} requests/s alone "
-                f"{load.requests_per_s:>9,.0f} beside it ({load.packets / load.seconds:,.0f} packets/s)",
+                f"{load.requests_per_s:>9,.0f} beside it ({load.packets_per_s:,.0f} packets/s)",
                 flush=True,
             )
-            if verdict is not None:
-                watcher.dropped += verdict["source"]["dropped_packets"] or 0  # type: ignore[index]
-    print()
-    print(
-        f"{'':<14}{'requests/s kept':>16}{'95 % interval':>20}{'s CPU / 1M packets':>20}{'core at 10k req/s':>19}{'attached':>10}"
-    )
     for watcher in found:
-        mean, low, high = interval(watcher.ratios)
+        with served.beside(watcher.name, watcher.command) as beside:
+            load, cpu = measured(served, beside, STEADY_PAUSE_MS)
+            watcher.core_at_10k = cpu / load.seconds * 10_000 / load.requests_per_s
         print(
-            f"{watcher.name:<14}{mean:>16.1%}{f'{low:.1%} to {min(high, 9.99):.1%}':>20}"
-            f"{statistics.median(watcher.cpu_per_million):>20.2f}{statistics.median(watcher.core_at_10k):>19.1%}"
-            f"{statistics.median(watcher.attach_s):>8.2f} s{watcher.dropped if watcher.name.startswith('lbtop') else '':>9}"
+            f"steady {watcher.name:<13}{load.requests_per_s:,.0f} requests/s, {cpu / load.seconds:.1%} of a processor", flush=True
         )
+    return lost, slowest
 
 
-def cost(bench: Bench) -> None:
-    """Nanoseconds per packet of the filter and of an empty one beside it, by the kernel's own accounting."""
+def measured(served: Served, beside: Beside, pause_ms: float = 0.0) -> tuple[Load, float]:
+    """A run, and the processor time the program beside it took; what is done once at the start is over by then."""
+    served.load(1, pause_ms=pause_ms)
+    before = beside.cpu_s()
+    load = served.load(pause_ms=pause_ms)
+    time.sleep(0.3)
+    return load, beside.cpu_s() - before
+
+
+def cost(served: Served) -> tuple[float, float, int]:
+    """Nanoseconds per packet of the filter and of an empty one beside it, by the kernel's own accounting; over how many."""
     from lbtop.probes.ebpf.toolchain import load_bcc
     from lbtop.probes.live.ring import Ring
 
@@ -201,26 +137,18 @@ def cost(bench: Bench) -> None:
 
     switch = Path("/proc/sys/kernel/bpf_stats_enabled")
     before = switch.read_text()
-    watcher = watchers()[0]
-    process = subprocess.Popen(
-        ("ip", "netns", "exec", bench.server.name, *watcher.command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    thread = served.server.thread(attached)
     try:
-        switch.write_text("1")
-        bench.server.thread(attached)
         ready.wait(5)
-        while packet_sockets(bench.server) < 2:
-            time.sleep(0.02)
-        bench.load(4.0)
-        ours, theirs = per_run(process.pid), per_run(os.getpid(), empty.fd)
-        print(
-            f"filter {ours[0]:.0f} ns per packet over {ours[1]:,} packets, empty filter {theirs[0]:.0f} ns: "
-            f"{ours[0] - theirs[0]:.0f} ns above it"
-        )
+        switch.write_text("1")
+        with served.beside("cost", live("ebpf")) as beside:
+            served.load()
+            ours, theirs = per_run(beside.process.pid), per_run(os.getpid(), empty.fd)
+        return ours[0], theirs[0], ours[1]
     finally:
         switch.write_text(before)
         done.set()
-        stop(process, signal.SIGINT, 15)
+        thread.join()
 
 
 def per_run(pid: int, descriptor: int | None = None) -> tuple[float, int]:
@@ -234,23 +162,96 @@ def per_run(pid: int, descriptor: int | None = None) -> tuple[float, int]:
     raise RuntimeError("no program that has run")
 
 
+def attach(served: Served, times: int = 10) -> dict[str, list[float]]:
+    """Seconds from the start of the process until packets arrive, by probe; nothing else runs."""
+    found: dict[str, list[float]] = {"ebpf": [], "packet": []}
+    for _ in range(times):
+        for probe, seconds in found.items():
+            began, before = time.monotonic(), packet_sockets(served.server)
+            process = subprocess.Popen(
+                ("ip", "netns", "exec", served.server.name, *live(probe)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            rows = Path(f"/proc/{process.pid}/net/packet")  # of the namespace it enters
+            while process.poll() is None:
+                if sum(row.split()[5] == "1" for row in rows.read_text().splitlines()[1:]) > before and in_namespace(process.pid):
+                    break
+                time.sleep(0.002)
+            seconds.append(time.monotonic() - began)
+            stop(process, signal.SIGINT, 15)
+    return found
+
+
+def in_namespace(pid: int) -> bool:
+    return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+def lines(
+    found: list[Watcher], lost: int, slowest: float, filter_ns: list[tuple[float, float, int]], starts: dict[str, list[float]]
+) -> list[str]:
+    """The figures as they stand in docs/live.md."""
+    pairs = len(found[0].ratios)
+    load = os.getloadavg()[0]
+    said = [
+        f"{os.cpu_count()} processors, Linux {os.uname().release.split('-')[0]}, load {load:.1f} at the end, {pairs} pairs.",
+        "",
+        "| beside nginx under wrk | requests/s kept | 95 % interval | CPU s per million packets | of a core at 10,000 requests/s |",
+        "|---|---|---|---|---|",
+    ]
+    for watcher in found:
+        mean, low, high = interval(watcher.ratios)
+        said.append(
+            f"| {watcher.title} | {mean:.1%} | {low:.1%} to {min(high, 9.99):.1%} | "
+            f"{statistics.median(watcher.cpu_per_million):.2f} | {watcher.core_at_10k:.1%} |"
+        )
+    loss = {watcher.name: 1 - interval(watcher.ratios)[1] for watcher in found}
+    others = f", tcpdump's {loss['tcpdump']:.1%}" if "tcpdump" in loss else ""
+    said += [
+        "",
+        f"Upper bound of the loss with the filter: {loss['lbtop']:.1%}{others} (goal: {GOAL_LOSS:.0%}, and not above tcpdump's).",
+    ]
+    said.append(f"Dropped by lbtop in all these runs, at {slowest:,.0f} packets/s and more: {lost:,} packets.")
+    if filter_ns:
+        above = [ours - theirs for ours, theirs, _ in filter_ns]
+        ours, theirs = (statistics.median(row[at] for row in filter_ns) for at in (0, 1))
+        said.append(
+            f"By the kernel's accounting the filter takes {ours:.0f} ns per packet and an empty one beside it {theirs:.0f} ns: "
+            f"{statistics.median(above):.0f} ns above it (median of {len(above)} runs, {min(above):.0f} to {max(above):.0f})."
+        )
+    if starts:
+        told = " and ".join(f"{statistics.median(times):.2f} s ({probe})" for probe, times in starts.items())
+        said.append(f"From the start of the process to the first packet: {told}, median of {len(starts['ebpf'])}.")
+    return said
+
+
+def write(said: list[str]) -> None:
+    before, _, rest = DOC.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    DOC.write_text(f"{before}{BEGIN}\n" + "\n".join(said) + f"\n{END}{after}", "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.live", description=__doc__)
     parser.add_argument("--pairs", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a run")
-    parser.add_argument("--cost", action="store_true", help="only the cost of the filter per packet")
+    parser.add_argument("--seconds", type=int, default=4, help="length of a run")
+    parser.add_argument("--cost", action="store_true", help="hardly more than the cost of the filter per packet, and the start")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/live.md")
     options = parser.parse_args()
-    if os.geteuid() != 0 or not shutil.which("wrk") or not shutil.which("nginx") or not hasattr(socket, "AF_PACKET"):
+    if os.geteuid() != 0 or not shutil.which("wrk") or not shutil.which("nginx"):
         print("NOT RUN: bench-live needs root, wrk and nginx", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="lbtop-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        bench = Bench(folder, options.seconds)
-        with bench.running():
-            cost(bench)
-            if not options.cost:
-                compare(bench, options.pairs)
+        served = Served(folder, options.seconds)
+        with served.running():
+            starts = attach(served)
+            filter_ns = [cost(served) for _ in range(5)]
+            found = watchers() if not options.cost else watchers()[:1]
+            lost, slowest = compare(served, found, 2 if options.cost else options.pairs)
+    said = lines(found, lost, slowest, filter_ns, starts)
+    print("\n" + "\n".join(said))
+    if options.write and not options.cost:
+        write(said)
     return 0
 
 
