@@ -10,7 +10,7 @@ DEMO := captures/offload-target-removed-lost-targets.pcap.gz
 BYTECODE := $(BIN)/python -m compileall -q lbtop probes
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
-.PHONY: help demo setup test lint fuzz bench bench-live captures docs scoreboard screenshots packages clean
+.PHONY: help demo setup test lint fuzz bench bench-live filter captures docs scoreboard screenshots packages clean
 .DELETE_ON_ERROR:
 
 help:
@@ -73,6 +73,10 @@ bench: setup
 
 bench-live: packages setup
 	$(BIN)/python -m tests.bench.live $(ARGS)
+
+# The socket filter, compiled beforehand (probes/ebpf/ledger.bpf): needs root and python3-bpfcc.
+filter: setup
+	$(BIN)/python -m scripts.filter
 
 captures: packages setup
 	$(BIN)/python -m tests.lab $(ARGS)

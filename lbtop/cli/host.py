@@ -177,12 +177,15 @@ def _ring() -> Check:
 
 
 def _bcc() -> Check:
-    from lbtop.probes.ebpf import toolchain
+    from lbtop.probes.ebpf import prebuilt, toolchain
 
     try:
         folder = toolchain.find_bcc()
     except toolchain.Unavailable as why:
-        return Check("bcc", MISSING, str(why), "the eBPF filter", install_bcc(_read("/etc/os-release")))
+        mend = install_bcc(_read("/etc/os-release"))
+        if prebuilt.is_for_this_host():
+            return Check("bcc", PARTLY, str(why), "compiling eBPF programs here; the filter comes compiled", mend)
+        return Check("bcc", MISSING, str(why), "the eBPF filter, before Linux 5.11", mend)
     return Check("bcc", WORKS, f"{folder / 'bcc'}")
 
 
@@ -195,11 +198,13 @@ def _filter() -> Check:
 
     started = time.monotonic()
     try:
-        Program().close()
+        program = Program()
     except Unavailable as why:
         mend = () if os.geteuid() == 0 else (f"sudo {_me()} doctor",)
         return Check("eBPF filter", PARTLY, f"{why}; live goes on with the plain packet ring", "the eBPF filter", mend)
-    return Check("eBPF filter", WORKS, f"compiled and loaded in {time.monotonic() - started:.1f} s")
+    program.close()
+    how = "compiled here and loaded" if program.compiled else "loaded"
+    return Check("eBPF filter", WORKS, f"{how} in {time.monotonic() - started:.2f} s")
 
 
 def install_bcc(os_release: str) -> tuple[str, ...]:

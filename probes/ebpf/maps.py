@@ -16,6 +16,15 @@ _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def bpf(command: int, attributes: ctypes.Structure) -> int:
+    """bpf(2); a descriptor where the command gives one. Raises OSError."""
+    result = int(_libc.syscall(_NUMBERS[platform.machine()], command, ctypes.byref(attributes), ctypes.sizeof(attributes)))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
 class _Element(ctypes.Structure):
     """The part of union bpf_attr that element commands use."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
 
+from lbtop.probes.ebpf import prebuilt
 from lbtop.probes.ebpf.loader import load_socket_filter
 from lbtop.probes.ebpf.maps import Map, is_supported, processors
 from lbtop.probes.ebpf.toolchain import Unavailable
@@ -75,7 +76,8 @@ class FlowBulk(ctypes.Structure):
     _fields_ = (("until", ctypes.c_uint32 * 2), ("mode", ctypes.c_uint8 * 2), ("pad", ctypes.c_uint8 * 2))
 
 
-_MAPS = (b"ledger4", b"ledger6", b"bulk4", b"bulk6", b"counters", b"control")
+FUNCTION = "lbtop_filter"
+MAPS = ("ledger4", "ledger6", "bulk4", "bulk6", "counters", "control")
 HINTS = 1 << 14
 
 
@@ -95,16 +97,23 @@ def hint(key: bytes) -> int:
 
 
 class Program:
-    """Loaded while it lives. ``fd`` is what a socket attaches. Keys are those of keys.py. Raises Unavailable."""
+    """Loaded while it lives. ``fd`` is what a socket attaches. Keys are those of keys.py. Raises Unavailable.
 
-    def __init__(self, entries: int = ENTRIES) -> None:
+    ``compiled``: by bcc, here, even where what was compiled beforehand fits.
+    """
+
+    def __init__(self, entries: int = ENTRIES, *, compiled: bool = False) -> None:
         if not is_supported():
             raise Unavailable(f"bpf(2) is not known on {platform.machine()}")
         if os.geteuid() != 0 and not _may_load():
             raise Unavailable(
                 "loading a filter needs root, or CAP_BPF and CAP_NET_RAW (setcap, or systemd's AmbientCapabilities)"
             )
-        loaded = load_socket_filter(source().encode(), b"lbtop_filter", _MAPS, _flags(entries))
+        loaded = None if compiled else _load_prebuilt(entries)
+        self.compiled = loaded is None
+        """Whether bcc compiled it here, because what was compiled beforehand does not fit."""
+        if loaded is None:
+            loaded = load_socket_filter(source().encode(), FUNCTION.encode(), [name.encode() for name in MAPS], flags(entries))
         self.fd, *maps, counters, control = loaded
         self.entries = entries
         self._processors = processors()
@@ -115,7 +124,7 @@ class Program:
         self._counters = Map(counters, 4, 8 * self._processors)
         self._memory = mmap.mmap(control, -(-ctypes.sizeof(Control) // mmap.PAGESIZE) * mmap.PAGESIZE)
         self._control = Control.from_buffer(self._memory)
-        os.close(control)  # the mapping keeps it
+        os.close(control)  # the mapping keeps a descriptor of its own
         self._marked: dict[bytes, int] = {}
         self._hints = [0] * HINTS
 
@@ -184,11 +193,21 @@ def source() -> str:
     return (HERE / "ledger.c").read_text("utf-8").replace('#include "ledger.h"', header)
 
 
-def _flags(entries: int) -> list[str]:
+def flags(entries: int) -> list[str]:
     numbers = platform.release().split("-")[0].split(".")[:2]
     coarse = all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= _COARSE_CLOCK
     clock = ["-DCLOCK=bpf_ktime_get_coarse_ns"] if coarse else []
     return [f"-DLEDGER_ENTRIES={entries}", *clock, "-Wno-everything"]
+
+
+def _load_prebuilt(entries: int) -> list[int] | None:
+    """What was compiled beforehand, loaded; None where that does not fit or the kernel does not take it."""
+    if not prebuilt.is_for_this_host():
+        return None
+    try:
+        return prebuilt.load(prebuilt.Prebuilt(prebuilt.FILE.read_text("ascii")), FUNCTION, entries)
+    except OSError:
+        return None
 
 
 def _may_load() -> bool:

@@ -194,7 +194,7 @@ def lines(
     said = [
         f"{os.cpu_count()} processors, Linux {os.uname().release.split('-')[0]}, load {load:.1f} at the end, {pairs} pairs.",
         "",
-        "| beside nginx under wrk | requests/s kept | 95 % interval | CPU s per million packets | of a core at 10,000 requests/s |",
+        "| beside nginx under wrk | requests/s kept | 95 % interval | CPU s per million packets | of a core at 10k requests/s |",
         "|---|---|---|---|---|",
     ]
     for watcher in found:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lbtop.probes.ebpf.program import MAPS
 
 from tests.lab.net_base import Namespace, stop
 from tests.live import kernel
@@ -46,7 +47,7 @@ def test_nothing_is_left(namespace: Namespace, probe: str, end: signal.Signals, 
     listening = Listening(namespace, ("lo",), probe, tmp_path / "lbtop.log")
     programs, maps = held(listening.process.pid)
     if probe == "ebpf":
-        assert programs and len(maps) == 4
+        assert programs and len(maps) == len(MAPS)
         assert programs <= kernel.loaded_programs() and maps <= kernel.loaded_maps()
     else:
         assert not programs and not maps

@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lbtop.probes.ebpf import prebuilt
 from lbtop.probes.ebpf import program as program_module
 from lbtop.probes.ebpf.keys import flow_key, flow_keys
+from lbtop.probes.ebpf.prebuilt import FILE, Prebuilt
 from lbtop.probes.ebpf.program import Control, Effort, Flow4, Flow6, FlowBulk, FlowLedger, Program
 from lbtop.probes.ebpf.toolchain import Unavailable
 
 from lbtop.model.observation import CONNECTION
+from scripts.filter import digest
 from tests.corpus import committed
 from tests.live import kernel
 from tests.live.model import ETHERNET, FOREVER, NONE, UNTIL, VLAN, WHOLE, Filter, flow_name, parse, through
@@ -40,16 +43,17 @@ SAMPLE = (
 )
 
 
-def load(entries: int) -> Program:
+def load(entries: int, *, compiled: bool = False) -> Program:
     try:
-        return Program(entries)
+        return Program(entries, compiled=compiled)
     except Unavailable as why:
         pytest.skip(f"no eBPF here: {why}")
 
 
-@pytest.fixture
-def program(root: None) -> Iterator[Program]:
-    loaded = load(4096)
+@pytest.fixture(params=["beforehand", "by bcc"])
+def program(request: pytest.FixtureRequest, root: None) -> Iterator[Program]:
+    loaded = load(4096, compiled=request.param == "by bcc")
+    assert loaded.compiled == (request.param == "by bcc")
     yield loaded
     loaded.close()
 
@@ -299,6 +303,23 @@ def test_structures_are_laid_out_as_in_c(tmp_path: Path) -> None:
     (tmp_path / "layout.c").write_text("\n".join([*lines, "return 0; }"]))
     subprocess.run((compiler, "-o", str(tmp_path / "layout"), str(tmp_path / "layout.c")), check=True)
     assert subprocess.run((str(tmp_path / "layout"),), capture_output=True, text=True).stdout.split("\n")[:-1] == expected
+
+
+def test_what_was_compiled_beforehand_is_the_source_as_it_is() -> None:
+    """Otherwise: make filter, as root, with python3-bpfcc."""
+    assert Prebuilt(FILE.read_text("ascii")).source == digest()
+
+
+def test_where_it_does_not_fit_bcc_compiles(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prebuilt, "is_for_this_host", lambda: False)
+    loaded = load(64)
+    assert loaded.compiled
+    loaded.close()
+    monkeypatch.undo()
+    monkeypatch.setattr(prebuilt, "_SOCKET_FILTER", 77)  # a kernel that refuses it
+    loaded = load(64)
+    assert loaded.compiled
+    loaded.close()
 
 
 def test_the_model_reads_its_own_packets() -> None:
