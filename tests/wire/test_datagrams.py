@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ssl
 import struct
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lbtop.probes.wire.decoder import Decoder
 
 from lbtop.model.observation import HelloFlag, Protocol7
+from tests.reference.files import Record
+from tests.tools import writing
 from tests.wire import spoken
 from tests.wire.talk import CLIENT, RAW_IP, SERVER, START_NS, plain
 
@@ -44,13 +50,18 @@ def test_dtls_of_a_real_capture(shared_captures: Path) -> None:
     assert row["ja4"].startswith(b"dd1i44") and row["flags"] & HelloFlag.SERVER_SEEN and row["version"] == 0xFEFF
 
 
-def datagrams(said: list[tuple[str, bytes]]) -> Any:
-    decoder = Decoder(key=bytes(16))
+def packets(said: list[tuple[str, bytes]]) -> Iterator[bytes]:
     for number, (who, data) in enumerate(said):
         ends = (b"\x0a\0\0\1", b"\x0a\0\0\2", 50000, 4433) if who == CLIENT else (b"\x0a\0\0\2", b"\x0a\0\0\1", 4433, 50000)
         udp = struct.pack(">HHHH", ends[2], ends[3], 8 + len(data), 0) + data
         ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), number, 0, 64, 17, 0, ends[0], ends[1])
-        decoder.packet(RAW_IP, START_NS + number * 10**6, len(ip + udp), len(ip + udp), ip + udp)
+        yield ip + udp
+
+
+def datagrams(said: list[tuple[str, bytes]]) -> Any:
+    decoder = Decoder(key=bytes(16))
+    for number, packet in enumerate(packets(said)):
+        decoder.packet(RAW_IP, START_NS + number * 10**6, len(packet), len(packet), packet)
     return decoder.finish()
 
 
@@ -77,6 +88,67 @@ def test_dtls_fragments_are_put_together() -> None:
     (whole,) = plain(datagrams([(CLIENT, piece) for piece in hello_in_dtls(5000)]), "handshakes")
     (pieces,) = plain(datagrams([(CLIENT, piece) for piece in hello_in_dtls(50)]), "handshakes")
     assert whole == pieces and whole["sni"] == b"shop.example" and whole["ja4"].startswith(b"dd2d")
+
+
+def in_dtls13(message: bytes, number: int, size: int = 1200) -> list[bytes]:
+    """A TLS 1.3 hello as RFC 9147 sends it: legacy version 1.2, an empty cookie, 1.3 only in supported_versions."""
+    kind, body = message[0], bytearray(message[4:])
+    body[0:2] = b"\xfe\xfd"
+    if kind == 1:
+        at = 35 + body[34]
+        body[at:at] = b"\0"
+        body = bytearray(bytes(body).replace(b"\0\x2b\0\x03\x02\x03\x04", b"\0\x2b\0\x03\x02\xfe\xfc"))
+    else:
+        body = bytearray(bytes(body).replace(b"\0\x2b\0\x02\x03\x04", b"\0\x2b\0\x02\xfe\xfc"))
+    result = []
+    for start in range(0, len(body), size):
+        part = bytes(body[start : start + size])
+        head = bytes([kind]) + len(body).to_bytes(3, "big") + number.to_bytes(2, "big")
+        head += start.to_bytes(3, "big") + len(part).to_bytes(3, "big")
+        result.append(
+            b"\x16\xfe\xfd" + struct.pack(">H6sH", 0, (number + start).to_bytes(6, "big"), len(head + part)) + head + part
+        )
+    return result
+
+
+def exactly_13() -> tuple[bytes, bytes]:
+    """Both hellos of a client that offers nothing but TLS 1.3."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    said = spoken.tls("1.3", context=context)
+    client, server = said[0][1], said[1][1]
+    return client[5 : 5 + int.from_bytes(client[3:5], "big")], server[5 : 5 + int.from_bytes(server[3:5], "big")]
+
+
+@pytest.mark.parametrize("size", [1200, 60], ids=["whole", "in fragments"])
+def test_dtls_1_3(size: int, tshark: str, tmp_path: Path) -> None:
+    client, server = exactly_13()
+    sealed = b"\x2f" + bytes(range(200, 232)) * 8  # a record with the unified header (RFC 9147 section 4)
+    said = [(CLIENT, piece) for piece in in_dtls13(client, 0, size)]
+    said += [(SERVER, piece) for piece in in_dtls13(server, 0, size)] + [(SERVER, sealed), (CLIENT, sealed)]
+    batch = datagrams(said)
+    (row,) = plain(batch, "handshakes")
+    assert (row["sni"], row["version"], row["version_offered"]) == (b"shop.example", 0xFEFC, 0xFEFC)
+    assert row["flags"] & HelloFlag.SERVER_SEEN and row["ja4"].startswith(b"dd3d")
+    (connection,) = plain(batch, "connections")
+    assert connection["protocol7"] == Protocol7.DTLS and connection["client_port"] == 50000
+    names, suites = by_tshark(tshark, said, tmp_path / "x.pcap")
+    assert (names, suites) == ({"shop.example"}, {row["cipher"]})
+
+
+def by_tshark(tshark: str, said: list[tuple[str, bytes]], path: Path) -> tuple[set[str], set[int]]:
+    """Names that the client asks for, and the suite that the server chooses."""
+    writing.write(path, [Record(START_NS + n * 10**6, RAW_IP, 0, len(data), data) for n, data in enumerate(packets(said))])
+    command = [tshark, "-n", "-r", str(path), "-d", "udp.port==4433,dtls", "-T", "fields", "-E", "occurrence=a"]
+    for name in ("dtls.handshake.type", "dtls.handshake.extensions_server_name", "dtls.handshake.ciphersuite"):
+        command += ["-e", name]
+    names, suites = set(), set()
+    for line in subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines():
+        kinds, name, suite = line.split("\t")
+        names |= {name} - {""}
+        suites |= {int(suite, 16)} if kinds.split(",")[-1] == "2" and suite else set()
+    return names, suites
 
 
 @given(
