@@ -5,7 +5,7 @@ from lbtop.probes.wire.addresses cimport AddressText
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.cookies cimport Cookies
 from lbtop.probes.wire.flags cimport *
-from lbtop.probes.wire.head cimport LONGEST_SHOWN, U_OTHER, Head, Line
+from lbtop.probes.wire.head cimport LONGEST_SHOWN, U_OTHER, U_WEBSOCKET, Head, Line
 from lbtop.probes.wire.names cimport *
 from lbtop.probes.wire.secrets cimport Secrets
 from lbtop.probes.wire.sniff cimport *

@@ -36,14 +36,13 @@ class Http1:
         while end > target and not is_blank(self.buffer.u8[end - 1]):
             end -= 1
         version = self._version(end, self.head.start_end)
-        if version:
-            while end > target and is_blank(self.buffer.u8[end - 1]):
-                end -= 1
-        elif truncated:
+        if version == 0:
+            if not truncated:
+                return F_BROKEN
             version = 11
             end = self.head.start_end
-        else:
-            return F_BROKEN
+        while end > target and is_blank(self.buffer.u8[end - 1]):
+            end -= 1
         self.head.split()
 
         conn.requests += 1
@@ -148,6 +147,10 @@ class Http1:
         self.cookies.secrets(conn, ts_ns, SENT_BY_SERVER)
         self.context.forget(conn, pending)
         if truncated:
+            if status == 101 or grants:  # whatever follows, and whether or not its name was cut off
+                conn.flags |= CN_UPGRADED
+                if self.head.upgraded == U_WEBSOCKET:
+                    conn.protocol7 = P7_WEBSOCKET
             return F_BROKEN
         if status == 101:
             return F_UPGRADED

@@ -105,6 +105,7 @@ class Conversation:
     def skip(self, side: Side, count: int, ts_ns: int) -> None:
         if self._http is not None:
             self._http.skip(side, count, ts_ns)
+            self._cut_switch()
         elif self._tls is not None:
             self._tls.lost(side)
         elif self._http2 is not None:
@@ -118,12 +119,19 @@ class Conversation:
                 self._begin(side, bytes(start), ts_ns)
         if self._http is not None:
             self._http.close(ts_ns)
+            self._cut_switch()
         if self._tls is not None:
             self._tls.close()
         if self._http2 is not None:
             self._http2.close(ts_ns)
             if not self._http2.decodable:
                 self.flags |= ConnFlag.NOT_DECODABLE
+
+    def _cut_switch(self) -> None:
+        if self._http is not None and self._http.cut_switch:
+            self.flags |= ConnFlag.UPGRADED
+            if self._http.cut_switch == "websocket":
+                self.protocol = Protocol7.WEBSOCKET
 
     def _undecided(self, side: Side, data: bytes, ts_ns: int) -> None:
         start = self._start[side]

@@ -53,6 +53,7 @@ class HttpConversation:
     def __init__(self, rows: Recorder, recognition: Any, number: int, ends: dict[str, int], proxy_source: int) -> None:
         self.requests = self.responses = 0
         self.tunnel = ""
+        self.cut_switch = ""  # what a 101 whose head was cut changed to
         self._rows, self._names, self._conn, self._ends, self._proxy_source = rows, recognition, number, ends, proxy_source
         self._sides = {Side.CLIENT: Direction(), Side.SERVER: Direction()}
         self._outstanding: deque[Outstanding] = deque()
@@ -309,6 +310,8 @@ class HttpConversation:
             return
         request = self._outstanding.popleft() if self._outstanding else Outstanding(0, b"", 0, {})
         self.answer(head, request, ts_ns, cut)
+        if status == 101 and cut:
+            self.cut_switch = head.first(b"upgrade").lower().decode("latin-1") or "other"
         if (status == 101 and not cut) or (request.method == b"CONNECT" and 200 <= status < 300):
             upgrade = head.first(b"upgrade").lower().decode("latin-1")
             self.tunnel = "connect" if request.method == b"CONNECT" else upgrade or "other"

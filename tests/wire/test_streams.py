@@ -231,3 +231,19 @@ def test_http2_after_a_loss_is_not_guessed() -> None:
         talk.say(who, data)
     (connection,) = plain(talk.end().rows(), "connections")
     assert connection["flags"] & ConnFlag.NOT_DECODABLE
+
+
+@pytest.mark.parametrize(
+    ("seen", "protocol"),
+    [(b"HTTP/1.1 101 Sw", Protocol7.HTTP1), (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConn", Protocol7.WEBSOCKET)],
+    ids=["the status", "the status and what it changes to"],
+)
+def test_a_change_of_protocol_whose_head_was_cut(seen: bytes, protocol: Protocol7) -> None:
+    """The snap length took the rest: that the protocol changed is known all the same."""
+    (who, request), (_, answer) = spoken.websocket()[:2]
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    said = Talk().say(who, request).say(SERVER, seen + bytes(300 - len(seen)), cut=300 - len(seen))
+    said.say(SERVER, b"\x81\x05hello").say(CLIENT, b"\x81\x85\1\2\3\4iggnn")
+    (row,) = plain(said.rows(), "connections")
+    assert row["flags"] & ConnFlag.UPGRADED and row["protocol7"] == protocol
+    assert (row["requests"], row["responses"]) == (1, 1)
