@@ -235,7 +235,10 @@ def test_http2_after_a_loss_is_not_guessed() -> None:
 
 @pytest.mark.parametrize(
     ("seen", "protocol"),
-    [(b"HTTP/1.1 101 Sw", Protocol7.HTTP1), (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConn", Protocol7.WEBSOCKET)],
+    [
+        (b"HTTP/1.1 101 Sw", Protocol7.HTTP1),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConn", Protocol7.WEBSOCKET),
+    ],
     ids=["the status", "the status and what it changes to"],
 )
 def test_a_change_of_protocol_whose_head_was_cut(seen: bytes, protocol: Protocol7) -> None:
