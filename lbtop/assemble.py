@@ -13,13 +13,14 @@ from lbtop.inference.exposure import infer_exposure
 from lbtop.inference.identity import infer_identity
 from lbtop.inference.idle import infer_idle
 from lbtop.inference.nat import infer_nat
+from lbtop.inference.races import forecast_races
 from lbtop.inference.statistics import holm
 from lbtop.inference.targets import target_rows
 from lbtop.inference.termination import infer_termination
 from lbtop.model.address import endpoint_text
 from lbtop.model.judgement import UNKNOWN, Finding
 from lbtop.model.record import replace
-from lbtop.model.snapshot import Dependency, Detail, Service, Snapshot, SourceFrame
+from lbtop.model.snapshot import Dependency, Detail, Idle, Service, Snapshot, SourceFrame
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import Facts, ServiceFacts
 from lbtop.reconstruct.tallies import ENCRYPTED
@@ -86,9 +87,19 @@ def _service(facts: ServiceFacts, names: Mapping[str, str], detail: bool) -> Ser
         skew=skew,
         exposure=infer_exposure(facts, termination),
         nat=infer_nat(facts),
-        idle=infer_idle(facts),
+        idle=_idle(facts),
         roles_evidence=tuple(facts.roles_evidence),
         detail=_detail(facts) if detail else None,
+    )
+
+
+def _idle(facts: ServiceFacts) -> Idle | None:
+    idle = infer_idle(facts)
+    forecast = forecast_races(facts) if idle is not None else None
+    return (
+        idle
+        if idle is None or forecast is None
+        else replace(idle, races_per_hour=forecast.per_hour, races_interval=forecast.interval)
     )
 
 

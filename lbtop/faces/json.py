@@ -307,6 +307,8 @@ def _idle(idle: Idle) -> Object:
         "matches": idle.matches,
         "target_closes_after_s": number(idle.target_closes_after_s, 3),
         "keepalive_races": idle.keepalive_races,
+        "keepalive_races_per_hour": number(idle.races_per_hour, 2),
+        "keepalive_races_interval": _interval(idle.races_interval, 2),
     }
 
 

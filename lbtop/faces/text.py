@@ -362,6 +362,9 @@ def _idle(service: Service) -> str:
         parts.append(f"targets close idle connections after {words.length(idle.target_closes_after_s)}")
     if idle.keepalive_races:
         parts.append(f"{words.plural(idle.keepalive_races, 'request')} crossed the target's close")
+    if idle.races_per_hour is not None and idle.races_interval is not None:
+        low, high = idle.races_interval
+        parts.append(f"{idle.races_per_hour:.2g} an hour are expected to cross it ({low:.2g} to {high:.2g})")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

@@ -23,7 +23,8 @@ NAMED, NAMED_HERE = 20, 0.7
 REMAPPED_KEYS = 5
 REMAPPED_SHARE = 0.2
 LOST = 3
-LOST_SHARE = 0.01
+LOST_SHARE, LOST_SESSIONS = 0.01, 0.05
+"""Of the requests that bring a session, or, counted once each, of the sessions."""
 IGNORED_SHARE = 0.02
 _COOKIES = (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE)
 
@@ -189,7 +190,8 @@ def session_lost(context: Context) -> Iterator[Finding]:
     if found.lost_elsewhere < LOST:
         return
     counted = ledger.presented[:, ELSEWHERE].sum() + ledger.presented[:, UNKNOWN_ISSUER].sum()
-    if found.lost_elsewhere < LOST_SHARE * ledger.presented.sum():
+    few_requests = found.lost_elsewhere < LOST_SHARE * ledger.presented.sum()
+    if few_requests and found.lost_elsewhere < LOST_SESSIONS * (found.sessions or 0):
         return
     at_home = ledger.lost(ROTATING) - found.lost_elsewhere
     home = int(ledger.presented.sum() - counted)

@@ -87,6 +87,9 @@ def target_closes_first(context: Context) -> Iterator[Finding]:
     How it is inferred. The target closes first after a constant silence, while the balancer reuses connections
     after silences that come close to it (half as long, or longer) and never closes before.
 
+    How often it will happen is a forecast: how often silences reach the target's timeout, times how often the balancer
+    reuses connections about then, times one round trip, in which request and FIN can cross.
+
     How to confirm. Compare the target's keep-alive timeout with the balancer's idle timeout.
 
     How to mend. Let the target keep connections longer than the balancer does (ALB: more than
@@ -102,12 +105,16 @@ def target_closes_first(context: Context) -> Iterator[Finding]:
     near = int((reused >= 0.5 * closing).sum())
     if near < CLOSES_FIRST:
         return
+    expected = ""
+    if idle.races_per_hour is not None and idle.races_interval is not None:
+        low, high = idle.races_interval
+        expected = f" At this rate {idle.races_per_hour:.2g} an hour will ({low:.2g} to {high:.2g})."
     yield Finding(
         id="target-closes-first",
         severity=Severity.WARNING,
         title=f"Targets close idle connections after {seconds(closing)}, {balancer(context)} reuses them up to then: risk of 502",
         detail=f"{plural(near, 'connection')} were reused after a silence of at least half that long; a request that crosses the "
-        "target's FIN is answered by RST.",
+        f"target's FIN is answered by RST.{expected}",
         service=context.service.service,
         evidence=(
             Evidence("keepalive", "timing", f"target closes after {closing} s, {near} reuses later than {closing / 2:.1f} s"),

@@ -261,7 +261,7 @@ def _compare(loads: Floats, units: Units, weights: Floats, resamples: int) -> tu
         share = np.where(units.serving[epoch], weights, 0.0)
         dealt += dice.multinomial(count, share / share.sum(), resamples) * cost
     peaks = dealt.max(1) / np.maximum(dealt.mean(1), 1e-12)
-    observed = float(loads.max() / loads.mean())
+    observed = float(loads.max() / max(float(loads.mean()), 1e-12))
     p_value = float((1 + (peaks >= observed - 1e-9).sum()) / (resamples + 1))
     return observed, float(peaks.mean()), p_value
 

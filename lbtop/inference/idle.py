@@ -16,6 +16,8 @@ ORDERLY_ENDINGS = 3
 STEADY = 0.1
 """Orderly closes after a silence belong to a timeout where their durations differ by less than this share (or STEADY_S)."""
 STEADY_S = 0.6
+STOPPED = 1.5
+"""Closes at times that differ by less than so many times what their silences differ by came at one moment."""
 CLOSE_MATCH = 0.1
 """How far from a known default, in shares of it, the estimate may lie: timers are checked now and then, not exactly."""
 
@@ -85,7 +87,7 @@ def closes_after(ledger: IdleLedger, side: Side) -> float | None:
         return None
     group = slice(first, first + size)
     when = mine["at_ns"][group] / 1e9
-    if float(np.ptp(when)) < 3.0 * max(float(np.ptp(silent[group])), 0.05):
+    if float(np.ptp(when)) < STOPPED * max(float(np.ptp(silent[group])), 0.05):
         return None  # they closed at one moment, whatever their silence: somebody was stopped
     if int((ledger.survived[:, 0] / 1e9 > silent[group][-1] * (1 + STEADY)).sum()) > 0.2 * size:
         return None  # longer silences were survived: no limit

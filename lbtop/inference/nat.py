@@ -53,7 +53,7 @@ def _users(
     candidates: list[tuple[int, int | None, str]] = []
     if sessions is not None:
         together, distinct = sessions
-        candidates.append((together, distinct, f"{distinct} session cookies, {together} of them in use at the same time"))
+        candidates.append((together, distinct, f"{distinct} session cookies, {together} in use at the same time"))
     if clocks is not None:
         candidates.append((clocks, None, f"{clocks} TCP timestamp clocks"))
     for feature, words in (("user_agents", "User-Agents"), ("tls_stacks", "TLS stacks"), ("tcp_stacks", "TCP stacks")):
@@ -71,10 +71,12 @@ def _users(
 def _sessions_by_address(facts: ServiceFacts) -> dict[int, tuple[int, int]]:
     """Per client address: the most session cookies in use at one time, and how many there were in all.
 
-    Sessions that were issued and never came back are left out: a client that ignores cookies gets a new one each time.
+    Sessions that were issued and never came back are in use at no time (a client that ignores cookies gets a new one with every
+    request), but each may have been a user's.
     """
     found: dict[int, tuple[int, int]] = {}
     for rows in facts.ledgers.affinity.session_rows():
+        everyone = dict(zip(*(part.tolist() for part in np.unique(rows["aux"], return_counts=True)), strict=True))
         used = rows[((rows["arrivals"] >= 2) | ((rows["flags"] & 1) == 0)) & (rows["aux"] != 0)]
         if not len(used):
             continue
@@ -86,7 +88,7 @@ def _sessions_by_address(facts: ServiceFacts) -> dict[int, tuple[int, int]]:
         at_once = np.maximum.reduceat(np.cumsum(steps[order]), np.concatenate(([0], 2 * np.cumsum(counts)[:-1])))
         for address, together, distinct in zip(owners.tolist(), at_once.tolist(), counts.tolist(), strict=True):
             if together > found.get(address, (0, 0))[0]:
-                found[address] = (together, distinct)
+                found[address] = (together, max(distinct, everyone.get(address, 0)))
     return found
 
 

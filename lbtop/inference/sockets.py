@@ -34,7 +34,7 @@ class Stacks:
         many = self.addresses > FEW_ADDRESSES
         if self.kinds_from_one >= MANY_STACKS or (many and self.kinds >= MANY_STACKS):
             return 1.0
-        if self.kinds_from_one == 3 or (many and self.kinds == 3) or min(self.kinds, self.addresses) >= MANY_STACKS:
+        if self.kinds_from_one == 3 or (many and self.kinds == 3) or min(self.kinds, self.addresses) >= 3:
             return 0.8
         if self.combinations_from_one >= MANY_STACKS or (many and self.combinations >= MANY_STACKS):
             return 0.5
@@ -96,3 +96,10 @@ def forwarded_everywhere(facts: ServiceFacts) -> bool:
     """Nearly every request names a forwarded client: what feeds the targets is a proxy."""
     heads = facts.ledgers.heads
     return heads.requests > 0 and heads.forwarded >= EVERYWHERE * heads.requests
+
+
+def own_addresses(facts: ServiceFacts) -> bool:
+    """Whether connections come from the clients' own addresses: many, or few whose stacks differ as no balancer's nodes do."""
+    if facts.clients_preserved is None and facts.balancers:
+        return tcp_stacks(facts).own >= 0.8
+    return facts.clients_preserved is not False

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lbtop.inference.sockets import own_addresses
 from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Evidence, Mode
 from lbtop.model.record import dataclass
@@ -50,7 +51,7 @@ def view_of(facts: ServiceFacts, termination: Termination) -> View:
     for (unit, key), measure in measures.items():
         if unit == "connection" and (key not in chosen or layer != 7):
             chosen[key] = (measure, 0)
-    own = _own_addresses(facts)
+    own = own_addresses(facts)
     if not own:
         for key in ("source_ip", "source_net"):
             chosen.pop(key, None)
@@ -101,14 +102,9 @@ def balancer_layer(facts: ServiceFacts, termination: Termination | None) -> tupl
         return 7, Evidence("mode", "termination", f"{mode.value}: the balancer speaks HTTP for itself")
     if ledger.marked_requests:
         return 7, Evidence("balancer_cookie", "cookies", f"{ledger.marked_requests} requests bring a balancer's cookie")
-    if _own_addresses(facts):
+    if own_addresses(facts):
         return 4, Evidence("addresses", "addresses", "the targets see the clients' own addresses: connections are forwarded")
     return None, Evidence("layer", "addresses", "nothing says whether the balancer decides per request or per connection")
-
-
-def _own_addresses(facts: ServiceFacts) -> bool:
-    """Whether connections come from the clients' own addresses."""
-    return bool(facts.clients_preserved) or (facts.clients_preserved is None and not facts.balancers)
 
 
 def _keys_seen(measures: dict[str, tuple[Measure, int]], key: str) -> int:

@@ -217,6 +217,8 @@ class Idle:
     matches: str | None
     target_closes_after_s: float | None
     keepalive_races: int
+    races_per_hour: float | None = None  # forecast, see lbtop.inference.races
+    races_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,7 +35,8 @@ KEYS = {
     "services.0.exposure.sensitive.0": "kind count distinct hop first last",
     "services.0.exposure.tls": "versions ja4 sni alpn resumption_offered resumption_accepted",
     "services.0.nat.0": "address users_low users_high share basis",
-    "services.0.idle": "cliff_s interval ended_by resets_after_idle matches target_closes_after_s keepalive_races",
+    "services.0.idle": "cliff_s interval ended_by resets_after_idle matches target_closes_after_s keepalive_races "
+    "keepalive_races_per_hour keepalive_races_interval",
     "findings.0": "id severity accepted service title detail evidence advice confirm",
     "findings.0.evidence.0": "signal group detail favours weight",
 }

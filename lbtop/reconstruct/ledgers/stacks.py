@@ -20,7 +20,7 @@ class StackLedger:
         self.combinations = Tally(cap=16384)  # client, SYN stack, TTL on arrival
         self.connections = 0  # counted connections
         self.with_syn = 0
-        self.round_trips = np.zeros(64, np.int64)  # SYN-ACK to ACK, see log_bin
+        self.round_trips = np.zeros(64, np.int64)  # SYN to ACK: one round trip, wherever it was captured; see log_bin
         self.clients = Tally(cap=16384)  # client addresses
         self.turns = 0  # TLS handshakes whose client's answer to the server's hello was timed, and the round trip below it
         self.late_turns = 0  # of these, answers much later than the round trip: whoever shakes hands is not who opened
@@ -30,7 +30,8 @@ class StackLedger:
         rows = window.back["connections"]
         if len(rows):
             rows = rows[~window.health["connections"] & (rows["ack_ns"] > 0)]
-            self.round_trips += np.bincount(log_bin(rows["ack_ns"]), minlength=64)
+            whole = rows["connect_ns"] > 0
+            self.round_trips += np.bincount(log_bin((rows["connect_ns"] + rows["ack_ns"])[whole]), minlength=64)
             turn, trip = rows["turn_ns"], rows["ack_ns"]
             self.turns += int(np.count_nonzero(turn))
             self.late_turns += int(np.count_nonzero((turn > trip + LATE_NS) & (turn > LATE_TIMES * trip)))

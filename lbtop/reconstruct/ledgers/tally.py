@@ -178,3 +178,8 @@ def log_bin(durations_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Which of 64 bins, four per doubling from 1 µs (bin 0: shorter) to 65 ms and beyond (bin 63)."""
     micros = np.maximum(durations_ns, 1000) / 1000.0
     return np.minimum((np.log2(micros) * 4).astype(np.int64), 63)
+
+
+def bin_start_ns(place: int) -> float:
+    """The shortest duration of a bin of :func:`log_bin`, in nanoseconds; that of the bin after it ends it."""
+    return float(1000.0 * 2.0 ** (place / 4))
