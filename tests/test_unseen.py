@@ -52,7 +52,7 @@ def answer(truth: str, said: str, accepted: tuple[str, ...] = (), really: str | 
 
 
 def seen(name: str, scenario: str, *answers: Answer) -> Sight:
-    return Sight(name, True, scenario, "nginx", {}, {}, {"mode": answers, "mechanism": ()})
+    return Sight(name, "first wave", scenario, "nginx", {}, {}, {"mode": answers, "mechanism": ()})
 
 
 def test_an_abstention_where_the_truth_can_be_seen_is_an_error() -> None:
@@ -85,8 +85,8 @@ def test_reliability_sorts_probabilities_into_bins() -> None:
 
 
 def test_time_to_verdict_counts_what_never_settles() -> None:
-    rows = [Settling(str(i), "s", True, "mode", 10 * i, float(i), 100) for i in range(1, 10)]
-    rows.append(Settling("x", "s", True, "mode", None, None, 100))
+    rows = [Settling(str(i), "s", "first wave", "mode", 10 * i, float(i), 100) for i in range(1, 10)]
+    rows.append(Settling("x", "s", "first wave", "mode", None, None, 100))
     assert quantiles(rows) == [(50, 5.0), (90, 9.0)]
     assert quantiles([*rows, rows[-1]], (0.95,)) == [None]
 

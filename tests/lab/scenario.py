@@ -51,6 +51,9 @@ MODULES = (
     "unseen_faults",
     "unseen_changes",
     "unseen_whatif",
+    "unseen_second_layer4",
+    "unseen_second_modes",
+    "unseen_second_changes",
 )
 UNSEEN = "unseen"  # scenarios of modules called so are the test set: nothing was fitted or tuned on them
 ORIGIN = "recorded with tcpdump in network namespaces of this repository's lab (tests/lab)"
@@ -65,7 +68,7 @@ class Scenario:
     outputs: Sequence[Output]
     work: Callable[[Run], None]
     net: dict[str, Any]
-    unseen: bool = False
+    wave: int | None = None  # of the unseen set
 
 
 REGISTRY: dict[str, Scenario] = {}
@@ -75,8 +78,9 @@ def scenario(name: str, title: str, outputs: Sequence[Output], **net: Any) -> Ca
     """Register the decorated function as the traffic of a scenario; ``net`` goes to :class:`Net`."""
 
     def register(work: Callable[[Run], None]) -> Callable[[Run], None]:
-        unseen = work.__module__.rpartition(".")[2].startswith(UNSEEN)
-        REGISTRY[name] = Scenario(name, title, outputs, work, net, unseen)
+        module = work.__module__.rpartition(".")[2]
+        wave = (2 if "second" in module else 1) if module.startswith(UNSEEN) else None
+        REGISTRY[name] = Scenario(name, title, outputs, work, net, wave)
         return work
 
     return register
@@ -247,7 +251,7 @@ def run(
                 current.abandon()
                 raise
         for output in spec.outputs:
-            where = (destination / UNSEEN if spec.unseen else destination) if output.committed else large
+            where = (destination / UNSEEN if spec.wave else destination) if output.committed else large
             if where:
                 where.mkdir(parents=True, exist_ok=True)
                 produce(current, output, where, say)
@@ -290,6 +294,7 @@ def produce(current: Run, output: Output, destination: Path, say: Callable[[str]
         "defect": output.defect,
         "shows": output.shows,
         "healthy": output.healthy,
+        "wave": current.spec.wave,
         "source": source,
         "service": [_service(output, pool) for pool in pools],
         "findings": {"must": list(output.must), "may": list(output.may)},
@@ -316,6 +321,7 @@ def refresh(captures: Path) -> None:
                 "scenario": spec.title,
                 "shows": output.shows,
                 "healthy": output.healthy,
+                "wave": spec.wave,
                 "service": services,
                 "findings": {"must": list(output.must), "may": list(output.may)},
                 "exposure": {"kinds": list(output.kinds)},

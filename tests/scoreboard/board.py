@@ -31,8 +31,8 @@ class Board:
     covered: dict[str, tuple[int, int]] = field(default_factory=dict)  # (held, said), made-up and captured
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def of(self, unseen: bool) -> list[Sight]:
-        return [sight for sight in self.sights if sight.unseen == unseen]
+    def of(self, group: str) -> list[Sight]:
+        return [sight for sight in self.sights if sight.group == group]
 
 
 def measure(services: int, say: Callable[[str], None]) -> Board:

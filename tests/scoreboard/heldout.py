@@ -33,7 +33,7 @@ def judge_all(captures: Iterable[Capture]) -> list[Sight]:
     for family, members in sorted(by_family(captures).items()):
         with weighed(without(family, every)):
             sights += [judged(capture) for capture in members]
-    return sorted(sights, key=lambda sight: (sight.unseen, sight.name))
+    return sorted(sights, key=lambda sight: (sight.group, sight.name))
 
 
 def scenarios(sights: Iterable[Sight]) -> dict[str, list[Sight]]:

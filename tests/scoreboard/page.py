@@ -11,19 +11,23 @@ from tests.scoreboard.claims import Claim
 from tests.scoreboard.figures import Bin
 from tests.scoreboard.heldout import scenarios
 from tests.scoreboard.prefixes import Settling, quantiles
-from tests.scoreboard.sights import MECHANISMS, MODES, Sight
+from tests.scoreboard.sights import GROUPS, MECHANISMS, MODES, Sight
 
-SETS = ((True, "unseen"), (False, "committed"))
 QUESTIONS = {"mode": ("termination", MODES), "mechanism": ("mechanism", MECHANISMS)}
 AIMS = {"mode": "0.97", "mechanism": "0.95"}
 HEAD = """# Scoreboard: how far the judgements can be trusted
 
 Written by `make scoreboard ARGS=--write`; the same tables are printed by `make scoreboard`.
 
-Two sets of captures, both judged with weights that were fitted without the balancer in question:
+Captures of three kinds, all judged with weights that were fitted without the balancer in question:
 
-- **unseen**: `captures/unseen`, scenarios of `tests/lab/scenarios/unseen*.py`, drawn from products' documentation. Their truth
-  was written from configurations before lbtop saw them, and no weight, threshold or rule is fitted or tuned on them.
+- **second wave**: `captures/unseen`, scenarios of `tests/lab/scenarios/unseen_second*.py`. Drawn from products' documentation,
+  their truth written from configurations before lbtop saw them; nothing that lbtop said of them was used to change anything.
+  This is the figure to trust.
+- **first wave**: the other unseen scenarios. No weight, threshold or rule is fitted or tuned on them either. When they were
+  first run (termination 0.973, mechanism 0.943, 4 of 7 causes of breaks) the causes of errors were reported and some have been
+  mended since; five truths turned out to claim more than packets can show (a hash of addresses where every user has one of
+  their own) and were corrected.
 - **committed**: the captures that rules were written with. Only their weights are held out.
 
 A scenario counts once, however many vantages and rewrites of its recording there are; intervals (95 %) come from drawing
@@ -46,30 +50,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def _headline(board: Board) -> Iterator[str]:
-    rows: list[list[object]] = [["captures, scenarios", "", *(f"{len(s)}, {len(scenarios(s))}" for s in _both(board))]]
+    rows: list[list[object]] = [["captures, scenarios", "", *(f"{len(s)}, {len(scenarios(s))}" for s in _each(board))]]
     for question, (name, _) in QUESTIONS.items():
-        rows.append([f"{name}: macro-F1", AIMS[question], *(figures.f1(s, question) for s in _both(board))])
-        rows.append([f"{name}: right, wrong, abstained", "", *(_counts(s, question) for s in _both(board))])
-        rows.append([f"{name}: log score (nats)", "", *(f"{figures.log_score(s, question):.3f}" for s in _both(board))])
+        rows.append([f"{name}: macro-F1", AIMS[question], *(figures.f1(s, question) for s in _each(board))])
+        rows.append([f"{name}: right, wrong, abstained", "", *(_counts(s, question) for s in _each(board))])
+        rows.append([f"{name}: log score (nats)", "", *(f"{figures.log_score(s, question):.3f}" for s in _each(board))])
     measures = (
         ("causes of breaks", "0.9", claims.break_causes),
         ("causes of skew", "", claims.skew_causes),
         ("findings that must be found", "", claims.missed_findings),
     )
     for name, aim, claim in measures:
-        rows.append([name, aim, *(_claimed(list(claim(s))) for s in _both(board))])
+        rows.append([name, aim, *(_claimed(list(claim(s))) for s in _each(board))])
     for kind, aim in (("healthy", "0"), ("faulty", "")):
         cells = []
-        for s in _both(board):
+        for s in _each(board):
             mine = [row for row in claims.false_findings(s) if row.what == kind]
             cells.append(f"{sum(not row.right for row in mine)} of {len(mine)} captures")
         rows.append([f"false findings above info, {kind}", aim, *cells])
     yield "## Headline\n"
-    yield from table(["", "aim", "unseen", "committed"], rows)
+    yield from table(["", "aim", *GROUPS], rows)
 
 
-def _both(board: Board) -> list[list[Sight]]:
-    return [board.of(unseen) for unseen, _ in SETS]
+def _each(board: Board) -> list[list[Sight]]:
+    return [board.of(title) for title in GROUPS]
 
 
 def _counts(sights: Sequence[Sight], question: str) -> str:
@@ -91,8 +95,8 @@ def _confusions(board: Board) -> Iterator[str]:
     yield "Rows are the truth, columns what was said. `unknown` as a truth: the packets cannot show it."
     yield "An accepted second answer stands where the truth stands.\n"
     for question, (name, values) in QUESTIONS.items():
-        for unseen, title in SETS:
-            said = figures.confusion(board.of(unseen), question)
+        for title in GROUPS:
+            said = figures.confusion(board.of(title), question)
             columns = [*values, "unknown"]
             yield f"{name}, {title}:\n"
             rows = [[truth, *(said[truth][column] or "" for column in columns)] for truth in columns if truth in said]
@@ -101,7 +105,7 @@ def _confusions(board: Board) -> Iterator[str]:
 
 def _calibration(board: Board) -> Iterator[str]:
     yield "## Calibration\n"
-    yield "The best candidate's probability against how often it was the truth, over captures (unseen and committed):\n"
+    yield "The best candidate's probability against how often it was the truth, over all captures:\n"
     for question, (name, _) in QUESTIONS.items():
         yield f"{name}:\n"
         yield from _reliability(figures.reliability(figures.best_candidates(board.sights, question)))
@@ -129,8 +133,8 @@ def _time(board: Board) -> Iterator[str]:
     yield "Prefixes that grow by a third: from which on the verdict is right and stays so, in captures that can show the truth.\n"
     rows = []
     for question, (name, _) in QUESTIONS.items():
-        for unseen, title in SETS:
-            mine = [row for row in board.settlings if row.question == question and row.unseen == unseen]
+        for title in GROUPS:
+            mine = [row for row in board.settlings if row.question == question and row.group == title]
             rows.append([name, title, len(mine), *(_reached(cell) for cell in quantiles(mine)), _never(mine)])
     yield from table(["question", "set", "captures", "half of them", "nine in ten", "never"], rows)
 
@@ -162,8 +166,8 @@ def _whatif(board: Board) -> Iterator[str]:
 
 def _short(board: Board) -> Iterator[str]:
     yield "## What falls short\n"
-    for unseen, title in SETS:
-        rows = list(_failures(board, board.of(unseen)))
+    for title in GROUPS:
+        rows = list(_failures(board, board.of(title)))
         yield f"{title}: {len(rows)}\n"
         if rows:
             yield from table(["capture", "question", "said", "reason"], rows)

@@ -25,7 +25,7 @@ class Settling:
 
     capture: str
     scenario: str
-    unseen: bool
+    group: str
     question: str
     packets: int | None
     seconds: float | None
@@ -45,7 +45,7 @@ def settling(capture: Capture) -> list[Settling]:
             since = (since or (packets, seconds)) if good else None
         last = frames[-1]
         packets_at, seconds_at = since if since else (None, None)
-        found.append(Settling(capture.name, last[2].scenario, last[2].unseen, question, packets_at, seconds_at, frames[-1][0]))
+        found.append(Settling(capture.name, last[2].scenario, last[2].group, question, packets_at, seconds_at, frames[-1][0]))
     return found
 
 

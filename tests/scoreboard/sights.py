@@ -24,6 +24,7 @@ UNSEEN = CAPTURES / "unseen"
 MODES = ("bridging", "passthrough", "offload", "l4_tls", "none")
 MECHANISMS = ("lb_cookie", "app_cookie", "weighted_target_group", "source_ip", "none")
 OTHERS = ("lighttpd", "squid")
+GROUPS = ("second wave", "first wave", "committed")
 Weights = Mapping[tuple[str, str], float]
 
 
@@ -58,7 +59,7 @@ class Sight:
     """One capture, judged."""
 
     name: str
-    unseen: bool
+    group: str  # of GROUPS: the waves of the unseen set, or the captures that rules were written with
     scenario: str
     family: str
     truth: Mapping[str, Any]
@@ -111,8 +112,8 @@ def sight(capture: Capture, said: Mapping[str, Any]) -> Sight:
         for question in ("mode", "mechanism")
     }
     scenario = capture.truth["scenario"]
-    is_unseen = capture.path.parent == UNSEEN
-    return Sight(capture.name, is_unseen, scenario, family_of(scenario), capture.truth, said, answers)
+    group = {1: "first wave", 2: "second wave"}.get(capture.truth.get("wave", 0), "committed")
+    return Sight(capture.name, group, scenario, family_of(scenario), capture.truth, said, answers)
 
 
 def service_of(expected: Mapping[str, Any], said: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -61,8 +61,8 @@ def nginx_target_added(run: Run) -> None:
         path.write_text(path.read_text().replace(f"{targets[2].name} ;", f"{targets[2].name} ;\n    server {targets[3].name} ;"))
         first.send(signal.SIGHUP)
 
-    people = users(run.net, 34, kinds=("requests", "okhttp", "go"))
-    during(lambda: browse(people, repeat=4, think=0.3, fresh=True, **HTTPS), (5.0, reload))
+    people = users(run.net, 24, kinds=("requests", "okhttp", "go"))
+    during(lambda: browse(people, repeat=3, think=0.4, fresh=True, **HTTPS), (5.0, reload))
 
 
 @scenario(
@@ -116,8 +116,8 @@ def nginx_consistent_removed(run: Run) -> None:
             server_options=options,
         )
     )
-    people = users(run.net, 36, kinds=MIXED)
-    during(lambda: browse(people, repeat=4, think=0.3, **HTTPS), (5.0, targets[0].stop))
+    people = users(run.net, 26, kinds=MIXED)
+    during(lambda: browse(people, repeat=3, think=0.4, **HTTPS), (5.0, targets[0].stop))
 
 
 @scenario(
@@ -163,10 +163,10 @@ def haproxy_maintenance(run: Run) -> None:
             extra=PROTO + "  option redispatch\n",
         )
     )
-    people = users(run.net, 34, kinds=MIXED, addresses=20)
+    people = users(run.net, 24, kinds=MIXED, addresses=15)
     note_people(run, people)
     during(
-        lambda: browse(people, repeat=4, think=0.3, **HTTPS),
+        lambda: browse(people, repeat=3, think=0.4, **HTTPS),
         (5.0, partial(proxy.admin, "set server pool/t2 state maint")),
     )
 
@@ -210,9 +210,9 @@ def haproxy_blue_green(run: Run) -> None:
             proxy.admin(f"set server pool/t{index} state {'ready' if index in active else 'maint'}")
 
     serve(range(3))
-    people = users(run.net, 34, kinds=MIXED, addresses=20)
+    people = users(run.net, 24, kinds=MIXED, addresses=15)
     note_people(run, people)
-    during(lambda: browse(people, repeat=4, think=0.3, **HTTPS), (5.0, lambda: serve(range(3, 6))))
+    during(lambda: browse(people, repeat=3, think=0.4, **HTTPS), (5.0, lambda: serve(range(3, 6))))
 
 
 @scenario(
@@ -344,5 +344,5 @@ def caddy_forgotten(run: Run) -> None:
 def nat_replaced(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared", attributes=PLAIN_COOKIE))
     nlb = run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=80, seed=31))
-    people = users(run.net, 34, kinds=("requests", "plain-chrome", "okhttp"))
+    people = users(run.net, 24, kinds=("requests", "plain-chrome", "okhttp"))
     during(lambda: browse(people, PAGES, fresh=True, think=0.3, repeat=3), (3.5, lambda: nlb.use(targets[:2])))

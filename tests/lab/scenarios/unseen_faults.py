@@ -102,7 +102,7 @@ def haproxy_sick(run: Run) -> None:
     began = time.monotonic()
     people = users(run.net, 30, kinds=MIXED, addresses=18)
     note_people(run, people)
-    browse(people, repeat=4, think=0.3, **HTTPS)
+    browse(people, repeat=3, think=0.45, **HTTPS)
 
 
 @scenario(
@@ -284,7 +284,7 @@ def talk(people: list[User], *, port: int, tls: bool, gaps: tuple[float, ...]) -
 def stream_timeout(run: Run) -> None:
     targets = run.serve(Application(cookie=None), port=8443, tls=True)
     run.balance(balancer.nginx_stream(run.net, run.directory, targets, port=443, timeout="2500ms"))
-    talk(users(run.net, 30, kinds=("requests", "okhttp", "go")), port=443, tls=True, gaps=(0.3, 0.9, 1.6, 2.2, 3.1, 3.8))
+    talk(users(run.net, 20, kinds=("requests", "okhttp", "go")), port=443, tls=True, gaps=(0.3, 0.9, 1.6, 2.2, 3.1, 3.8))
 
 
 @scenario(

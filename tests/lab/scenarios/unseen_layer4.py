@@ -168,6 +168,7 @@ def stream_bridges(run: Run) -> None:
             mechanism_accept=("unknown",),
             target=2,
             product=("haproxy", "nginx", "nlb", "unknown"),
+            committed=False,
         ),
     ],
     networks=6,
@@ -271,6 +272,7 @@ def nat_fleet(run: Run) -> None:
             healthy=True,
             seen="tls",
             product=NLB,
+            committed=False,
         ),
         output(
             "nat-tuple-balancer",
@@ -317,7 +319,7 @@ def nat_tuple(run: Run) -> None:
 def nat_masqueraded(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"), port=8443, tls=True)
     run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=443, snat=True, seed=5))
-    browse(users(run.net, 14, kinds=MIXED), PAGES[:4], fresh=True, think=0.2, **HTTPS)
+    browse(users(run.net, 11, kinds=MIXED, seed=23), PAGES[:3], fresh=True, think=0.2, **HTTPS)
 
 
 @scenario(
@@ -382,4 +384,4 @@ def nat_households(run: Run) -> None:
 def direct_tls(run: Run) -> None:
     targets = run.serve_nginx(port=443, tls=True, listen="http2", body=400)
     run.balance(balancer.Nlb(run.net, targets, by="source_ip", port=443))
-    browse(users(run.net, 20, kinds=BROWSERS), PAGES[:4], think=0.2, **HTTPS)
+    browse(users(run.net, 9, kinds=BROWSERS), PAGES[:4], think=0.2, **HTTPS)

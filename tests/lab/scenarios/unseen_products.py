@@ -88,7 +88,14 @@ def envoy_generated_cookie(run: Run) -> None:
         offloaded(
             "envoy-least-one", "one_target", "none", "two in three sessions were issued elsewhere", product=ENVOY, target=2
         ),
-        offloaded("envoy-least-balancer", "load_balancer", "none", "both sides", product=ENVOY),
+        offloaded(
+            "envoy-least-balancer",
+            "load_balancer",
+            "none",
+            "both sides",
+            product=ENVOY,
+            committed=False,
+        ),
     ],
     networks=5,
     per_network=5,

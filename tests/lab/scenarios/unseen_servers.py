@@ -274,7 +274,7 @@ def lighttpd_sticky(run: Run) -> None:
 def lighttpd_rounds(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared", attributes=PLAIN_COOKIE))
     run.balance(balancer.lighttpd(run.net, run.directory, targets, balance="round-robin"))
-    curl(users(run.net, 22), run.directory, scheme="http", port=80)
+    curl(users(run.net, 14), run.directory, scheme="http", port=80)
 
 
 @scenario(

@@ -24,7 +24,7 @@ def walk_all(people: Sequence[User], spacing: float, *, fresh: bool = False, **w
     def walk(place: int, user: User) -> None:
         time.sleep(max(0.0, began + place * spacing - time.monotonic()))
         browsing = Browsing(user, **{"scheme": "http", "port": 80, "fresh": fresh, **where})
-        for turn in range(2 + place * 7 % 9):
+        for turn in range(2 + place * 5 % 8):
             browsing.do(("GET", f"/goods/{place}/{turn}", None))
             time.sleep(0.02)
         browsing.close()
@@ -80,7 +80,7 @@ def whatif_addresses(run: Run) -> None:
     net, directory, pem = run.net, run.directory, run.certificate
 
     def people() -> list[User]:
-        return users(net, 40, addresses=24)
+        return users(net, 40, addresses=24, seed=17)
 
     def haproxy(algorithm: str, extra: str = "") -> Start:
         return lambda pool: balancer.haproxy_http(
@@ -112,8 +112,8 @@ def whatif_addresses(run: Run) -> None:
             ("ip_hash", "nginx `ip_hash`", 4, nginx("ip_hash;"), {}),
             ("source_ip", "HAProxy `balance source`, `hash-type consistent`", 3, haproxy("source", consistent), {}),
             ("source_ip", "nginx `hash $remote_addr`", 4, nginx("hash $remote_addr;"), {}),
-            *[("source_ip", f"nftables jhash, seed {seed}", 3, nat("source_ip", seed), {}) for seed in (2, 19, 83)],
-            *[("source_ip", f"nftables jhash, seed {seed}", 4, nat("source_ip", seed), {}) for seed in (5, 67)],
+            *[("source_ip", f"nftables jhash, seed {seed}", 3, nat("source_ip", seed), {}) for seed in range(201, 209)],
+            *[("source_ip", f"nftables jhash, seed {seed}", 4, nat("source_ip", seed), {}) for seed in range(301, 307)],
             ("random", "HAProxy `balance random(1)`", 3, haproxy("random(1)"), {}),
             ("random", "HAProxy `balance random(1)`", 4, haproxy("random(1)"), {}),
             ("ring_hash", "nginx `hash $remote_addr consistent`", 3, nginx("hash $remote_addr consistent;"), {}),
@@ -174,11 +174,11 @@ def whatif_connections(run: Run) -> None:
             ("haproxy_source", "HAProxy TCP `balance source`", 3, tcp("source"), one),
             ("haproxy_source", "HAProxy TCP `balance source`", 4, tcp("source"), one),
             ("least_connections", "HAProxy TCP `balance leastconn`", 3, tcp("leastconn"), one),
-            *[("five_tuple", f"nftables jhash of address and port, seed {s}", 3, nat("five_tuple", s), one) for s in (1, 8)],
-            ("five_tuple", "nftables jhash of address and port, seed 21", 4, nat("five_tuple", 21), one),
+            *[("five_tuple", f"nftables jhash of address and port, seed {s}", 3, nat("five_tuple", s), one) for s in (31, 32)],
+            *[("five_tuple", f"nftables jhash of address and port, seed {s}", 4, nat("five_tuple", s), one) for s in (33, 34)],
             ("random", "nftables numgen random", 3, nat("random"), one),
             ("random", "nftables numgen random", 4, nat("random"), one),
-            *[("source_ip", f"nftables jhash, seed {seed}", 4, nat("source_ip", seed), one) for seed in (13, 40, 91)],
+            *[("source_ip", f"nftables jhash, seed {seed}", 4, nat("source_ip", seed), one) for seed in range(401, 409)],
         ],
         0.05,
     )
