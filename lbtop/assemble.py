@@ -69,6 +69,7 @@ def _source(facts: Facts) -> SourceFrame:
         duplicate_packets=stats.duplicate_packets,
         notes=stats.notes,
         inside_tls=stats.inside_tls,
+        kernel_tcp=stats.kernel_tcp,
     )
 
 

@@ -60,7 +60,7 @@ class Listener:
 def checks() -> list[Check]:
     """Every check, in the order in which they build on each other. None of them changes anything or raises."""
     found = []
-    for check in (_python, _readers, _kernel, _btf, _privileges, _ring, _bcc, _filter, _listeners):
+    for check in (_python, _readers, _kernel, _btf, _privileges, _ring, _bcc, _filter, _tracepoints, _inside_tls, _listeners):
         try:
             found.append(check())
         except OSError as error:
@@ -205,6 +205,47 @@ def _filter() -> Check:
     program.close()
     how = "compiled here and loaded" if program.compiled else "loaded"
     return Check("eBPF filter", WORKS, f"{how} in {time.monotonic() - started:.2f} s")
+
+
+_MOUNT_TRACEFS = "sudo mount -t tracefs tracefs /sys/kernel/tracing"
+
+
+def _tracepoints() -> Check:
+    """What the kernel says of its own retransmits and resets."""
+    from lbtop.probes.ebpf.tcp_events import TcpEvents
+    from lbtop.probes.ebpf.toolchain import Unavailable
+
+    what = "the kernel's own counts of retransmits and resets"
+    try:
+        events = TcpEvents()
+    except Unavailable as why:
+        mend = (_MOUNT_TRACEFS,) if "tracefs" in str(why) else () if os.geteuid() == 0 else (f"sudo {_me()} doctor",)
+        return Check("tracepoints", PARTLY, f"{why}; live goes on with what packets tell", what, mend)
+    events.close()
+    if events.missing:
+        return Check("tracepoints", PARTLY, f"not in this kernel: {', '.join(events.missing)}", what)
+    return Check("tracepoints", WORKS, "TCP states, retransmits, resets sent and received")
+
+
+def _inside_tls() -> Check:
+    """Whose TLS ``--tls-plaintext`` could read here. Nothing is attached."""
+    from lbtop.probes.ebpf import attach, libraries, plaintext, tracefs
+    from lbtop.probes.ebpf.toolchain import Unavailable
+
+    name, what = "inside TLS", "--tls-plaintext"
+    if not attach.is_supported():
+        return Check(name, PARTLY, "this kernel has no uprobes (CONFIG_UPROBE_EVENTS)", what)
+    try:
+        missing = plaintext.TRACEPOINTS.keys() - tracefs.tracepoints(list(plaintext.TRACEPOINTS)).keys()
+    except Unavailable as why:
+        return Check(name, PARTLY, str(why), what, (_MOUNT_TRACEFS,))
+    if missing:
+        mend = () if os.geteuid() == 0 else (f"sudo {_me()} doctor",)
+        return Check(name, PARTLY, f"cannot use {', '.join(sorted(missing))}", what, mend)
+    found = libraries.find(libraries.Scope(frozenset(listener.port for listener in listeners()[0])))
+    told = ", ".join(sorted({library.path.resolve().name for library in found.libraries})) or "no library of a listener here"
+    own = [program for program in found.unreadable if program.endswith(libraries.NOT_READABLE)]
+    return Check(name, WORKS, safe_text(f"uprobes at {told}{'; ' + '; '.join(own) if own else ''}"))
 
 
 def install_bcc(os_release: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from lbtop.model.snapshot import (
 from lbtop.model.times import iso_utc
 
 if TYPE_CHECKING:
-    from lbtop.model.observation import InsideTls
+    from lbtop.model.observation import InsideTls, KernelTcp
 
 Object = dict[str, Any]
 K = TypeVar("K", bound=Enum)
@@ -120,6 +120,19 @@ def _source(source: SourceFrame) -> Object:
         "vantage": source.vantage,
         "vantage_evidence": _evidence(source.vantage_evidence),
         **({} if source.inside_tls is None else {"inside_tls": _inside_tls(source.inside_tls)}),
+        **({"kernel_tcp": [_kernel_tcp(row) for row in source.kernel_tcp]} if source.kernel_tcp else {}),
+    }
+
+
+def _kernel_tcp(row: KernelTcp) -> Object:
+    return {
+        "port": row.port,
+        "segments_sent_again": row.sent_again,
+        "resets_sent": dict(row.resets_sent),
+        "resets_received": row.resets_received,
+        "accepted": row.accepted,
+        "connected": row.connected,
+        "connects_failed": row.connects_failed,
     }
 
 

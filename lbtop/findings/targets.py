@@ -270,6 +270,11 @@ def slow_target(context: Context) -> Iterator[Finding]:
         )
 
 
+def _of_kernel(context: Context) -> list[str]:
+    """What this host's kernel itself counted on the service's port, live: which of it was its own doing, and why."""
+    return [row.told for row in context.facts.source.kernel_tcp if row.port == context.service.port and row.told]
+
+
 def _rate_finding(context: Context, rule_id: str, what: str, advice: str, confirm: str) -> Iterator[Finding]:
     for entry in differing_rates(context.facts, rule_id):
         against = (
@@ -282,7 +287,10 @@ def _rate_finding(context: Context, rule_id: str, what: str, advice: str, confir
             f"({share(entry.count, entry.of)}; {against})",
             detail=f"Exact binomial test against its peers, or a stated bound: p = {entry.p_value:.1g}.",
             service=context.service.service,
-            evidence=(Evidence(rule_id, "transport", f"{entry.count} of {entry.of}, expected {share(entry.expected, 1)}"),),
+            evidence=(
+                Evidence(rule_id, "transport", f"{entry.count} of {entry.of}, expected {share(entry.expected, 1)}"),
+                *(Evidence("kernel", "transport", told) for told in _of_kernel(context)),
+            ),
             advice=(advice,),
             confirm=(confirm,),
             subject=target_text(context, entry.target),

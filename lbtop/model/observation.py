@@ -564,6 +564,32 @@ class InsideTls:
         return f"{where} the heads of {self.read:,} of {self.connections:,} connections were read ({self.share:.1%})"
 
 
+@dataclass(frozen=True, slots=True)
+class KernelTcp:
+    """What this host's kernel counted of its own connections that have a port in common."""
+
+    port: int  # the service's: our own, or where we connected to
+    sent_again: int  # segments
+    resets_sent: tuple[tuple[str, int], ...]  # by the kernel's own reason
+    resets_received: int
+    accepted: int
+    connected: int
+    connects_failed: int
+
+    @property
+    def told(self) -> str:
+        """What there is to be told of it, as a sentence; empty where nothing went wrong."""
+        reasons = ", ".join(f"{count:,} {why}" for why, count in self.resets_sent)
+        parts = [
+            f"{self.sent_again:,} segments sent again" if self.sent_again else "",
+            f"{sum(count for _, count in self.resets_sent):,} resets sent ({reasons})" if reasons else "",
+            f"{self.resets_received:,} resets received" if self.resets_received else "",
+            f"{self.connects_failed:,} connects failed" if self.connects_failed else "",
+        ]
+        said = ", ".join(part for part in parts if part)
+        return f"this host's kernel, port {self.port}: {said}" if said else ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceStats:
     """What a source has read so far and what it could not."""
@@ -585,6 +611,7 @@ class SourceStats:
     total_bytes: int | None = None
     notes: tuple[str, ...] = field(default=())  # sentences for a person: damaged blocks skipped, clocks that differ …
     inside_tls: InsideTls | None = None
+    kernel_tcp: tuple[KernelTcp, ...] = ()
     keepalives: tuple[tuple[int, int, float], ...] = ()
     """Live, of this host's own sockets: port, accepted connections with keepalive on, seconds of silence before the probe."""
 

@@ -16,7 +16,7 @@ from lbtop.model.record import dataclass
 from lbtop.model.text import SafeText
 
 if TYPE_CHECKING:
-    from lbtop.model.observation import InsideTls
+    from lbtop.model.observation import InsideTls, KernelTcp
 
 SCHEMA = "lbtop.diagnosis/1"
 
@@ -40,6 +40,7 @@ class SourceFrame:
     duplicate_packets: int = 0
     notes: tuple[str, ...] = ()
     inside_tls: InsideTls | None = None  # with --tls-plaintext
+    kernel_tcp: tuple[KernelTcp, ...] = ()  # live with eBPF, on this host
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,6 +42,7 @@ _BUILT_IN = (
     (b"OpenSSL 3.", "an OpenSSL of its own"),
 )
 """What shows in the file of a program that brings its TLS along."""
+NOT_READABLE = ", not readable"
 _LISTENS = "0A"
 
 
@@ -116,7 +117,7 @@ def _look_at(pid: int, libraries: dict[tuple[int, int], Library]) -> str:
             return ""
         word = elf.contains(program, [word for word, _ in _BUILT_IN])
         if word:
-            return f"{dict(_BUILT_IN)[word]}, not readable"
+            return f"{dict(_BUILT_IN)[word]}{NOT_READABLE}"
     return "no TLS library that can be read"
 
 

@@ -139,6 +139,12 @@ class Map:
         return bool(_libc.syscall(self._number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)) == 0)
 
 
+def system_call(command: int, attributes: bytes) -> int:
+    """bpf(2) itself: a descriptor, or a negative number with ctypes' errno set."""
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    return int(_libc.syscall(_NUMBERS[platform.machine()], command, buffer, len(attributes)))
+
+
 def processors() -> int:
     """How many values a per-processor map has for a key: of every processor there may ever be."""
     try:

@@ -133,9 +133,7 @@ class Plaintext:
 
         ``now``: of the monotonic clock, nanoseconds, when the packets that had come began to be decoded.
         """
-        done: int = self._heads.drain(
-            time.time_ns() - time.monotonic_ns(), now if everything else now - _HOLD_NS, everything
-        )
+        done: int = self._heads.drain(time.time_ns() - time.monotonic_ns(), now if everything else now - _HOLD_NS, everything)
         if now * 1e-9 - self._swept > _SWEEP_S:
             self._swept = now * 1e-9
             self._sweep(now)
@@ -226,11 +224,12 @@ class Plaintext:
     def _sweep(self, now_ns: int) -> None:
         """Forgets sessions of processes that ended without saying so, and what was silent for an hour."""
         stale = []
-        for key in list(self._sessions.keys()):
-            entry = self._sessions.get(key)
-            process = SessionKey.from_buffer_copy(key).process
-            if entry is None or Session.from_buffer_copy(entry).last_ns + _IDLE_NS < now_ns or not _runs(process):
-                stale.append(key)
+        for keys, values in self._sessions.items():
+            for number in range(len(keys) // ctypes.sizeof(SessionKey)):
+                key = SessionKey.from_buffer_copy(keys, number * ctypes.sizeof(SessionKey))
+                entry = Session.from_buffer_copy(values, number * ctypes.sizeof(Session))
+                if entry.last_ns + _IDLE_NS < now_ns or not _runs(key.process):
+                    stale.append(bytes(key))
         for key in stale:
             self._sessions.remove(key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lbtop.probes.live.source import PacketSource
@@ -30,6 +31,12 @@ def open_probe(
     ``inside``: whose heads are read inside TLS; where that is not possible a note says why, and packets must do.
     """
     source = _open(probe, interfaces, ports, for_s, recognition, max_cpu)
+    if source.kind == "ebpf":
+        from lbtop.probes.ebpf.tcp_events import TcpEvents
+        from lbtop.probes.ebpf.toolchain import Unavailable
+
+        with suppress(Unavailable):  # lbtop doctor says why
+            source.kernel = TcpEvents()
     if inside is not None:
         from lbtop.probes.ebpf.plaintext import Plaintext
         from lbtop.probes.ebpf.toolchain import Unavailable

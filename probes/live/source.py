@@ -17,15 +17,18 @@ from lbtop.probes.live.ring import ALL_INTERFACES, LOOPBACK, Ring
 from lbtop.probes.live.sockets import Keepalive, accepted, keepalives, sockets
 from lbtop.probes.wire.decoder import Decoder
 
-from lbtop.model.observation import Batch, Rows, SourceStats
+from lbtop.model.observation import Batch, KernelTcp, Rows, SourceStats
 from lbtop.model.record import replace
 
 if TYPE_CHECKING:
     from lbtop.probes.ebpf.plaintext import Plaintext
+    from lbtop.probes.ebpf.tcp_events import TcpEvents
     from lbtop.probes.wire.recognition import Recognition
 
 _FLUSH_S = 0.25
 """A batch is handed over at least this often when anything was observed."""
+_MOST_TOLD = 3
+"""Ports of which the kernel's own counts are notes; all of them are in the JSON."""
 _SOCKETS_S = 15.0
 _SOCKETS_COST = 500
 """The socket table is looked at this often at most, and for at most this part of the time: a host may have very many."""
@@ -71,6 +74,9 @@ class PacketSource:
         self._final = False
         self._ports = np.array(sorted(ports), np.uint16)
         self.inside: Plaintext | None = None
+        self.kernel: TcpEvents | None = None
+        self._kernel_tcp: tuple[KernelTcp, ...] = ()
+        self._served = np.zeros(1 << 16, np.bool_)
         self.notes: list[str] = []
         if self._open_before:
             self.notes.append(
@@ -137,6 +143,9 @@ class PacketSource:
         """Only what belongs to services on the wanted ports."""
         if self.inside is not None:
             self.inside.coverage.ended(batch)
+        if self.kernel is not None:
+            self._served[batch["opened"]["server_port"]] = True
+            self._served[batch["connections"]["server_port"]] = True
         if not len(self._ports):
             return batch
         tables = {name: rows[np.isin(rows["server_port"], self._ports)] for name, rows in batch.tables.items()}
@@ -155,6 +164,7 @@ class PacketSource:
         if time.monotonic() > self._look_again and not self._final:
             self._look_at_sockets()
         seen = decoder.packets + decoder.duplicates > 0
+        kernel = self._of_kernel()
         return SourceStats(
             kind=self.kind,
             inputs=self.interfaces or ("all interfaces",),
@@ -169,10 +179,24 @@ class PacketSource:
             half_open_evicted=decoder.connections.half_open_evicted,
             caps_reached=(*decoder.caps_reached(), *self._caps()),
             read_bytes=decoder.bytes,
-            notes=(*self._damage(), *self._losses.notes(), *self.notes, *(self.inside.notes() if self.inside else ())),
+            notes=(
+                *self._damage(),
+                *self._losses.notes(),
+                *self.notes,
+                *(self.inside.notes() if self.inside else ()),
+                *[row.told for row in kernel if row.told][:_MOST_TOLD],
+            ),
             inside_tls=self.inside.stats() if self.inside else None,
+            kernel_tcp=kernel,
             keepalives=tuple((row.port, row.sockets, row.seconds) for row in self._keepalives.values()),
         )
+
+    def _of_kernel(self) -> tuple[KernelTcp, ...]:
+        """The kernel's counts, as far as they are of ports in view."""
+        if self.kernel is not None:
+            found = self.kernel.read(self._served)
+            self._kernel_tcp = tuple(row for row in found if not len(self._ports) or row.port in self._ports)
+        return self._kernel_tcp
 
     def _caps(self) -> list[str]:
         """For probes with bounds of their own: a sentence about every one that was met."""
@@ -183,8 +207,9 @@ class PacketSource:
         return [f"{damaged:,} blocks of the packet ring were damaged and left out in part"] if damaged else []
 
     def close(self) -> None:
-        if self.inside is not None:
-            self.inside.close()
+        for part in (self.inside, self.kernel):
+            if part is not None:
+                part.close()
         for blocks in self._blocks:
             blocks.release()
         for ring in self._rings:

@@ -122,9 +122,7 @@ def _shared_program() -> Program:
 
 
 MAPPED = bytes(10) + b"\xff\xff"
-addresses = st.one_of(
-    st.ip_addresses(v=4).map(lambda a: MAPPED + a.packed), st.ip_addresses(v=6).map(lambda a: a.packed)
-)
+addresses = st.one_of(st.ip_addresses(v=4).map(lambda a: MAPPED + a.packed), st.ip_addresses(v=6).map(lambda a: a.packed))
 ports = st.integers(0, 65535)
 
 
