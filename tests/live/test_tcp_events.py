@@ -108,7 +108,7 @@ def test_counts_are_those_of_the_packets(hosts: tuple[Namespace, Namespace], tmp
     recorder = Recorder(server, "eth0", tmp_path / "seen.pcap", expression=f"tcp port {port}")
     events = TcpEvents()
     try:
-        talk(hosts, port, ("bulk", 12), ("hard", 5), ("left", 4))
+        talk(hosts, port, ("bulk", 30), ("hard", 5), ("left", 4))
         (counted,) = events.read(served)
     finally:
         events.close()
@@ -120,7 +120,7 @@ def test_counts_are_those_of_the_packets(hosts: tuple[Namespace, Namespace], tmp
     assert counted.sent_again == again > 10
     assert sum(count for _, count in counted.resets_sent) == resets >= 12
     assert resets - 3 <= counted.resets_received <= resets  # one whose socket is gone is received by nobody
-    assert counted.accepted == counted.connected == 21 and counted.connects_failed == 3
+    assert counted.accepted == counted.connected == 39 and counted.connects_failed == 3
     if dict(counted.resets_sent).keys() != {"no reason given"}:
         assert dict(counted.resets_sent)["no socket"] == 3
 
