@@ -119,7 +119,8 @@ def test_counts_are_those_of_the_packets(hosts: tuple[Namespace, Namespace], tmp
     print(f"sent again {counted.sent_again} (packets: {again}), resets {dict(counted.resets_sent)} (packets: {resets})")
     assert counted.sent_again == again > 10
     assert sum(count for _, count in counted.resets_sent) == resets >= 12
-    assert resets - 3 <= counted.resets_received <= resets  # one whose socket is gone is received by nobody
+    late = dict(counted.resets_sent).get("flags", 0)  # answers to what comes after the other end has gone: received by nobody
+    assert resets - late <= counted.resets_received <= resets or "no reason given" in dict(counted.resets_sent)
     assert counted.accepted == counted.connected == 39 and counted.connects_failed == 3
     if dict(counted.resets_sent).keys() != {"no reason given"}:
         assert dict(counted.resets_sent)["no socket"] == 3
