@@ -43,7 +43,6 @@ class CommandLine:
     summary: str
     options: tuple[Option, ...]
     arguments: tuple[str, ...]  # what a positional argument may be, where that is a fixed list
-    takes_files: bool
 
 
 def commands() -> Iterator[CommandLine]:
@@ -55,7 +54,6 @@ def commands() -> Iterator[CommandLine]:
         made = parser(name, command)
         options: list[Option] = []
         arguments: list[str] = []
-        files = False
         for action in made._actions:
             choices = tuple(str(choice) for choice in action.choices or ())
             if action.option_strings:
@@ -63,10 +61,9 @@ def commands() -> Iterator[CommandLine]:
                 options.append(Option(tuple(action.option_strings), _one_line(action.help), takes, choices))
             else:
                 arguments += choices
-                files = files or (not choices and str(action.metavar or action.dest).upper().startswith("FILE"))
         if name == "explain":
             arguments += _explained()
-        yield CommandLine(name, command.SUMMARY, tuple(options), tuple(arguments), files)
+        yield CommandLine(name, command.SUMMARY, tuple(options), tuple(arguments))
 
 
 def _explained() -> list[str]:

@@ -22,6 +22,8 @@ EXAMPLES = (
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)B?$")
 FLUSH_S = 1.0
+ROWS = 256
+"""Rows per batch: between two of them it can be written which connections are open."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     max_bytes = byte_size(options.max_size)
     if max_bytes < 100_000 or options.keep < 1:
         raise LbtopError("--max-size must be at least 100k and --keep at least 1")
-    source = open_source(options, for_s=duration_ns(options.for_) / 1e9 if options.for_ else None)
+    source = open_source(options, for_s=duration_ns(options.for_) / 1e9 if options.for_ else None, rows=ROWS)
     stop = Stop()
     stats = source.stats()
     with writing(options.output):
@@ -64,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
                     recorder.add(batch, stats)
                     if batch.final:
                         break
+                    if recorder.wants_open:
+                        recorder.mark_open(source.live(), stats)
                 if time.monotonic() - flushed > FLUSH_S:
                     recorder.flush(stats)
                     flushed = time.monotonic()

@@ -7,6 +7,9 @@
       kind 2  batch    strings addresses rows*, see pack_batch
       kind 3  stats    JSON of SourceStats
       kind 4  end      empty: the recording was closed in order
+      kind 5  open     rows of the connections that are open at this moment, as a batch without texts of its own
+
+Frames of kinds a reader does not know are left out by it.
 
 A reader maps columns by name through the layout, so that rows gain columns without a new version. The version rises only
 when an old reader would misread.
@@ -26,7 +29,7 @@ from lbtop.model.observation import TABLES, Rows
 from lbtop.recording.magic import MAGIC as MAGIC
 from lbtop.recording.magic import VERSION as VERSION
 
-LAYOUT, BATCH, STATS, END = 1, 2, 3, 4
+LAYOUT, BATCH, STATS, END, OPEN = 1, 2, 3, 4, 5
 MAX_FRAME = 64 << 20
 """Longer frames are damage, whatever their length field says: a reader never allocates more for one."""
 

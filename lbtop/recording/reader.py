@@ -48,7 +48,9 @@ class RecordingSource:
         self._note: str | None = None
         self._done = False
         self._next_seq = 0
-        self._after: dict[str, Rows] | None = None
+        self._open = empty("connections")
+        self._ahead: tuple[int, bytes] | None = None
+        self._damage: format.Damaged | None = None
         self._first_frame()
 
     def _first_frame(self) -> None:
@@ -67,17 +69,46 @@ class RecordingSource:
         if self._done:
             return None
         try:
-            for kind, body in self._frames:
-                if kind == format.BATCH:
-                    return self._batch(body)
-                if kind == format.STATS:
-                    self._take_stats(format.parse_json(body))
-                if kind == format.END:
-                    return self._final()
-            self._note = "the recording was not closed in order: what came after its last frame is not in it"
+            kind, body = self._upcoming()
+            if kind == format.BATCH:
+                batch = self._batch(body)
+                self._look_ahead()
+                return batch
+            if kind != format.END:
+                self._note = "the recording was not closed in order: what came after its last frame is not in it"
         except format.Damaged as problem:
             self._note = f"the recording is damaged ({problem}): read up to there"
         return self._final()
+
+    def _upcoming(self) -> tuple[int, bytes]:
+        """The next batch or the end; kind 0 where the file just stops. Raises Damaged."""
+        if self._ahead is None and self._damage is None:
+            self._look_ahead()
+        if self._damage is not None:
+            raise self._damage
+        ahead, self._ahead = self._ahead, None
+        return ahead or (0, b"")
+
+    def _look_ahead(self) -> None:
+        """Reads on to the next batch. What stands before it (connections open now) belongs to the batch just handed out."""
+        try:
+            for kind, body in self._frames:
+                if kind in (format.BATCH, format.END):
+                    self._ahead = kind, body
+                    return
+                if kind == format.STATS:
+                    self._take_stats(format.parse_json(body))
+                if kind == format.OPEN:
+                    self._take_open(body)
+        except format.Damaged as problem:
+            self._damage = problem
+
+    def _take_open(self, body: bytes) -> None:
+        _, _, tables = format.unpack_batch(body, self._layouts)
+        rows = tables.get("connections", empty("connections"))
+        if len(rows):
+            self._check_references("connections", rows)
+        self._open = rows
 
     def _batch(self, body: bytes) -> Batch:
         strings, addresses, tables = format.unpack_batch(body, self._layouts)
@@ -90,6 +121,8 @@ class RecordingSource:
         self._addresses.items += addresses
         for name, rows in tables.items():
             self._check_references(name, rows)
+        if "connections" in tables and len(self._open):
+            self._open = self._open[~np.isin(self._open["conn"], tables["connections"]["conn"])]
         return Batch({name: tables.get(name, empty(name)) for name in TABLES}, self._strings, self._addresses)
 
     def _check_references(self, table: str, rows: Rows) -> None:
@@ -113,8 +146,8 @@ class RecordingSource:
             self._stats = SourceStats(**known)
 
     def live(self) -> Rows:
-        """Nothing: which connections were open in between is known only through their OPENED rows."""
-        return empty("connections")
+        """The connections that were open when last that was written, without those that have ended since."""
+        return self._open
 
     def stats(self) -> SourceStats:
         return replace(self._stats, notes=(*self._stats.notes, self._note)) if self._note else self._stats

@@ -18,6 +18,8 @@ from lbtop.recording import format
 from lbtop.recording.privacy import Identities, TextTable, without_secrets
 
 ROWS_PER_FRAME = 4096
+ROWS_PER_MARK = 256
+"""Rows between two times at which the open connections are written, at least."""
 DEFAULT_MAX_BYTES = 256 << 20
 
 
@@ -39,6 +41,8 @@ class Recorder:
         self._pending_rows = 0
         self._last: Batch | None = None
         self._next_seq = 0
+        self._marked_at = 0
+        self._marked = 0  # connections that were open then
         self.rows = 0
         self.files = 0
         self._begin()
@@ -53,7 +57,6 @@ class Recorder:
         self._file.write(format.MAGIC + format.VERSION.to_bytes(2, "little"))
         self._texts = TextTable()
         self._addresses_written = 0
-        self._texts_written = 0
         self._size = len(format.MAGIC) + 2
         self._size += format.write_frame(self._file, format.LAYOUT, json.dumps(self._about).encode())
         self.files += 1
@@ -79,6 +82,22 @@ class Recorder:
         tables = {name: connections if name == "connections" else empty(name) for name in TABLES}
         self.add(Batch(tables, last.strings, last.addresses, final=True), stats)
 
+    @property
+    def wants_open(self) -> bool:
+        """Whether it is time for :meth:`mark_open`: so many rows came since that the open ones are a small part of them."""
+        return self.rows + self._pending_rows - self._marked_at >= max(ROWS_PER_MARK, 4 * self._marked)
+
+    def mark_open(self, connections: Rows, stats: SourceStats) -> None:
+        """Takes the connections that are open now and will be written again when they end: a replay that is stopped here knows
+        them as they were."""
+        self.flush(stats)
+        self._marked_at, self._marked = self.rows, len(connections)
+        if self._last is not None:
+            clean = without_secrets("connections", connections, self._last.strings, self._texts, self._identities)
+            if self._texts.fresh or self._addresses_written < len(self._last.addresses):
+                self._write_batch({}, self._last)  # a reader that does not know of open connections must not miss them
+            self._size += format.write_frame(self._file, format.OPEN, format.pack_batch((), (), {"connections": clean}))
+
     def flush(self, stats: SourceStats) -> None:
         """Writes what is pending and the statistics, and hands it to the operating system."""
         if self._pending_rows:
@@ -100,6 +119,10 @@ class Recorder:
                 self._next_seq = max(self._next_seq, int(rows["seq"][-1]) + 1)
                 clean[name] = without_secrets(name, rows, last.strings, self._texts, self._identities)
                 self.rows += len(rows)
+        self._write_batch(clean, last)
+
+    def _write_batch(self, clean: dict[str, Rows], last: Batch) -> None:
+        """Rows, and the texts and addresses that came with them."""
         fresh, self._texts.fresh = self._texts.fresh, []
         addresses = [last.addresses[n] for n in range(self._addresses_written, len(last.addresses))]
         self._addresses_written = len(last.addresses)

@@ -12,16 +12,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lbtop.probes.files import open_capture
 
-from lbtop.engine import diagnose
+from lbtop.catalog.recognition import recognition
+from lbtop.cli import main
+from lbtop.engine import diagnose, snapshots
 from lbtop.faces import json as json_face
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import TABLES, Source
 from lbtop.recording import Recorder, format, is_recording, open_recording
+from lbtop.recording.format import OPEN, layout, read_frames, row_layouts, unpack_batch
+from lbtop.recording.magic import MAGIC
 from lbtop.recording.privacy import IDENTITIES, TEXTS, Identities
 from tests import reference
-from tests.corpus import Capture, committed
+from tests.corpus import CAPTURES, Capture, committed
 
+SHOP = CAPTURES / "offload-target-removed-lost-targets.pcap.gz"
 SOME = [capture for capture in committed() if capture.name.startswith(("offload", "bridging-targets", "plain-nlb", "l4-tls"))]
 
 
@@ -189,3 +195,48 @@ def test_rows_out_of_order_are_damage(tmp_path: Path) -> None:
     read = open_recording(str(tmp_path / "x.lbtop"))
     assert diagnose(read).final
     assert any("not in order" in note for note in read.stats().notes)
+
+
+def test_a_replay_knows_the_connections_that_are_open(tmp_path: Path) -> None:
+    """In the middle of a recording the verdict is what it was in the middle of the capture, and not unknown until they close."""
+    file = tmp_path / "x.lbtop"
+    assert main(["record", "-o", str(file), str(SHOP)]) == 0
+    source, capture = open_recording(str(file)), open_capture([str(SHOP)], rows=256, recognition=recognition())
+    compared = 0
+    while (batch := source.poll(1.0)) is not None and not batch.final:
+        capture.poll(1.0)
+        recorded, live = source.live(), capture.live()
+        if len(live) and compared < 8:
+            compared += 1
+            assert sorted(recorded["conn"]) == sorted(live["conn"])
+            for column in ("opened_ns", "last_ns", "bytes_c", "bytes_s", "protocol7", "requests", "flags"):
+                assert np.array_equal(recorded[column], live[column]), column
+    assert compared == 8
+    frames = list(snapshots(open_recording(str(file)), 1_000_000_000))
+    early = frames[len(frames) // 4]
+    assert early.services[0].termination.verdict.token == "offload" and any(target.live for target in early.services[0].targets)
+
+
+def test_open_connections_are_a_small_part_of_a_file(tmp_path: Path) -> None:
+    """They are written more rarely the more of them there are."""
+    source = open_capture([str(SHOP)], rows=64, recognition=recognition())
+    with_marks, without = (Recorder(tmp_path / name, kind="capture", inputs=()) for name in ("with", "without"))
+    many = None
+    while (batch := source.poll(1.0)) is not None and not batch.final:
+        for recorder in (with_marks, without):
+            recorder.add(batch, source.stats())
+        live = source.live()
+        many = live if many is None or len(live) > len(many) else many
+        if with_marks.wants_open:
+            with_marks.mark_open(np.repeat(many, 40), source.stats())  # as if forty times as many were open
+    for recorder in (with_marks, without):
+        recorder.close(source.stats())
+    marks = [body for kind, body in frames_of(tmp_path / "with") if kind == OPEN]
+    rows = sum(len(unpack_batch(body, row_layouts(layout()))[2]["connections"]) for body in marks)
+    assert marks and rows <= with_marks.rows / 2
+
+
+def frames_of(file: Path) -> list[tuple[int, bytes]]:
+    with file.open("rb") as opened:
+        opened.seek(len(MAGIC) + 2)
+        return list(read_frames(opened))

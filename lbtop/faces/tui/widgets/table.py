@@ -123,11 +123,6 @@ class LineTable(ScrollView, can_focus=True):
         self._all = list(rows)
         self._arrange()
 
-    def restrict(self, accepts: Callable[[dict[str, object]], bool]) -> None:
-        """Shows only rows whose values pass."""
-        self.accepts = accepts
-        self._arrange()
-
     def _arrange(self) -> None:
         rows = [row for row in self._all if self.accepts(row.values)]
         if self.sort_key is not None:
