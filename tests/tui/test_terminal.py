@@ -151,3 +151,20 @@ def test_an_unusable_file_is_said_before_the_screen_is_taken() -> None:
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 2 and b"no such file" in said and b"\x1b[?1049h" not in said
+
+
+def test_a_crash_restores_the_terminal_and_is_told(terminal: Terminal, tmp_path: Path) -> None:
+    """A bug in drawing: the traceback stands on the screen from before, and the status is that of a bug."""
+    script = tmp_path / "crashing.py"
+    script.write_text(
+        "import sys\n"
+        "from lbtop.faces.tui.screens.overview import OverviewScreen\n"
+        "def draw(screen, frame): raise ZeroDivisionError('made up')\n"
+        "OverviewScreen.draw = draw\n"
+        "from lbtop.cli import process\n"
+        "process()\n"
+    )
+    terminal.open(f"env COLORTERM=truecolor {sys.executable} {script} replay {SHOP}", 80, 40)
+    text = terminal.until(lambda text: "GONE" in text)
+    assert "GONE 70" in text and "ZeroDivisionError: made up" in text
+    assert terminal.run("display-message", "-p", "#{alternate_on}#{mouse_any_flag}#{cursor_flag}").strip() == "001"

@@ -223,6 +223,16 @@ def hanging(head: Text, body: Text, width: int) -> Text:
     return text
 
 
+def paragraph(text: Text, lines: int, width: int) -> tuple[Text, ...]:
+    """A text on exactly so many lines: wrapped, its last line cut where it is longer."""
+    wrapped = list(text.wrap(_CONSOLE, max(10, width)))
+    if len(wrapped) > lines:
+        rest = text[sum(len(line) for line in wrapped[: lines - 1]) :] if lines > 1 else text
+        wrapped = [*wrapped[: lines - 1], Text(rest.plain.strip(), text.style)]
+        wrapped[-1].truncate(width, overflow="ellipsis")
+    return (*wrapped, *(Text() for _ in range(lines - len(wrapped))))
+
+
 def candidates_line(candidates: dict[str, float]) -> Text:
     ranked = sorted(candidates.items(), key=lambda pair: (-pair[1], pair[0]))
     return Text(", ".join(f"{name} {percent(probability)}" for name, probability in ranked if probability >= 0.005))

@@ -74,6 +74,9 @@ class Lately:
         if stickiness is None or stickiness.affinity is None:
             return None
         past = self._returns.setdefault(service.service, deque([(0, 0.0)], self._MOST_FRAMES))
+        if stickiness.returns < past[-1][0]:  # another key explains the target from now on, and its returns are counted
+            past.clear()
+            past.append((0, 0.0))
         past.append((stickiness.returns, stickiness.affinity * stickiness.returns))
         while len(past) > 2 and past[-1][0] - past[1][0] >= self.ENOUGH:
             past.popleft()

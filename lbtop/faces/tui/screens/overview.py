@@ -37,6 +37,10 @@ FINDING_COLUMNS = (
 )
 
 
+_MOST_TOLD = 2
+"""Lines of a finding's detail, where there is room."""
+
+
 class OverviewScreen(FrameScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "evidence", "Evidence"),
@@ -73,8 +77,8 @@ class OverviewScreen(FrameScreen):
         services.show([_service_row(service, frame, lines, width - 6) for service in frame.services])
         wanted = len(services.rows) * services.row_height + 1
         _resize(services, max(2, min(wanted, room - min(len(frame.findings), room // 2) + 1)))
-        told = int(room - wanted >= 2 * len(frame.findings))
-        findings.show([_finding_row(finding, told) for finding in frame.findings])
+        told = max(0, min(_MOST_TOLD, (room - wanted) // max(1, len(frame.findings)) - 1))
+        findings.show([_finding_row(finding, told, width - 6) for finding in frame.findings])
         left = room - wanted - len(frame.findings) * (1 + told)
         targets = self.query_one("#overview-targets", LineTable)
         targets.display = left >= 5 and bool(frame.services)
@@ -146,7 +150,7 @@ def _finding_key(finding: Finding) -> str:
     return f"{finding.id}@{finding.service}@{finding.subject}"
 
 
-def _finding_row(finding: Finding, lines: int) -> Row:
+def _finding_row(finding: Finding, lines: int, width: int) -> Row:
     title = Text(finding.title)
     if finding.accepted:
         title.append("  (accepted)", draw.style("dim"))
@@ -160,7 +164,7 @@ def _finding_row(finding: Finding, lines: int) -> Row:
             "mark": -finding.severity.rank,
         },
         {"mark": draw.severity_mark(finding.severity), "title": title, "service": finding.service or ""},
-        (Text(finding.detail, draw.style("dim")),) if lines else (),
+        draw.paragraph(Text(finding.detail, draw.style("dim")), lines, width) if lines else (),
     )
 
 

@@ -35,8 +35,8 @@ TARGET_COLUMNS = (
 SESSION_COLUMNS = (
     Column("key", "session or client", width=19, weight=9),
     Column("strip", "targets of its last arrivals, newest right", minimum=16, weight=9),
-    Column("moves", "moves", width=5, right=True, weight=8),
-    Column("arrivals", "arrivals", width=8, right=True, weight=7),
+    Column("moves", "moves", width=6, right=True, weight=8),
+    Column("arrivals", "arrivals", width=9, right=True, weight=7),
     Column("client", "client", width=17, weight=4),
     Column("last", "last seen", width=9, weight=5),
 )

@@ -220,8 +220,10 @@ class ServiceScreen(FrameScreen):
                 text = Text(f"sessions offered for resumption {tls.resumption_offered:,}, accepted {tls.resumption_accepted:,}")
         elif name == "whatif":
             text = self._whatif_note(service)
-        lines = text.split("\n")
-        shown = Text("\n").join(lines[: max(1, room)]) if lines else Text()
+        lines = text.split("\n")[: max(1, room)]
+        for line in lines:
+            line.truncate(self.size.width - 2, overflow="ellipsis")
+        shown = Text("\n").join(lines)
         panel = self.query_one("#info", Words)
         panel.say(shown if shown.plain else Text(self.about, draw.style("dim")))
 
