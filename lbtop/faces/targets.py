@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lbtop.faces.terminal import Terminal, columns, cut
-from lbtop.faces.words import length, percent, plural
+from lbtop.faces.words import fair_share, length, percent, plural
 from lbtop.model.snapshot import Percentiles, Service, Target
 
 SHOWN = 12
@@ -14,7 +14,7 @@ def target_lines(service: Service, terminal: Terminal) -> list[str]:
     """The hottest targets first; at most :data:`SHOWN` rows and a line that tells of the others."""
     ranked = sorted(service.targets, key=lambda target: -target.share)
     shown, rest = ranked[:SHOWN], ranked[SHOWN:]
-    fair = 1 / (sum(target.state != "gone" for target in ranked) or len(ranked))
+    fair = fair_share(len(ranked))
     unit = metric(service)
     counts = [
         ("requests", [_count(target.requests) for target in shown]),

@@ -104,3 +104,8 @@ def hop_name(hop: str) -> str:
 def sensitive_name(kind: str, distinct: int) -> str:
     one, many = SENSITIVE_NAMES.get(kind, (kind.replace("_", " "),) * 2)
     return one if distinct == 1 else many
+
+
+def fair_share(targets: int) -> float:
+    """The mean share of so many targets, against which a peak to mean is measured: also of those that have left meanwhile."""
+    return 1 / max(1, targets)

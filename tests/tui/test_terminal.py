@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -87,6 +88,15 @@ def test_colour_is_never_the_only_carrier(terminal: Terminal, environment: str) 
     terminal.open(replay(environment=environment), 80, 24)
     text = terminal.until(lambda text: "end " in text and "!!" in text)
     assert "offload" in text and "══ (TLS) ══" in text.replace("═" * 3, "═").replace("═══", "══")
+
+
+def test_without_colour_everything_is_in_the_terminals_own(terminal: Terminal) -> None:
+    """Whatever those are: a colour of ours beside one of theirs may be black on black."""
+    terminal.open(replay(environment="NO_COLOR=1"), 80, 24)
+    terminal.until(lambda text: "end " in text and "!!" in text)
+    looks = re.findall(r"\x1b\[([\d;]*)m", terminal.run("capture-pane", "-p", "-e"))
+    codes = {int(code or 0) for look in looks for code in look.split(";")}
+    assert codes and not codes & {*range(30, 39), *range(40, 49), *range(90, 108)}, codes
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -10,7 +10,7 @@ from html import escape
 
 from lbtop.faces.paths import Segment, last_node, segments
 from lbtop.faces.targets import metric
-from lbtop.faces.words import percent, plural
+from lbtop.faces.words import fair_share, percent, plural
 from lbtop.model.snapshot import Service, SessionRow, Snapshot
 from lbtop.model.times import clock_utc
 
@@ -72,7 +72,7 @@ def shares(service: Service) -> str:
     ranked = sorted(service.targets, key=lambda target: -target.share)[:24]
     if len(ranked) < 2:
         return ""
-    fair = 1 / (sum(target.state != "gone" for target in service.targets) or len(service.targets))
+    fair = fair_share(len(service.targets))
     left, right, row = 210.0, 90.0, 26.0
     top = max(ranked[0].share, 1.5 * fair)
     room = WIDTH - left - right
@@ -163,17 +163,23 @@ def timeline(frames: Sequence[Snapshot]) -> str:
         return ""
     left, right, height = 60.0, 60.0, 130.0
     room = WIDTH - left - right
-    start, span = points[0][0], max(1, points[-1][0] - points[0][0])
+    start = frames[0].at_ns
+    span = max(1, points[-1][0] - start)
     top = max(rate for _, rate, _ in points) or 1.0
     peak = max([skew for _, _, skew in points if skew is not None] or [1.0])
-    width = room / len(points)
+
+
+    def x(at: int) -> float:
+        return left + (at - start) / span * room
+
+    # A bar is as wide as the time it is the rate of: frames come when something happened, not at equal distances.
     parts = [
-        f'<rect x="{left + (at - start) / span * (room - width):.1f}" y="{height - rate / top * (height - 10):.1f}" '
-        f'width="{max(1.0, width - 1):.1f}" height="{max(0.5, rate / top * (height - 10)):.1f}" class="bar soft"/>'
-        for at, rate, _ in points
+        f'<rect x="{x(since):.1f}" y="{height - rate / top * (height - 10):.1f}" width="{max(0.5, x(at) - x(since) - 0.5):.1f}" '
+        f'height="{max(0.5, rate / top * (height - 10)):.1f}" class="bar soft"/>'
+        for since, (at, rate, _) in zip((start, *(at for at, _, _ in points)), points, strict=False)
     ]
     line = " ".join(
-        f"{left + (at - start) / span * (room - width) + width / 2:.1f},{height - skew / peak * (height - 10):.1f}"
+        f"{x(at):.1f},{height - skew / peak * (height - 10):.1f}"
         for at, _, skew in points
         if skew is not None
     )
@@ -182,7 +188,7 @@ def timeline(frames: Sequence[Snapshot]) -> str:
         text(left - 8, 14, f"{top:.0f}/s", "small", "end"),
         text(left - 8, height, "0", "small", "end"),
         text(WIDTH - right + 8, 14, f"{peak:.1f}×" if line else "", "small curve-label"),
-        text(left, height + 16, clock_utc(points[0][0]), "small"),
+        text(left, height + 16, clock_utc(start), "small"),
         text(WIDTH - right, height + 16, clock_utc(points[-1][0]), "small", "end"),
         text(WIDTH / 2, height + 16, "bars: arrivals a second · line: peak to mean", "small", "middle"),
     ]

@@ -78,7 +78,8 @@ class LbtopApp(App[int]):
     def __init__(
         self, feed: Feed, *, theme: str | None = None, settings_file: Path | None = None, tools: Tools | None = None
     ) -> None:
-        super().__init__()
+        # With NO_COLOR the terminal's own colours: Textual would turn "the default one" into black, on black.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.settings_file = settings_file
         self.settings = settings.load(settings_file) if settings_file else settings.Settings()
         self.tools = tools or Tools()

@@ -11,7 +11,7 @@ from rich.text import Text
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.palette import target_style
 from lbtop.faces.tui.widgets.table import Column, Row
-from lbtop.faces.words import length, percent, size
+from lbtop.faces.words import fair_share, length, percent, size
 from lbtop.model.snapshot import Break, ConnectionRow, Service, SessionRow, Target
 
 TARGET_COLUMNS = (
@@ -188,7 +188,7 @@ def _connection_row(row: ConnectionRow) -> Row:
 
 def target_rows(service: Service) -> list[Row]:
     """Shares as bars on one scale for all targets, with the fair share marked."""
-    fair = 1 / len(service.targets) if service.targets else 1.0
+    fair = fair_share(len(service.targets))
     top = max([fair, *(target.share for target in service.targets)]) * 1.1
     peak = max((target.share for target in service.targets), default=0.0)
     skewed = service.skew is not None and service.skew.significant
