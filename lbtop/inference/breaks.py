@@ -65,8 +65,10 @@ def find_breaks(
     lifetime, fits = fit_lifetime(measure.kept, moves, causes == "unknown", min(chance, 0.9))
     at_once = _at_one_moment(causes, moves, len(measure.slots))
     if lifetime is not None and fits.sum() >= at_once.sum() and at_once.sum() < ONE_MOMENT * (causes == "unknown").sum():
-        causes[fits] = "cookie_expired" if mechanism in _COOKIES else "idle"
-        lifetime = lifetime if mechanism in _COOKIES else None
+        # age since issue ends cookies; a table of addresses forgets by silence alone
+        of_cookie = mechanism in _COOKIES or (mechanism is None and lifetime.model == "since_issue")
+        causes[fits] = "cookie_expired" if of_cookie else "idle"
+        lifetime = lifetime if of_cookie else None
         at_once &= ~fits
     else:
         lifetime = None

@@ -61,6 +61,8 @@ cdef class Cookies:
                          Py_ssize_t end) except NULL nogil
     cdef int _present(self, uint32_t pending, uint32_t name, uint64_t value, bint session) except -1 nogil
     cdef bint _may_name(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef bint _dated(self, CookieRow *row, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _digit64(self, int char) except -2 nogil
     cdef bint _digest_shaped(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef bint _dotted(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _attributes(self, CookieRow *row, int64_t ts_ns, Py_ssize_t at, Py_ssize_t end) except -1 nogil

@@ -14,6 +14,8 @@ PATIENCE = 16
 MOST_TARGETS = 1024
 """Targets whose digests are kept."""
 SECOND = cython.declare(int64_t, 1_000_000_000)
+MINUTE = cython.declare(int64_t, 15)
+MONTH = cython.declare(int64_t, 31 * 21_600)
 LONGEST_AGE = cython.declare(int64_t, 10 * 366 * 86400)
 
 
@@ -87,6 +89,8 @@ class Cookies:
                 kind = self.kind(name)
                 if kind & S_BALANCER:
                     row.flags |= CK_BALANCER
+                if not (cut and stop == end):
+                    self._dated(row, ts_ns, equals + 1, last)
                 if kind & S_SECURE_PREFIX:
                     self.flags |= RQ_SECURE_COOKIE_PREFIX
                 if cut and stop == end:
@@ -137,6 +141,8 @@ class Cookies:
         kind = self.kind(name)
         if kind & S_BALANCER:
             row.flags |= CK_BALANCER
+        if not cut:
+            self._dated(row, ts_ns, equals + 1, stop)
         if pending:
             for i in range(self.context.pending[pending].presented):
                 if self.context.pending[pending].names[i] == name:
@@ -203,6 +209,40 @@ class Cookies:
         if entry.presented < PRESENTED:
             entry.presented += 1
         return 0
+
+    def _dated(self, row, ts_ns, offset, end):
+        """HAProxy's cookie with `maxidle` or `maxlife`: the server's name, `|` and one or two dates, each in units of four
+        seconds as five digits of base 64. The name is the value; the dates must be of this month, or it is something else."""
+        date: int64_t = 0
+        now: int64_t = ts_ns // SECOND // 4
+        stop: cython.Py_ssize_t = end - 6
+        at: cython.Py_ssize_t
+        digit: cython.int
+        if end - offset < 7 or self.buffer.u8[stop] != 0x7C:
+            return False
+        if stop - offset > 6 and self.buffer.u8[stop - 6] == 0x7C:
+            end = stop
+            stop -= 6
+        for at in range(stop + 1, end):
+            digit = self._digit64(self.buffer.u8[at])
+            if digit < 0:
+                return False
+            date = date * 64 + digit
+        if date > now + MINUTE or date < now - MONTH:
+            return False
+        row.value = self.context.sip.of(self.buffer, offset, stop - offset)
+        row.flags |= CK_BALANCER
+        return True
+
+    def _digit64(self, char):
+        """What a character of base 64 stands for; -1 for any other."""
+        if char >= 0x41 and char <= 0x5A:
+            return char - 0x41
+        if char >= 0x61 and char <= 0x7A:
+            return char - 0x61 + 26
+        if is_digit(char):
+            return char - 0x30 + 52
+        return 62 if char == 0x2B else 63 if char == 0x2F else -1
 
     def _may_name(self, offset, end):
         """Could the value name a target although its cookie's name says nothing? A URL, an address, its digest or base64."""

@@ -20,9 +20,22 @@ BEGINNING = {
 """What the first 24 bytes must look like to be a head at all."""
 DIGEST = re.compile(rb"(?:[0-9a-f]{15,16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})")
 """A cookie's value that may be the digest of a target."""
+DATED = re.compile(rb"(.+?)\|([A-Za-z0-9+/]{5})(?:\|[A-Za-z0-9+/]{5})?")
+DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 LONGEST_HEAD = 64 << 10
 BODY_LOOKED_AT = 2048
 MOST_OUTSTANDING = 64
+
+
+def server_of(value: bytes, ts_ns: int) -> bytes:
+    """The server in a HAProxy cookie with dates of this month (units of four seconds), if it is one."""
+    found = DATED.fullmatch(value)
+    if found is None:
+        return b""
+    now, date = ts_ns // 4_000_000_000, 0
+    for digit in found[2]:
+        date = date * 64 + DIGITS.index(digit)
+    return found[1] if now - 31 * 86400 // 4 <= date <= now + 15 else b""
 
 
 @dataclass(slots=True)
@@ -270,21 +283,23 @@ class HttpConversation:
                 at_ns=ts_ns,
                 conn=self._conn,
                 request=number,
-                value=rows.hash(value),
+                value=rows.hash(value if cut_value else server_of(value, ts_ns) or value),
                 **self._ends,
                 forwarded0=hops.get("forwarded0", 0),
                 name=rows.text(name, 64),
-                **self._cookie(name, value, kind, cut_value),
+                **self._cookie(name, value, kind, cut_value, ts_ns),
             )
         for secret_kind, name, value in secrets.in_request(head, cookies, names):
             self._secret(secret_kind, name, value, Side.CLIENT, ts_ns)
         shown = {name: value for name, value, cut_value in reversed(cookies) if not cut_value}
         return Outstanding(number, head.method, ts_ns, shown, *presented)
 
-    def _cookie(self, name: bytes, value: bytes, flags: CookieFlag, cut: bool) -> dict[str, int]:
+    def _cookie(self, name: bytes, value: bytes, flags: CookieFlag, cut: bool, ts_ns: int) -> dict[str, int]:
         """Flags of a cookie, and the target that its value names, if the catalogue can read it."""
         if cut:
             return {"flags": flags & ~CookieFlag.SESSION | CookieFlag.CUT}
+        if server_of(value, ts_ns):
+            flags |= CookieFlag.BALANCER
         decoded = self._digested(value) if DIGEST.fullmatch(value) else None
         if decoded is None and self._names.decode:
             decoded = self._names.decode(name, value)
@@ -365,12 +380,12 @@ class HttpConversation:
                 at_ns=ts_ns,
                 conn=self._conn,
                 request=request.number,
-                value=rows.hash(cookie.value),
+                value=rows.hash(cookie.value if cookie.cut else server_of(cookie.value, ts_ns) or cookie.value),
                 presented=rows.hash(request.cookies.get(cookie.name, b"")),
                 lifetime_ns=cookie.lifetime_ns,
                 **self._ends,
                 name=rows.text(cookie.name, 64),
-                **self._cookie(cookie.name, cookie.value, cookie.flags | CookieFlag.SET | kind, cookie.cut),
+                **self._cookie(cookie.name, cookie.value, cookie.flags | CookieFlag.SET | kind, cookie.cut, ts_ns),
             )
             if kind & CookieFlag.SESSION and not cookie.flags & CookieFlag.DELETE and not cookie.cut:
                 self._secret(SecretKind.SET_COOKIE_SESSION, cookie.name, cookie.value, Side.SERVER, ts_ns)
