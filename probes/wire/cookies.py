@@ -331,7 +331,7 @@ class Cookies:
             kind |= S_BALANCER
             if known.decode is not None:
                 kind |= S_DECODES
-        elif name == 1 or any(part in low for part in known.never_session):
+        elif name == 1 or low.startswith(known.foreign_prefixes) or any(part in low for part in known.never_session):
             kind |= S_NEVER
         else:
             if text in known.session_cookies or text.startswith(known.session_prefixes) or low.endswith(known.session_suffixes):

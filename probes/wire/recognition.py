@@ -31,10 +31,15 @@ class Recognition:
     session_cookies: frozenset[bytes] = frozenset(_SESSIONS.split())
     session_prefixes: tuple[bytes, ...] = (b"wordpress_logged_in_", b"SSESS", b"SESS")
     session_suffixes: tuple[bytes, ...] = (b"_session", b"_sessionid", b"-session", b".sid")
-    likely_session_parts: tuple[bytes, ...] = (b"sess", b"auth", b"token", b"login", b"sid", b"jwt")
+    likely_session_parts: tuple[bytes, ...] = (b"sess", b"auth", b"token", b"login", b"sid", b"jwt", b"remember")
     """Lower-case parts of a name under which a value of high entropy is taken for a session."""
-    never_session: tuple[bytes, ...] = (b"csrf", b"xsrf", b"_ga", b"consent", b"nonce")
+    never_session: tuple[bytes, ...] = (b"csrf", b"xsrf", b"consent", b"nonce", b"requestverification", b"antiforgery", b"last_")
     """Lower-case parts of a name that rule a session out, whatever the value."""
+    foreign_prefixes: tuple[bytes, ...] = (
+        b"_ga_", b"_hj", b"_uet", b"_pin_unauth", b"__stripe_", b"ab.storage.", b"_parsely", b"ai_session", b"_pk_ses",
+        b"_sp_ses", b"_vwo_", b"amplitude_",
+    )  # fmt: skip
+    """Lower-case beginnings of cookies that analytics and payment scripts set: their sessions are not the application's."""
     balancer_cookies: frozenset[bytes] = frozenset(
         b"AWSALB AWSALBCORS AWSALBTG AWSALBTGCORS AWSALBAPP-0 AWSALBAPP-1 AWSALBAPP-2 AWSALBAPP-3 AWSELB AWSELBCORS SERVERID SRV "
         b"INGRESSCOOKIE ROUTEID route ARRAffinity ARRAffinitySameSite ApplicationGatewayAffinity ApplicationGatewayAffinityCORS "

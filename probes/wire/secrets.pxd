@@ -17,6 +17,8 @@ cdef enum:
 
 cdef bint looks_random(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
 
+cdef bint issued(Buffer buffer, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+
 
 @cython.final
 cdef class Secrets:
@@ -31,6 +33,8 @@ cdef class Secrets:
     cdef bint token(self, Conn *conn, int64_t ts_ns, int sender, uint32_t name, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _value(self, Conn *conn, int64_t ts_ns, Py_ssize_t name, Py_ssize_t name_end, Py_ssize_t offset,
                     Py_ssize_t end) except -1 nogil
+    cdef Py_ssize_t _inner_end(self, Py_ssize_t name, Py_ssize_t end) except -2 nogil
+    cdef Py_ssize_t _inner(self, Py_ssize_t name, Py_ssize_t end) except -2 nogil
     cdef Py_ssize_t _closing(self, Py_ssize_t offset, Py_ssize_t end) except -2 nogil
     cdef bint is_jwt(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef uint64_t _card(self, Py_ssize_t offset, Py_ssize_t end, bint named) except? 0xFFFFFFFFFFFFFFFE nogil

@@ -39,6 +39,24 @@ def looks_random(buffer, offset, end):
     return digits > 1 and letters > 1 and bits(low) + bits(high) >= 10
 
 
+def issued(buffer, offset, end):
+    """A key whose issuer marks it so that it can be found: Google, Stripe, GitHub, GitLab, Slack, SendGrid."""
+    first: cython.int = buffer.u8[offset] | 0x20
+    size: cython.Py_ssize_t = end - offset
+    found: cython.bint = False
+    if first == 0x61:
+        found = size == 39 and starts_folded(buffer, offset, end, b"aiza", 4)
+    elif first == 0x73 or first == 0x72:
+        found = starts_folded(buffer, offset + 1, end, b"k_live_", 7)
+        found = found or (size == 69 and starts_folded(buffer, offset, end, b"sg.", 3))
+    elif first == 0x67:
+        found = starts_folded(buffer, offset, end, b"github_pat_", 11) or starts_folded(buffer, offset, end, b"glpat-", 6)
+        found = found or (size == 40 and starts_folded(buffer, offset, end, b"gh", 2) and buffer.u8[offset + 3] == 0x5F)
+    elif first == 0x78:
+        found = size > 24 and starts_folded(buffer, offset, end, b"xox", 3) and buffer.u8[offset + 4] == 0x2D
+    return found and looks_random(buffer, offset, end)
+
+
 class Secrets:
     """Writes SECRET rows for what it recognises."""
 
@@ -164,11 +182,16 @@ class Secrets:
             at += 1
 
     def _value(self, conn, ts_ns, name, name_end, offset, end):
-        kind: cython.int = self.context.parameters.code(name, name_end - name)
+        kind: cython.int
         value: uint64_t
         first: cython.int
+        inner: cython.Py_ssize_t
+        inner_end: cython.Py_ssize_t
         if end <= offset:
             return 0
+        inner_end = self._inner_end(name, name_end)
+        inner = self._inner(name, inner_end) if inner_end < name_end else name
+        kind = self.context.parameters.code(inner, inner_end - inner)
         first = self.buffer.u8[offset]
         if kind == 0:
             # Nobody's parameter: only what shows by its own form what it is.
@@ -176,6 +199,8 @@ class Secrets:
                 kind = SK_JWT
             elif first >= 0x32 and first <= 0x36 and end - offset >= 14 and self._card(offset, end, False):
                 kind = SK_CARD_NUMBER
+            elif issued(self.buffer, offset, end):
+                kind = SK_API_KEY
             else:
                 return 0
         if kind == SK_CARD_NUMBER:
@@ -197,6 +222,23 @@ class Secrets:
             conn, ts_ns, kind, SENT_BY_CLIENT, self.tables.strings.intern(name, min(name_end - name, 64), False), value
         )
         return 0
+
+    def _inner_end(self, name, end):
+        """Where the innermost part of a name ends: of ``user[password]``, as forms of PHP and Rails nest them, before "]"."""
+        if end - name > 2 and self.buffer.u8[end - 1] == 0x5D:
+            return end - 1
+        if end - name > 6 and starts_folded(self.buffer, end - 3, end, b"%5d", 3):
+            return end - 3
+        return end
+
+    def _inner(self, name, end):
+        """Where the innermost part of a name begins that ends in front of a closing bracket."""
+        at: cython.Py_ssize_t = end
+        while at > name:
+            if self.buffer.u8[at - 1] == 0x5B or (at - name >= 3 and starts_folded(self.buffer, at - 3, end, b"%5b", 3)):
+                return at
+            at -= 1
+        return name
 
     def is_jwt(self, offset, end):
         """Three base64url parts of which the first is a JSON object with "alg" (RFC 7519 section 3)."""

@@ -11,6 +11,10 @@ from typing import Any
 from lbtop.model.observation import CookieFlag, SecretKind
 from tests.reference.heads import Head
 
+ISSUED = re.compile(
+    rb"AIza.{35}|[sr]k_live_.+|SG\..{66}|gh._.{36}|github_pat_.+|glpat-.+|xox.-.{20,}", re.IGNORECASE | re.DOTALL
+)
+"""Keys that their issuers mark: Google, Stripe, SendGrid, GitHub, GitLab, Slack."""
 Found = tuple[SecretKind, bytes, bytes]
 JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{9,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 
@@ -32,6 +36,8 @@ def is_session(name: bytes, value: bytes, names: Any, presented: bool = False) -
     """A known name, or a likely name under which stands a random value or (Set-Cookie) one that the client had."""
     lower = name.lower()
     if is_balancer(name, names) or any(part in lower for part in names.never_session):
+        return False
+    if lower.startswith(names.foreign_prefixes):
         return False
     if name in names.session_cookies or name.startswith(names.session_prefixes) or lower.endswith(names.session_suffixes):
         return True
@@ -126,7 +132,8 @@ def _parameters(text: bytes, names: Any) -> Iterator[Found]:
 
 
 def _named(name: bytes, value: bytes, names: Any) -> Iterator[Found]:
-    kind = names.parameters.get(name.lower())
+    inner = re.search(rb"(?:\[|%5b)([^\[\]%]+)(?:\]|%5d)$", name, re.IGNORECASE)
+    kind = names.parameters.get((inner[1] if inner else name).lower())
     digits = card_digits(value, kind is SecretKind.CARD_NUMBER)
     if not value:
         return
@@ -139,6 +146,8 @@ def _named(name: bytes, value: bytes, names: Any) -> Iterator[Found]:
         yield SecretKind.JWT, name, value
     elif kind in (SecretKind.API_KEY, SecretKind.BEARER_TOKEN) and looks_random(value):
         yield kind, name, value
+    elif kind is None and ISSUED.fullmatch(value) and looks_random(value):
+        yield SecretKind.API_KEY, name, value
 
 
 def worth_a_look(content_type: bytes) -> bool:
