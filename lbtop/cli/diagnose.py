@@ -70,6 +70,11 @@ def run(options: argparse.Namespace) -> int:
         from lbtop.engine import diagnose
         from lbtop.findings import RULES, accept
 
+        if options.json:
+            from lbtop.faces import json
+        else:
+            from lbtop.faces import text
+
         accepted = judge.acceptances(options.accept, RULES)
         if not options.files:
             warn(f"listening for {options.for_ or DEFAULT_FOR} (Ctrl-C: the verdict on what was seen so far)")
@@ -79,12 +84,8 @@ def run(options: argparse.Namespace) -> int:
         source.close()
     snapshot = replace(snapshot, findings=accept(snapshot.findings, accepted))
     if options.json:
-        from lbtop.faces import json
-
         sys.stdout.write(json.render(snapshot))
     else:
-        from lbtop.faces import text
-
         sys.stdout.write(text.render(snapshot, terminal(sys.stdout, options.color), all_evidence=options.evidence))
     sys.stdout.flush()
     misses = [miss for expected in expectations for miss in expected.misses(snapshot)]

@@ -104,18 +104,20 @@ class ExposureLedger:
         self.datagrams[leg] += _sums(protocol, rows["proto"] == 17)
 
     def _secrets(self, leg: int, rows: Rows) -> None:
-        rows = rows[(rows["flags"] & SecretFlag.DECRYPTED) == 0]  # what is inside TLS does not cross in clear
+        inside = (rows["flags"] & SecretFlag.DECRYPTED) != 0
+        if inside.any():  # what is inside TLS does not cross in clear
+            rows = rows[~inside]
         if len(rows) == 0:
             return
         kinds = np.where(rows["kind"] == SecretKind.SET_COOKIE_SESSION, SecretKind.SESSION_COOKIE, rows["kind"])
         for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-            chosen = rows[kinds == kind] if kind != 0 else rows[:0]
-            if len(chosen) == 0:
+            if kind == 0:
                 continue
-            entry = self.secrets.setdefault((leg, kind), [0, int(chosen["at_ns"][0]), 0])
+            chosen = np.flatnonzero(kinds == kind)  # whole rows would be copied field by field
+            entry = self.secrets.setdefault((leg, kind), [0, int(rows["at_ns"][chosen[0]]), 0])
             entry[0] += len(chosen)
-            entry[2] = int(chosen["at_ns"][-1])
-            self.distinct.setdefault((leg, kind), DistinctValues()).add(chosen["value"])
+            entry[2] = int(rows["at_ns"][chosen[-1]])
+            self.distinct.setdefault((leg, kind), DistinctValues()).add(rows["value"][chosen])
         self.names.add((kinds.astype(np.uint64) << np.uint64(32)) | rows["name"].astype(np.uint64))
 
     def readable(self, leg: int) -> int:
