@@ -163,7 +163,9 @@ class Table:
             connection.flags |= ConnFlag.RST_AFTER_IDLE
         if not packet.window and not packet.options:
             connection.flags |= ConnFlag.RST_BARE
-        if side is Side.SERVER and connection.syn_ns and not connection.synack_ns:
+        # A server that said anything else before, or was sent data, had accepted: its SYN-ACK is missing from the capture.
+        untouched = half.packets == half.resets and not connection.first_data_ns
+        if side is Side.SERVER and connection.syn_ns and not connection.synack_ns and untouched:
             connection.flags |= ConnFlag.REFUSED
         if side is Side.SERVER and crossed(connection):
             connection.flags |= ConnFlag.KEEPALIVE_RACE
