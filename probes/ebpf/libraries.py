@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lbtop.probes.ebpf import elf
+from lbtop.probes.ebpf.places import cheapest
 
 from lbtop.model.record import dataclass
 from lbtop.model.text import safe_text
@@ -128,7 +130,7 @@ def _add(file: Path, libraries: dict[tuple[int, int], Library]) -> bool:
         functions = elf.function_offsets(file, FUNCTIONS)
         if not any(needed <= functions.keys() for needed in _NEEDED):
             return False
-        libraries[key] = Library(file, functions)
+        libraries[key] = Library(file, cheapest(file, functions, platform.machine()))
     return True
 
 

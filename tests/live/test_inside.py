@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -255,9 +256,11 @@ def test_nothing_is_left(servers: Servers, tmp_path: Path, end: signal.Signals) 
 def breakpoints(pid: int, library: Path) -> int:
     """Of the probed functions of a process's libssl, those that begin with a breakpoint (int3)."""
     from lbtop.probes.ebpf import elf, libraries
+    from lbtop.probes.ebpf.places import cheapest
 
     found = 0
-    offsets = elf.function_offsets(library, libraries.FUNCTIONS).values()
+    exported = elf.function_offsets(library, libraries.FUNCTIONS)
+    offsets = {*exported.values(), *cheapest(library, exported, platform.machine()).values()}
     with open(f"/proc/{pid}/mem", "rb") as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             if not line.endswith(library.name):
