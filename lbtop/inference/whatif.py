@@ -19,10 +19,11 @@ from lbtop.model.record import dataclass
 from lbtop.reconstruct.replayed import Arrivals
 
 DRAWS = 400
-RING_POINTS = 160
+RING_POINTS, SPARSE_POINTS = 160, 16
 MAGLEV_TABLE = 5_003
 """A prime, like Maglev's default of 65,537, but quicker to fill: shares differ by a fiftieth of a percent with ten targets."""
-_MOST_MAGLEV_DRAWS = 40
+_SLOW_DRAWS = 40
+DURATIONS_VARY = 0.2
 SEED = 0x1B709
 
 Assignment = npt.NDArray[np.int64]
@@ -59,7 +60,7 @@ def predict(arrivals: Arrivals, algorithm: str, targets: int) -> Prediction:
     rule = ALGORITHMS[algorithm]
     before = len(arrivals.targets)
     rng = np.random.default_rng(SEED)
-    draws = 1 if rule.exact else (_MOST_MAGLEV_DRAWS if algorithm == "maglev" else DRAWS)
+    draws = 1 if rule.exact else (_SLOW_DRAWS if algorithm in ("maglev", "least_connections") else DRAWS)
     peaks, moved, kept = [], [], []
     peaks_known: list[float] = []
     moved_known: list[float] = []
@@ -150,8 +151,20 @@ def _scaled(hashed: npt.NDArray[np.uint64], targets: int) -> Assignment:
     return ((hashed >> np.uint64(32)) * np.uint64(targets) >> np.uint64(32)).astype(np.int64)
 
 
+def _on_sparse_ring(hashed: npt.NDArray[np.uint64], targets: int, seed: int) -> Assignment:
+    """HAProxy's ring: 16 points for each server of weight 1, so that its arcs are far from even."""
+    points = _mix(np.arange(targets * SPARSE_POINTS, dtype=np.uint64) + np.uint64(1 << 41), seed ^ 0x2545F4914F6CDD1D)
+    order = np.argsort(points)
+    return (order[np.searchsorted(points[order], hashed) % len(order)] // SPARSE_POINTS).astype(np.int64)
+
+
+def _drawn(hashed: npt.NDArray[np.uint64], targets: int, seed: int) -> Assignment:
+    """By even ranges or on HAProxy's uneven ring, whichever the seed says: nobody knows which of them it would be."""
+    return _on_sparse_ring(hashed, targets, seed) if seed & 1 else _scaled(hashed, targets)
+
+
 def _source_ip(arrivals: Arrivals, targets: int, seed: int) -> Assignment:
-    return _scaled(_mix(arrivals.client.astype(np.uint64) + np.uint64(1), seed), targets)
+    return _drawn(_mix(arrivals.client.astype(np.uint64) + np.uint64(1), seed), targets, seed)
 
 
 def _five_tuple(arrivals: Arrivals, targets: int, seed: int) -> Assignment:
@@ -169,13 +182,17 @@ def _round_robin(arrivals: Arrivals, targets: int, seed: int) -> Assignment:
 
 
 def _random(arrivals: Arrivals, targets: int, seed: int) -> Assignment:
-    return _scaled(_mix(np.arange(len(arrivals), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15), seed), targets)
+    return _drawn(_mix(np.arange(len(arrivals), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15), seed), targets, seed)
 
 
 def _least_connections(arrivals: Arrivals, targets: int, seed: int) -> Assignment:
     """Fewest open connections first, the one that waited longest among equals (as HAProxy's leastconn)."""
     placed = np.zeros(len(arrivals), np.int64)
-    free = [(0, turn, turn) for turn in range(targets)]  # open connections, turn, target
+    # another target answers a little sooner or later, and what was open before the capture began is not known
+    pace = np.exp(DURATIONS_VARY * np.random.default_rng(seed).standard_normal(len(arrivals)))
+    until_ns = (arrivals.at_ns + (arrivals.until_ns - arrivals.at_ns) * pace).astype(np.int64)
+    free = [(0, (turn + seed) % targets, turn) for turn in range(targets)]  # open connections, turn, target
+    heapq.heapify(free)
     ending: list[tuple[int, int]] = []
     opened = [0] * targets
     turn = targets
@@ -193,7 +210,7 @@ def _least_connections(arrivals: Arrivals, targets: int, seed: int) -> Assignmen
         opened[target] += 1
         heapq.heappush(free, (opened[target], turn, target))
         turn += 1
-        heapq.heappush(ending, (int(arrivals.until_ns[at]), target))
+        heapq.heappush(ending, (int(until_ns[at]), target))
     return placed
 
 
@@ -273,7 +290,12 @@ class Algorithm:
 ALGORITHMS: dict[str, Algorithm] = {
     "round_robin": Algorithm(_round_robin, True, False, "every arrival to the next target"),
     "random": Algorithm(_random, False, False, "every arrival drawn on its own"),
-    "least_connections": Algorithm(_least_connections, True, False, "fewest open connections, the longest waiting among equals"),
+    "least_connections": Algorithm(
+        _least_connections,
+        False,
+        False,
+        "fewest open connections, the longest waiting among equals; durations nearly as they were",
+    ),
     "source_ip": Algorithm(_source_ip, False, True, "the client's address hashed, seed unknown", (_address_modulo, _ip_hash)),
     "ip_hash": Algorithm(_ip_hash, True, True, "nginx ip_hash: the first three octets, equal weights"),
     "haproxy_source": Algorithm(_address_modulo, True, True, "HAProxy balance source: the address modulo, equal weights"),

@@ -41,7 +41,7 @@ class Arrivals:
 def collect(source: Source, targets: Iterable[str], *, layer7: bool) -> Arrivals:
     """Reads a source to its end. ``targets`` are endpoints as text; their order numbers them. Health checks are left out."""
     wanted = {name: number for number, name in enumerate(targets)}
-    parts: dict[str, list[Rows]] = {"opened": [], "requests": [], "cookies": [], "connections": []}
+    parts: dict[str, list[Rows]] = {name: [] for name in ("opened", "requests", "cookies", "responses", "connections")}
     last: Batch | None = None
     known: dict[tuple[int, int], int] = {}
     while (batch := source.poll(1.0)) is not None:
@@ -96,16 +96,27 @@ def _connections(tables: dict[str, Rows], batch: Batch, wanted: dict[str, int], 
 def _requests(tables: dict[str, Rows], batch: Batch, wanted: dict[str, int], known: dict[tuple[int, int], int]) -> Arrivals:
     requests, cookies = _without_checks(tables["requests"], batch), tables["cookies"]
     sessions = np.zeros(len(requests), np.uint64)
-    chosen = cookies[(cookies["flags"] & (CookieFlag.SESSION | CookieFlag.SET)) == CookieFlag.SESSION]
-    if len(chosen):
-        first, where = np.unique(chosen["request"], return_index=True)
-        at = np.minimum(np.searchsorted(first, requests["request"]), len(first) - 1)
-        sessions = np.where(first[at] == requests["request"], chosen["value"][where[at]], 0)
+    # the session that a request presents; where it has none, the one that its response issues: it begins there
+    for wanted_flags in (CookieFlag.SESSION, CookieFlag.SESSION | CookieFlag.SET):
+        chosen = cookies[(cookies["flags"] & (CookieFlag.SESSION | CookieFlag.SET)) == wanted_flags]
+        found, where = _by_request(chosen, requests)
+        sessions[(sessions == 0) & found] = chosen["value"][where[(sessions == 0) & found]]
     cost = np.ones(len(requests), np.int64)
+    found, where = _by_request(tables["responses"], requests)
     until = requests["at_ns"].astype(np.int64)
+    until[found] = np.maximum(until[found], tables["responses"]["at_ns"][where[found]])
     return _arrivals(
         requests, requests["at_ns"], until, _client(requests), requests["client_port"], sessions, cost, batch, wanted, known, True
     )
+
+
+def _by_request(rows: Rows, requests: Rows) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Of every request, whether a row belongs to it, and the first one's place."""
+    if not len(rows):
+        return np.zeros(len(requests), np.bool_), np.zeros(len(requests), np.intp)
+    numbers, first = np.unique(rows["request"], return_index=True)
+    at = np.minimum(np.searchsorted(numbers, requests["request"]), len(numbers) - 1)
+    return numbers[at] == requests["request"], first[at]
 
 
 def _without_checks(requests: Rows, batch: Batch) -> Rows:
