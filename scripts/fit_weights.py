@@ -1,7 +1,7 @@
 """Fits the weights of the termination inference to the committed captures, leaving one balancer out at a time.
 
     python scripts/fit_weights.py            figures only
-    python scripts/fit_weights.py --write    and lbtop/inference/weights.tsv
+    python scripts/fit_weights.py --write    and lbtop/inference/weights.tsv, and the figures into docs/termination-weights.md
 
 The model is the one the inference uses: a log-odds per question, the sum of strength times weight. The fit is a penalised
 logistic regression: every weight is drawn towards the expert's value (column `prior` of the file; a signal that no
@@ -42,6 +42,7 @@ from tests.corpus import committed  # noqa: E402
 from tests.inference.deployments import random_deployment, traffic_of  # noqa: E402
 
 WEIGHTS = ROOT / "lbtop" / "inference" / "weights.tsv"
+PAGE = ROOT / "docs" / "termination-weights.md"
 SPREAD = 0.7
 """How far (standard deviation, log-odds) the data may move a weight from the expert's. A question's prior stays: how many
 captures there are of each answer is our doing."""
@@ -169,6 +170,25 @@ def surprise(chosen: list[Case], names: list[str], w: Vector) -> tuple[float, in
     return nats, wrong, undecided
 
 
+def held_out(question: str, chosen: list[Case], names: list[str], prior: Vector) -> list[str]:
+    """The figures of one question, a line per balancer that was left out."""
+    balancers = sorted({case.balancer for case in chosen})
+    lines = [f"{question}: {len(chosen)} captures without proof, {len(balancers)} balancers"]
+    lines.append(f"{'left out':14} {'captures':>8} {'expert':>8} {'held out':>8}  wrong  undecided   (nats per capture)")
+    totals = np.zeros(4)
+    for balancer in balancers:
+        held = [case for case in chosen if case.balancer == balancer]
+        w = fitted([case for case in chosen if case.balancer != balancer], names, prior)
+        before, _, _ = surprise(held, names, prior)
+        after, wrong, undecided = surprise(held, names, w)
+        totals += (before, after, wrong, undecided)
+        lines.append(f"{balancer:14} {len(held):8} {before / len(held):8.3f} {after / len(held):8.3f} {wrong:6} {undecided:10}")
+    if chosen:
+        before, after = totals[:2] / len(chosen)
+        lines.append(f"{'all':14} {len(chosen):8} {before:8.3f} {after:8.3f} {totals[2]:6.0f} {totals[3]:10.0f}")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the fitted weights")
@@ -178,30 +198,22 @@ def main() -> None:
     comments = [line for line in lines if line.startswith("#")]
     rows = [line.split("\t") for line in lines if not line.startswith("#")][1:]
     result: dict[tuple[str, str], float] = {}
+    said: list[str] = []
     for question in ANSWERS:
         names = [row[2] for row in rows if row[0] == question]
         prior = np.array([float(row[3]) for row in rows if row[0] == question])
         chosen = [case for case in every if case.question == question]
-        balancers = sorted({case.balancer for case in chosen})
-        print(f"\n{question}: {len(chosen)} captures without proof, {len(balancers)} balancers")
-        print(f"{'left out':14} {'captures':>8} {'expert':>8} {'held out':>8}  wrong  undecided   (nats per capture)")
-        totals = np.zeros(4)
-        for balancer in balancers:
-            held = [case for case in chosen if case.balancer == balancer]
-            w = fitted([case for case in chosen if case.balancer != balancer], names, prior)
-            before, _, _ = surprise(held, names, prior)
-            after, wrong, undecided = surprise(held, names, w)
-            totals += (before, after, wrong, undecided)
-            print(f"{balancer:14} {len(held):8} {before / len(held):8.3f} {after / len(held):8.3f} {wrong:6} {undecided:10}")
-        if chosen:
-            before, after = totals[:2] / len(chosen)
-            print(f"{'all':14} {len(chosen):8} {before:8.3f} {after:8.3f} {totals[2]:6.0f} {totals[3]:10.0f}")
+        said += held_out(question, chosen, names, prior)
         for name, value in zip(names, fitted(chosen, names, prior), strict=True):
             result[question, name] = value
+    print("\n".join(said))
     if options.write:
         written = ["\t".join(("question", "group", "signal", "prior", "weight"))]
         written += ["\t".join((*row[:4], f"{result[row[0], row[2]]:.2f}")) for row in rows]
         WEIGHTS.write_text("\n".join(comments + written) + "\n", "utf-8")
+        page = PAGE.read_text("utf-8")
+        head, tail = page.index("```\n"), page.rindex("```")
+        PAGE.write_text(page[:head] + "```\n" + "\n".join(said) + "\n" + page[tail:], "utf-8")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,13 @@ def test_a_scenario_counts_once_however_often_it_was_rewritten() -> None:
     assert (found.low, found.high) == (0.0, 1.0)  # two scenarios: a draw may hold either of them alone
 
 
+def test_a_run_without_error_proves_no_perfection() -> None:
+    """The exact interval of 26 out of 26 begins at 0.025 to the power of 1/26; that of 8 of 10 is tabulated: 0.444 to 0.975."""
+    assert figures.exact(26, 26).low == pytest.approx(0.025 ** (1 / 26))
+    found = figures.exact(8, 10)
+    assert (found.low, found.high) == (pytest.approx(0.4439, abs=1e-4), pytest.approx(0.9748, abs=1e-4))
+
+
 def test_reliability_sorts_probabilities_into_bins() -> None:
     pairs = [(0.85, True), (0.85, False), (0.995, True), (1.0, True)]
     bins = reliability(pairs)

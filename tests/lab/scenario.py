@@ -54,6 +54,7 @@ MODULES = (
     "unseen_second_layer4",
     "unseen_second_modes",
     "unseen_second_changes",
+    "unseen_second_layer7",
 )
 UNSEEN = "unseen"  # scenarios of modules called so are the test set: nothing was fitted or tuned on them
 ORIGIN = "recorded with tcpdump in network namespaces of this repository's lab (tests/lab)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,35 @@ def share(values: Mapping[str, Sequence[bool]], seed: int = 1) -> Interval:
     return Interval(float(means.mean()), low, high)
 
 
+def exact(right: int, asked: int, level: float = 0.95) -> Interval:
+    """A share with its exact binomial interval (Clopper and Pearson 1934): what a run without error still allows."""
+
+    def tail(p: float, least: int) -> float:
+        return sum(math.comb(asked, k) * p**k * (1 - p) ** (asked - k) for k in range(least, asked + 1))
+
+    def solve(least: int, mass: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if tail(middle, least) < mass else (low, middle)
+        return low
+
+    if not asked:
+        return Interval(math.nan, math.nan, math.nan)
+    edge = (1 - level) / 2
+    low = solve(right, edge) if right else 0.0
+    high = solve(right + 1, 1 - edge) if right < asked else 1.0
+    return Interval(right / asked, low, high)
+
+
+def without_error(sights: Iterable[Sight], question: str) -> Interval:
+    """The share of scenarios all of whose captures are answered rightly."""
+    found = [
+        all(answer.right for sight in members for answer in sight.answers[question]) for members in scenarios(sights).values()
+    ]
+    return exact(sum(found), len(found))
+
+
 def confusion(sights: Iterable[Sight], question: str) -> dict[str, Counter[str]]:
     """What was said by what is true, in captures; an accepted answer stands on its own row."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
@@ -137,15 +166,12 @@ def reliability(pairs: Iterable[tuple[float, bool]], edges: Sequence[float] = BI
     return bins
 
 
+def readings(candidates: Mapping[str, float], true_values: Collection[str]) -> list[tuple[float, bool]]:
+    """Probabilities with whether they were the truth; readings that are equally true, as nobody can tell them apart, are one."""
+    rows = [(p, False) for value, p in candidates.items() if value not in true_values]
+    return [*rows, (sum(candidates.get(value, 0.0) for value in true_values), True)]
+
+
 def best_candidates(sights: Iterable[Sight], question: str) -> list[tuple[float, bool]]:
-    """The best candidate's probability and whether it was the truth."""
-    pairs = []
-    for _, answer in settled(sights, question):
-        best = max(answer.candidates, key=lambda value: answer.candidates[value])
-        pairs.append((answer.candidates[best], best in answer.true_values))
-    return pairs
-
-
-def all_candidates(sights: Iterable[Sight], question: str) -> list[tuple[float, bool]]:
-    """Every candidate's probability and whether it was the truth."""
-    return [(p, value in answer.true_values) for _, answer in settled(sights, question) for value, p in answer.candidates.items()]
+    """The best reading's probability and whether it was the truth."""
+    return [max(readings(answer.candidates, answer.true_values)) for _, answer in settled(sights, question)]

@@ -15,24 +15,24 @@ from lbtop.engine import Engine
 from lbtop.inference.idle import infer_idle
 from lbtop.inference.nat import infer_nat
 from lbtop.inference.termination import infer_termination
-from lbtop.model.judgement import Mechanism, Mode
+from lbtop.model.judgement import Mode
 from lbtop.model.observation import ConnFlag, End
 from lbtop.testing import START_NS
 from tests.inference.deployments import random_deployment, traffic_of
 from tests.inference.simulated import Ints, Requests, http_facts, stickiness, tcp_facts
 from tests.inference.test_idle import connections, facts_of
+from tests.scoreboard.figures import readings
 
 SEED = 0x5C0EB0A2D
-HIDDEN = frozenset({Mechanism.LB_COOKIE, Mechanism.APP_COOKIE})
-TRUTHS: dict[str, frozenset[Mechanism]] = {
-    "balancer's cookie": frozenset({Mechanism.LB_COOKIE}),
-    "source address": frozenset({Mechanism.SOURCE_IP}),
-    "nothing": frozenset({Mechanism.NONE}),
-    "round robin": frozenset({Mechanism.NONE}),
-    "a cookie that does nothing": frozenset({Mechanism.NONE}),
-    "a cookie out of view": HIDDEN,
-    "source address, layer 4": frozenset({Mechanism.SOURCE_IP}),
-    "nothing, layer 4": frozenset({Mechanism.NONE}),
+TRUTHS = {
+    "balancer's cookie": ("lb_cookie",),
+    "source address": ("source_ip",),
+    "nothing": ("none",),
+    "round robin": ("none",),
+    "a cookie that does nothing": ("none",),
+    "a cookie out of view": ("lb_cookie", "app_cookie"),
+    "source address, layer 4": ("source_ip",),
+    "nothing, layer 4": ("none",),
 }
 
 
@@ -45,8 +45,8 @@ def deployments(count: int) -> Iterator[tuple[float, bool]]:
         while not engine.finished:
             engine.step(1.0)
         for facts in engine._reconstructor.facts(engine.source.stats()).services:
-            for mode, probability in infer_termination(facts).verdict.candidates.items():
-                yield probability, mode.value == deployment.mode
+            candidates = infer_termination(facts).verdict.candidates
+            yield from readings({mode.value: p for mode, p in candidates.items()}, [deployment.mode])
 
 
 def crowd(rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], Ints, Ints, int]:
@@ -81,8 +81,7 @@ def services(count: int) -> Iterator[tuple[float, bool]]:
             brought = np.full(len(at), truth in ("balancer's cookie", "a cookie that does nothing"))
             brought[np.unique(user, return_index=True)[1]] = False
             verdict = stickiness(http_facts(Requests(at, user, address, target, brought), targets)).verdict
-        for mechanism, probability in verdict.candidates.items():
-            yield probability, mechanism in TRUTHS[truth]
+        yield from readings({mechanism.value: p for mechanism, p in verdict.candidates.items()}, TRUTHS[truth])
 
 
 def affinities(count: int) -> Iterator[bool]:

@@ -31,9 +31,10 @@ Captures of three kinds, all judged with weights that were fitted without the ba
 - **committed**: the captures that rules were written with. Only their weights are held out.
 
 A scenario counts once, however many vantages and rewrites of its recording there are; intervals (95 %) come from drawing
-scenarios with replacement. An abstention (`unknown`) where the packets show the truth is an error. The termination question has
-fitted weights ([termination-weights.md](termination-weights.md)); the mechanism follows from measured affinities and has none,
-so there is nothing to leave out of it.
+scenarios with replacement; where nothing is wrong they say nothing, and the exact binomial interval of the scenarios without
+error says what that still allows. An abstention (`unknown`) where the packets show the truth is an error. The termination
+question has fitted weights ([termination-weights.md](termination-weights.md)); the mechanism follows from measured affinities
+and has none, so there is nothing to leave out of it.
 """
 
 
@@ -53,6 +54,7 @@ def _headline(board: Board) -> Iterator[str]:
     rows: list[list[object]] = [["captures, scenarios", "", *(f"{len(s)}, {len(scenarios(s))}" for s in _each(board))]]
     for question, (name, _) in QUESTIONS.items():
         rows.append([f"{name}: macro-F1", AIMS[question], *(figures.f1(s, question) for s in _each(board))])
+        rows.append([f"{name}: scenarios without error", "", *(figures.without_error(s, question) for s in _each(board))])
         rows.append([f"{name}: right, wrong, abstained", "", *(_counts(s, question) for s in _each(board))])
         rows.append([f"{name}: log score (nats)", "", *(f"{figures.log_score(s, question):.3f}" for s in _each(board))])
     measures = (

@@ -125,7 +125,7 @@ def varnish_by(net: Net, directory: Path, targets: Sequence[Target], *, choose: 
     backends = "".join(
         f'backend t{i} {{ .host = "{target.address}"; .port = "{target.port}"; }}\n' for i, target in enumerate(targets)
     )
-    each = "".join(f" pool.add_backend(t{i}{', 1.0' if director == 'hash' else ''});" for i in range(len(targets)))
+    each = "".join(f" pool.add_backend(t{i}{', 1.0' if director in ('hash', 'random') else ''});" for i in range(len(targets)))
     done = " pool.reconfigure();" if director == "shard" else ""
     path = directory / "by.vcl"
     path.write_text(
