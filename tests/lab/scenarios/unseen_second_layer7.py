@@ -260,6 +260,7 @@ for row in ROWS:
             "one_target",
             mechanism="none",
             shows="Via and X-Forwarded-For; some paths only",
+            target=2,
             mode_accept=("none",),
             really="none",
             mechanism_accept=("unknown",),
@@ -274,7 +275,7 @@ for row in ROWS:
 def squid_carp(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared", attributes=PLAIN_COOKIE))
     run.balance(balancer.squid(run.net, run.directory, targets, select="carp"), settle=1.5)
-    steps = tuple(("GET", f"/goods/{number}", None) for number in (2, 7, 11, 19, 23, 41))
+    steps = tuple(("GET", f"/goods/{number}", None) for number in (1, 2, 3, 5, 7, 11, 13, 17, 19, 23))
     browse(users(run.net, 20, kinds=("requests", "plain-chrome")), steps, think=0.2)
 
 
