@@ -95,11 +95,12 @@ def open_source(options: argparse.Namespace, *, for_s: float | None = None, rows
     return open_live(options, for_s=for_s)
 
 
-def open_files(options: argparse.Namespace, *, rows: int | None = None, ahead: bool = False) -> Source:
+def open_files(options: argparse.Namespace, *, rows: int | None = None, ahead: bool = False, threads: bool = True) -> Source:
     """The captures or the recording named on the command line, cut to the slice of time asked for. Raises LbtopError.
 
     ``rows``: the size of a batch. Small ones cost a little and let a dashboard have its frames between them. ``ahead``: captures
     are decoded by a thread of their own, from now on; for whoever reads to the end and asks for no frames on the way.
+    Without ``threads`` none is started, not for reading either: for whoever forks, as threads do not come along.
     """
     from lbtop.catalog.recognition import recognition
     from lbtop.probes.files import decoded_ahead, open_capture
@@ -134,6 +135,7 @@ def open_files(options: argparse.Namespace, *, rows: int | None = None, ahead: b
         follow=options.follow,
         rows=rows,
         keylog=options.keylog,
+        ahead=None if threads else False,
     )
     if ahead:
         source = decoded_ahead(source)

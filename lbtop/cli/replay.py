@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     return open_dashboard(
         options,
         "standard input" if stdin_is_data else title,
-        lambda: open_files(options, rows=batch_rows(capture_files(options.files))),
+        lambda: open_files(options, rows=batch_rows(capture_files(options.files)), threads=False),
         snapshots,
     )
 

@@ -32,6 +32,7 @@ class Screen:
     """One dashboard in a pseudo-terminal."""
 
     def __init__(self, arguments: list[str]) -> None:
+        self._seen = b""
         self.began = time.perf_counter()
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
@@ -50,20 +51,20 @@ class Screen:
                 os.sched_setscheduler(int(task), os.SCHED_OTHER, os.sched_param(0))
 
     def press(self, key: str) -> float:
+        self._seen = b""
         os.write(self.terminal, key.encode())
         return time.perf_counter()
 
     def until(self, words: bytes, since: float) -> float:
         """Seconds since ``since`` until these words were written."""
-        seen = b""
         deadline = time.perf_counter() + PATIENCE_S
-        while time.perf_counter() < deadline:
+        while words not in self._seen and time.perf_counter() < deadline:
             if not select.select([self.terminal], [], [], 1.0)[0]:
                 continue
-            seen = seen[-4096:] + os.read(self.terminal, 1 << 16)
-            if words in seen:
-                return time.perf_counter() - since
-        raise TimeoutError(f"{words!r} never came; last: {seen[-200:]!r}")
+            self._seen = self._seen[-4096:] + os.read(self.terminal, 1 << 16)
+        if words not in self._seen:
+            raise TimeoutError(f"{words!r} never came; last: {self._seen[-200:]!r}")
+        return time.perf_counter() - since
 
     def pause(self, seconds: float) -> bytes:
         """Lets time pass; what was written in it."""
@@ -103,7 +104,7 @@ def measure(capture: Path, waits: Waits) -> None:
     try:
         waits.paint.append(1e3 * screen.until(b" lbtop ", screen.began))
         screen.step_back()
-        waits.verdict.append(1e3 * screen.until(b"clients ", screen.began))
+        waits.verdict.append(1e3 * screen.until(b"clients", screen.began))
         screen.press("\r")
         screen.until(b"8 What-if", time.perf_counter())
         screen.pause(0.2)
@@ -128,10 +129,26 @@ def measure(capture: Path, waits: Waits) -> None:
 def told(values: list[float]) -> str:
     """Median and 95th percentile in milliseconds."""
     if not values:
-        return "–"
+        return "– | – | 0"
     ordered = sorted(values)
     p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-    return f"{statistics.median(ordered):.0f} ms, p95 {p95:.0f} ms ({len(ordered)})"
+    return f"{statistics.median(ordered):.0f} ms | {p95:.0f} ms | {len(ordered)}"
+
+
+def rows(capture: Path, rounds: int) -> list[str]:
+    """Rows of the table for one capture."""
+    waits = Waits()
+    for _ in range(rounds):
+        measure(capture, waits)
+    size = f"{capture.name} ({capture.stat().st_size / 1e9:.2f} GB)"
+    waited = {
+        "first paint": waits.paint,
+        "first verdict": waits.verdict,
+        "a key while it is read": waits.keys,
+        "the help box while it is read": waits.boxes,
+        "all read, every frame": waits.ended,
+    }
+    return [f"| {size} | {name} | {told(values)} |" for name, values in waited.items()]
 
 
 def main(arguments: list[str]) -> int:
@@ -139,20 +156,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("captures", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
+    print("| capture | what is waited for | median | p95 | times |", "|---|---|---|---|---|", sep="\n")
     for capture in options.captures:
-        waits = Waits()
-        for _ in range(options.rounds):
-            measure(capture, waits)
-        print(f"{capture.name} ({capture.stat().st_size / 1e6:,.1f} MB)")
-        for name, values in (
-            ("first paint", waits.paint),
-            ("first verdict", waits.verdict),
-            ("all read", waits.ended),
-            ("a key while it reads", waits.keys),
-            ("a key when all is read", waits.later),
-            ("the help box while it reads", waits.boxes),
-        ):
-            print(f"  {name:<28} {told(values)}")
+        print(*rows(capture, options.rounds), sep="\n", flush=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import os
 import pty
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from lbtop.probes.files.reading import WORTH_BYTES
 
 from tests.tui.driving import SHOP
 
@@ -178,3 +180,17 @@ def test_a_crash_restores_the_terminal_and_is_told(terminal: Terminal, tmp_path:
     text = terminal.until(lambda text: "GONE" in text)
     assert "GONE 70" in text and "ZeroDivisionError: made up" in text
     assert terminal.run("display-message", "-p", "#{alternate_on}#{mouse_any_flag}#{cursor_flag}").strip() == "001"
+
+
+def test_a_large_capture_is_read_by_the_engine(terminal: Terminal, tmp_path: Path) -> None:
+    """Large enough to be read by threads elsewhere: they would not come along when the engine's process is forked."""
+    large = tmp_path / "large.pcap"
+    with gzip.open(SHOP) as packed:
+        capture = packed.read()
+    header, packets = capture[:24], capture[24:]
+    with large.open("wb") as file:
+        file.write(header)
+        while file.tell() <= WORTH_BYTES:
+            file.write(packets)
+    terminal.open(f"env COLORTERM=truecolor {sys.executable} -m lbtop replay {large}", 80, 24)
+    terminal.until(lambda text: "shop.example" in text)
