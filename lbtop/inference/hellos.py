@@ -9,7 +9,9 @@ from lbtop.model.observation import Protocol7, ProxyFlag
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.exposure import BACK
 
-FEWEST_TURNS = 4
+FEWEST_TURNS = 5
+LATE_SHARE = 0.6
+"""A busy balancer answers late now and then; clients far away always do."""
 
 
 def tls_signals(facts: ServiceFacts, question: Question) -> None:
@@ -121,4 +123,4 @@ def _turns(facts: ServiceFacts, question: Question) -> None:
             f"in {percent(share)} of {stacks.turns:,} TLS handshakes the client answers much later than TCP's round trip: "
             "whoever shakes hands is further away than whoever opened the connection"
         )
-        question.signal("late-answers", min(1.0, 2 * share - 0.5), detail)
+        question.signal("late-answers", (share - LATE_SHARE) / (1.0 - LATE_SHARE), detail)

@@ -11,6 +11,8 @@ from lbtop.reconstruct.facts import ServiceFacts
 FEW_ADDRESSES = 8
 """Balancers have few nodes; more source addresses than this are clients' own, or pretended to be."""
 MANY_STACKS = 4
+DIFFERENT = 3
+"""So many kinds of stacks from so many addresses: a pair of nodes has two at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Stacks:
         many = self.addresses > FEW_ADDRESSES
         if self.kinds_from_one >= MANY_STACKS or (many and self.kinds >= MANY_STACKS):
             return 1.0
-        if self.kinds_from_one == 3 or (many and self.kinds == 3) or min(self.kinds, self.addresses) >= 3:
+        if self.kinds_from_one == 3 or (many and self.kinds == 3) or min(self.kinds, self.addresses) >= DIFFERENT:
             return 0.8
         if self.combinations_from_one >= MANY_STACKS or (many and self.combinations >= MANY_STACKS):
             return 0.5
@@ -99,7 +101,11 @@ def forwarded_everywhere(facts: ServiceFacts) -> bool:
 
 
 def own_addresses(facts: ServiceFacts) -> bool:
-    """Whether connections come from the clients' own addresses: many, or few whose stacks differ as no balancer's nodes do."""
+    """Whether connections come from the clients' own addresses: many, or few whose stacks differ as no balancer's nodes do.
+
+    One address with many stacks hides its clients, whatever it is.
+    """
     if facts.clients_preserved is None and facts.balancers:
-        return tcp_stacks(facts).own >= 0.8
+        stacks = tcp_stacks(facts)
+        return min(stacks.kinds, stacks.addresses) >= DIFFERENT
     return facts.clients_preserved is not False
