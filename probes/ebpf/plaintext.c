@@ -38,6 +38,7 @@ BPF_TABLE("hash", u32, u8, processes, MOST_PROCESSES);
 BPF_TABLE("hash", u16, u8, ports, 1024);
 BPF_PERCPU_ARRAY(counts, u64, COUNTS);
 BPF_RINGBUF_OUTPUT(heads, RING_PAGES);
+BPF_PROG_ARRAY(next, 1); /* lbtop_frames, put there by user space */
 
 /* A size, in a register of which the verifier sees that it is at most `most` although the compiler thinks it knows already. */
 static __always_inline u64 bounded(u64 size, u64 most)
@@ -211,12 +212,9 @@ static __always_inline u32 forget(struct thread *t, u32 number)
     return AGAIN(t->number);
 }
 
-/* HTTP/2: walks the frames of a call from its beginning on; those that headers depend on are handed over whole. */
-static __always_inline void frames(struct thread *t, struct session *s, struct direction *d, u8 written, u32 n)
+/* HTTP/2: walks frames of a call from t->at on; those that headers depend on are handed over whole. */
+static __always_inline void frames(struct thread *t, struct session *s, struct direction *d, u8 written)
 {
-    t->at = 0;
-    t->out = 0;
-    t->n = n;
 #pragma nounroll
     for (int step = 0; step < FRAMES; step++) {
         u32 need = d->need, left = AGAIN(t->n) - AGAIN(t->at), take;
@@ -250,12 +248,9 @@ static __always_inline void frames(struct thread *t, struct session *s, struct d
         }
         AGAIN(t->at) += take;
     }
-    if (t->at < t->n) {
-        d->mode = MODE_OFF;
-        count(COUNT_BROKEN, 1);
-    }
-    if (t->out || d->mode == MODE_OFF)
+    if (t->out)
         emit(t, s, d, written, t->out);
+    t->out = 0;
 }
 
 /* Where the first head in t->data ends; 0: not in its first t->at bytes. Eight bytes at a time: a blank line is a line end right
@@ -317,14 +312,15 @@ static __always_inline void head(struct thread *t, struct session *s, struct dir
     d->passed += n - end;
 }
 
-static __always_inline void look(struct thread *t, struct session *s, struct direction *d, u8 written, u32 n)
+/* Answers whether frames are to be walked. */
+static __always_inline int look(struct thread *t, struct session *s, struct direction *d, u8 written, u32 n)
 {
     struct direction *other = &s->directions[written ? 0 : 1];
     u64 words[3] = {};
     u8 *first = (u8 *)words;
 
     if (d->mode == MODE_OFF)
-        return;
+        return 0;
     if (d->mode == MODE_LOOK) {
         bpf_probe_read_user(words, bounded(n, 24), (void *)t->buffer);
         if (n >= 24 && IS(words[0], "PRI * HT") && IS(words[1], "TP/2.0\r\n") && IS(words[2], "\r\nSM\r\n\r\n")) {
@@ -337,18 +333,48 @@ static __always_inline void look(struct thread *t, struct session *s, struct dir
     }
     d->began = 1;
     if (d->mode == MODE_FRAMES) {
-        frames(t, s, d, written, n);
-        return;
+        t->at = 0;
+        t->out = 0;
+        t->n = n;
+        t->written = written;
+        return 1;
     }
     if (d->mode == MODE_LOOK) {
         if (!begins_head(words[0])) {
             d->passed += n;
-            return;
+            return 0;
         }
         d->window = 0;
         d->length = 0;
     }
     head(t, s, d, written, n);
+    return 0;
+}
+
+/* As many frames as the verifier lets one program walk, then itself for the rest, as often as the kernel allows (33 times). */
+int lbtop_frames(struct registers *ctx)
+{
+    u64 id = bpf_get_current_pid_tgid();
+    struct thread *t = threads.lookup(&id);
+    struct session_key key = {.process = id >> 32};
+    struct session *s;
+    struct direction *d;
+
+    if (!t)
+        return 0;
+    key.session = t->session;
+    s = sessions.lookup(&key);
+    if (!s)
+        return 0;
+    d = &s->directions[t->written & 1];
+    frames(t, s, d, t->written & 1);
+    if (t->at < t->n) {
+        next.call(ctx, 0);
+        d->mode = MODE_OFF;
+        count(COUNT_BROKEN, 1);
+        emit(t, s, d, t->written & 1, 0);
+    }
+    return 0;
 }
 
 int lbtop_return(struct registers *ctx)
@@ -390,7 +416,8 @@ int lbtop_return(struct registers *ctx)
     written = call == CALL_WRITE || call == CALL_WRITE_EX;
     count(COUNT_CALLS, 1);
     count(COUNT_BYTES, n);
-    look(t, s, &s->directions[written], written, n);
+    if (look(t, s, &s->directions[written], written, n))
+        next.call(ctx, 0);
     return 0;
 }
 

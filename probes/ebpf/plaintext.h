@@ -10,7 +10,7 @@
 #define PART 4096  /* of one HTTP/2 frame at a time */
 #define LONGEST_HEAD 65536
 #define FRAME_HEAD 9
-#define FRAMES 64 /* and pieces of frames, of one call */
+#define FRAMES 32 /* and pieces of frames, in one go */
 
 /* Which of a process's connections may be looked at: values of the map `processes`. */
 enum scope {
@@ -94,7 +94,8 @@ struct thread {
     u32 number;
     u8 call;         /* enum call */
     u8 nested;       /* calls inside it that are to be ignored */
-    u8 pad[6];
+    u8 written;
+    u8 pad[5];
     struct event event;
     u8 data[CHUNK];
 };

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 THREADS, SESSIONS, PROCESSES = 1024, 32_768, 8192
 RING_BYTES = 8 << 20
 _CALLS = ("read", "write", "read_ex", "write_ex", "handshake", "free")
-_MAPS = ("heads", "processes", "ports", "counts", "sessions")
+_MAPS = ("heads", "processes", "ports", "counts", "sessions", "next")
 RECEIVED, FORKED, EXITED = "tcp/tcp_rcv_space_adjust", "sched/sched_process_fork", "sched/sched_process_exit"
 TRACEPOINTS = {RECEIVED: "received", FORKED: "forked", EXITED: "exited"}
 _FIELDS = {
@@ -107,7 +107,9 @@ class Plaintext:
         sizes = {"THREADS": THREADS, "SESSIONS": SESSIONS, "PROCESSES": PROCESSES}
         flags += [f"-DMOST_{name}={size}" for name, size in sizes.items()]
         flags += [f"-DPAGE_SIZE={mmap.PAGESIZE}", f"-DRING_PAGES={RING_BYTES // mmap.PAGESIZE}", "-Wno-everything"]
-        functions = [(name, "KPROBE") for name in (*_CALLS, "return")] + [(name, "TRACEPOINT") for name in TRACEPOINTS.values()]
+        functions = [(name, "KPROBE") for name in (*_CALLS, "return", "frames")] + [
+            (name, "TRACEPOINT") for name in TRACEPOINTS.values()
+        ]
         loaded = load_programs(
             source().encode(), [(f"lbtop_{name}".encode(), kind) for name, kind in functions], [m.encode() for m in _MAPS], flags
         )
@@ -117,6 +119,7 @@ class Plaintext:
         self._processors = processors()
         self._counts = Map(maps["counts"], 4, 8 * self._processors)
         self._sessions = Map(maps["sessions"], ctypes.sizeof(SessionKey), ctypes.sizeof(Session))
+        Map(maps["next"], 4, 4).put(struct.pack("=I", 0), struct.pack("=I", programs["frames"]))
         self._choose(maps["processes"], maps["ports"], scope)
         self._map_ring(maps["heads"], decoder)
         self._swept = time.monotonic()

@@ -160,6 +160,7 @@ def test_every_request_of_both_servers_is_seen(servers: Servers, tmp_path: Path,
     servers.ns.run("wrk", "-t1", "-c20", "-d4s", "https://127.0.0.1:9443/load")
     for _ in range(3):
         servers.curl("--http2", "https://127.0.0.1:9443/two[1-5]")
+        servers.curl("--http2", "--parallel", "--parallel-max", "50", "https://127.0.0.1:9443/streams[1-300]")
     logged = servers.logged()
     verdict = servers.verdict(listening)
     inside = verdict["source"]["inside_tls"]
