@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
 from lbtop.model.errors import LbtopError
-from lbtop.model.observation import ADDRESS_COLUMNS, TABLES, Batch, Rows, SourceStats, empty
+from lbtop.model.observation import ADDRESS_COLUMNS, TABLES, Batch, InsideTls, KernelTcp, Rows, SourceStats, empty
 from lbtop.model.record import replace
 from lbtop.model.text import safe_text
 from lbtop.recording import format
@@ -143,6 +143,7 @@ class RecordingSource:
         }
         with contextlib.suppress(TypeError):
             known |= {"kind": "recording", "inputs": (self._path,)}
+            known |= {"inside_tls": _inside_tls(raw.get("inside_tls")), "kernel_tcp": _kernel_tcp(raw.get("kernel_tcp"))}
             self._stats = SourceStats(**known)
 
     def live(self) -> Rows:
@@ -154,6 +155,39 @@ class RecordingSource:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _inside_tls(raw: Any) -> InsideTls | None:
+    """As it was written; None where it is anything else."""
+    if not isinstance(raw, dict):
+        return None
+    counts = [raw.get(name) for name in ("connections", "read", "lost")]
+    ports, unreadable = raw.get("ports"), raw.get("unreadable")
+    if not _are(counts, int) or not _are(ports, int) or not _are(unreadable, str):
+        return None
+    return InsideTls(tuple(ports), counts[0], counts[1], counts[2], tuple(map(safe_text, unreadable)))
+
+
+def _kernel_tcp(raw: Any) -> tuple[KernelTcp, ...]:
+    """As it was written, without what is anything else."""
+    found = []
+    for row in raw if isinstance(raw, list) else ():
+        if not isinstance(row, dict):
+            continue
+        reasons = row.get("resets_sent")
+        counts: dict[str, Any] = {name: row.get(name) for name in KernelTcp.__match_args__ if name != "resets_sent"}
+        pairs = [pair for pair in reasons if _is_reason(pair)] if isinstance(reasons, list) else None
+        if pairs is not None and _are(list(counts.values()), int):
+            found.append(KernelTcp(resets_sent=tuple((safe_text(why), count) for why, count in pairs), **counts))
+    return tuple(found)
+
+
+def _is_reason(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and _are(pair[1:], int)
+
+
+def _are(values: Any, kind: type) -> TypeGuard[list[Any]]:
+    return isinstance(values, list) and all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
 
 
 def open_recording(path: str) -> RecordingSource:

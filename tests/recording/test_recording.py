@@ -19,8 +19,8 @@ from lbtop.cli import main
 from lbtop.engine import diagnose, snapshots
 from lbtop.faces import json as json_face
 from lbtop.model.errors import LbtopError
-from lbtop.model.observation import TABLES, Source
-from lbtop.recording import Recorder, format, is_recording, open_recording
+from lbtop.model.observation import TABLES, InsideTls, KernelTcp, Source, SourceStats
+from lbtop.recording import Recorder, format, is_recording, open_recording, reader
 from lbtop.recording.format import OPEN, layout, read_frames, row_layouts, unpack_batch
 from lbtop.recording.magic import MAGIC
 from lbtop.recording.privacy import IDENTITIES, TEXTS, Identities
@@ -240,3 +240,30 @@ def frames_of(file: Path) -> list[tuple[int, bytes]]:
     with file.open("rb") as opened:
         opened.seek(len(MAGIC) + 2)
         return list(read_frames(opened))
+
+
+def test_what_a_live_host_told_of_itself_is_kept(tmp_path: Path) -> None:
+    inside = InsideTls((443,), 12, 11, 0, ("caddy: Go's own TLS, not readable",))
+    kernel = (KernelTcp(443, 3, (("abort on close", 2),), 1, 12, 0, 0),)
+    stats = SourceStats("ebpf", inside_tls=inside, kernel_tcp=kernel)
+    path = tmp_path / "live.lbtop"
+    recorder = Recorder(path, kind="ebpf", inputs=["lo"])
+    recorder.close(stats)
+    read = open_recording(str(path))
+    while read.poll() is not None:
+        pass
+    assert read.stats().inside_tls == inside and read.stats().kernel_tcp == kernel
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"inside_tls": 7, "kernel_tcp": {"port": 1}},
+        {"inside_tls": {"ports": "443"}, "kernel_tcp": [7, {"port": 443}]},
+        {"inside_tls": {"ports": [], "connections": None, "read": [], "lost": 0, "unreadable": []}, "kernel_tcp": [[]]},
+        {"kernel_tcp": [{**dict.fromkeys(KernelTcp.__match_args__, 0), "resets_sent": [["why"], [1, 2], "x"], "port": "443"}]},
+    ],
+)
+def test_what_is_forged_of_it_is_left_out(forged: dict[str, Any]) -> None:
+    assert reader._inside_tls(forged.get("inside_tls")) is None
+    assert reader._kernel_tcp(forged["kernel_tcp"]) == ()
