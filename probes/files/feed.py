@@ -215,14 +215,33 @@ def _open(path: str, name: str) -> io.FileIO:
     try:
         file = io.FileIO(path)
     except IsADirectoryError:
-        raise LbtopError(
-            f"{name} is a directory: name the capture files in it, for example '{name.rstrip('/')}/*.pcap'"
-        ) from None
+        held = _captures_in(path)
+        pattern = f"{name.rstrip('/')}/*{held or '.pcap'}"
+        raise LbtopError(f"{name} is a directory: name the capture files in it, for example '{pattern}'") from None
     except FileNotFoundError:
+        if os.path.exists(f"{path}0") or os.path.exists(f"{path}00"):
+            raise LbtopError(f"{name}: no such file, but there is a rotated set of that name: give '{name}*'") from None
         raise LbtopError(f"{name}: no such file; give the path of a pcap or pcapng capture") from None
     except OSError as error:
         raise LbtopError(f"cannot read {name}: {error.strerror}") from None
     return file
+
+
+def _captures_in(folder: str) -> str:
+    """How most captures in a folder end, "" where nothing there is named like one."""
+    endings = (".pcap", ".pcapng", ".cap", ".dmp", ".lbtop")
+    found: dict[str, int] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry, _ in zip(entries, range(10_000), strict=False):
+                stem = entry.name.lower().removesuffix(".gz").removesuffix(".zst")
+                ending = next((end for end in endings if stem.endswith(end)), None)
+                if ending is not None:
+                    ending += entry.name[len(stem) :]
+                    found[ending] = found.get(ending, 0) + 1
+    except OSError:
+        return ""
+    return max(found, key=lambda ending: found[ending], default="")
 
 
 def size_of(path: str) -> int | None:

@@ -28,6 +28,8 @@ _OTHERS = {
     b"BZh": "compressed with bzip2: unpack it first",
     b"\xfd7zXZ": "compressed with xz: unpack it first",
     b"PK\x03\x04": "a zip archive: unpack it first",
+    b"\x04\x22\x4d\x18": "compressed with lz4: unpack it first",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it first",
 }
 _LINK_NAMES = {
     105: "IEEE 802.11", 119: "Prism 802.11", 127: "radiotap 802.11", 192: "PPI", 195: "IEEE 802.15.4", 230: "IEEE 802.15.4",
@@ -82,13 +84,25 @@ def pcap_header(feed: Feed) -> PcapHeader | None:
         for magic, what in _OTHERS.items():
             if head.startswith(magic):
                 raise LbtopError(f"{feed.name} is {what}")
-        raise LbtopError(f"{feed.name} is not a capture: pcap or pcapng is needed, as tcpdump -w writes it")
+        raise LbtopError(f"{feed.name} is {_guess(feed)}")
     if len(head) < 24:
         raise LbtopError(f"{feed.name} ends inside its header: it holds no packets")
     feed.drop(24)
     order, fraction_ns, extra = found
     linktype = struct.unpack_from(order + "I", head, 20)[0] & 0xFFFF
     return PcapHeader(order == ">", fraction_ns, extra, linktype)
+
+
+def _guess(feed: Feed) -> str:
+    """What a file that is no capture may be, and what to do about it."""
+    head = feed.look(512)
+    if feed.path.lower().endswith(".etl"):
+        return "an event trace of Windows: convert it with pktmon etl2pcap (or etl2pcapng), or record with dumpcap"
+    if head[257:262] == b"ustar":
+        return "a tar archive: unpack it first"
+    if all(byte >= 0x20 or byte in b"\t\r\n\x1b" for byte in head):
+        return "text, not a capture: the packets themselves are needed, as tcpdump -w writes them"
+    return "not a capture: pcap or pcapng is needed, as tcpdump -w writes it"
 
 
 def section_swapped(block: bytes) -> bool:

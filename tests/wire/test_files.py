@@ -337,7 +337,10 @@ def test_a_growing_file_is_followed(tmp_path: Path) -> None:
     ("data", "says"),
     [
         (b"", "is empty"),
-        (b"hello, world\n" * 10, "is not a capture"),
+        (b"hello, world\n" * 10, "is text, not a capture"),
+        (bytes(range(256)) * 4, "is not a capture"),
+        (bytes(257) + b"ustar\x0000" + bytes(400), "tar archive"),
+        (b"\x04\x22\x4d\x18" + bytes(90), "lz4"),
         (FORMS["pcap"][:10], "ends inside its header"),
         (b"snoop\0\0\0" + bytes(100), "snoop"),
         (pcap(PACKETS, linktype=127), "radiotap"),
@@ -357,6 +360,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         open_capture(str(tmp_path))
     with pytest.raises(LbtopError, match="no such file"):
         open_capture(str(tmp_path / "absent"))
+    (tmp_path / "x.pcapng.gz").touch()
+    with pytest.raises(LbtopError, match=r"for example '.*/\*\.pcapng\.gz'"):
+        open_capture(str(tmp_path))
+    (tmp_path / "y.pcap0").touch()
+    with pytest.raises(LbtopError, match=r"a rotated set of that name: give '.*y\.pcap\*'"):
+        open_capture(str(tmp_path / "y.pcap"))
+    (tmp_path / "z.etl").write_bytes(bytes(range(256)))
+    with pytest.raises(LbtopError, match="pktmon etl2pcap"):
+        open_capture(str(tmp_path / "z.etl"))
 
 
 def test_one_unknown_link_type_among_others_is_a_note(tmp_path: Path) -> None:
