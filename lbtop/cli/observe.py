@@ -66,7 +66,7 @@ def _rows(options: argparse.Namespace, kinds: frozenset[str]) -> Iterator[Row]:
     from lbtop.faces.observe import Values, rows
 
     source = open_files(options)
-    progress = Progress()
+    progress = Progress(interrupted="the rows so far")
     values = Values()
     try:
         while (batch := source.poll()) is not None:

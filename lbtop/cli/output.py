@@ -40,12 +40,21 @@ def _has_boxes(stream: TextIO) -> bool:
 
 
 class Progress:
-    """Bytes, rate and time left on one line of standard error: only on a terminal, only when it takes long."""
+    """Bytes, rate and time left on one line of standard error: only on a terminal, only when it takes long.
 
-    def __init__(self, stream: TextIO | None = None, quiet_s: float = 1.0, every_s: float = 0.25) -> None:
+    ``interrupted``: what is had when the reading is ended early.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        quiet_s: float = 1.0,
+        every_s: float = 0.25,
+        interrupted: str = "the verdict on what was read",
+    ) -> None:
         self._stream = stream = stream or sys.stderr
         self._started = self._last = time.monotonic()
-        self._quiet_s, self._every_s = quiet_s, every_s
+        self._quiet_s, self._every_s, self._interrupted = quiet_s, every_s, interrupted
         self._on = stream.isatty()
         self._drawn = False
 
@@ -64,7 +73,7 @@ class Progress:
                 f"{100 * stats.read_bytes / stats.total_bytes:.0f} % of {size(stats.total_bytes)}, {text[text.index(',') + 2 :]}"
             )
             text += f", {length(max(0.0, (stats.total_bytes - stats.read_bytes) / rate))} left"
-        self._stream.write(f"\r\x1b[K{text}  (Ctrl-C: the verdict on what was read)")
+        self._stream.write(f"\r\x1b[K{text}  (Ctrl-C: {self._interrupted})")
         self._stream.flush()
 
     def done(self) -> None:

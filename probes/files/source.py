@@ -102,6 +102,10 @@ class CaptureSource:
         if self._final:
             return None
         if self._stopping:
+            if not self._follow:
+                read = self._read_before + sum(feed.raw_bytes for feed in self._feeds.values())
+                of = f" of {self._total:,}" if self._total else ""
+                self._note(f"reading was ended early: {read:,}{of} bytes were read")
             return self._finish()
         if self._decoder.due():
             return self._flush()

@@ -191,6 +191,20 @@ def test_ctrl_c_gives_the_verdict_on_what_was_read_so_far(capture: Path) -> None
     assert found["services"][0]["termination"]["mode"] == "offload"
 
 
+def test_a_verdict_on_less_than_all_says_so(capture: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "lbtop", "diagnose", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(capture.read_bytes())
+        process.stdin.flush()
+        wait_until_it_reads(process.pid)
+        process.send_signal(signal.SIGINT)
+        told = process.stdout.read().decode()
+        assert process.wait(30) == 1
+    assert f"Reading was ended early: {capture.stat().st_size:,} bytes were read." in " ".join(told.split())
+
+
 def wait_until_it_reads(pid: int) -> None:
     """The pipe is empty and the process sleeps: it waits for more."""
     deadline = time.monotonic() + 30
