@@ -132,16 +132,9 @@ class Source(Row):
     reference: str
 
 
-class Protocol(Row):
-    protocol7: str
-    label: str
-    source: str
-
-
 TABLES: dict[str, type[Row]] = {
     "cookies": Cookie, "sessions": SessionCookie, "health_checkers": HealthChecker, "headers": Header, "shapes": Shape,
     "products": Product, "timeouts": Timeout, "ciphers": Cipher, "secrets": Secret, "logins": Login, "sources": Source,
-    "clear_protocols": Protocol,
 }  # fmt: skip
 
 R = TypeVar("R", bound=Row)
@@ -213,30 +206,11 @@ def sources() -> dict[str, str]:
     return {row.source: row.reference for row in _read("sources", Source)}
 
 
-@cache
-def clear_protocols() -> dict[int, str]:
-    return {int(row.protocol7): row.label for row in _read("clear_protocols", Protocol)}
-
-
 @lru_cache(maxsize=4096)
 def balancer_cookie(name: str) -> Cookie | None:
     """The row of a cookie that a load balancer is known to set; None for any other name."""
     for row in cookies():
         if row.name == name or (row.name.endswith("*") and row.name != "*" and name.startswith(row.name[:-1])):
-            return row
-    return None
-
-
-@lru_cache(maxsize=4096)
-def session_cookie(name: str) -> SessionCookie | None:
-    """The row of a cookie that is known to carry an application's session."""
-    for row in sessions():
-        pattern = row.name
-        if (
-            pattern == name
-            or (pattern.endswith("*") and name.startswith(pattern[:-1]))
-            or (pattern.startswith("*") and name.endswith(pattern[1:]))
-        ):
             return row
     return None
 

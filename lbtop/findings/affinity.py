@@ -10,6 +10,7 @@ from lbtop.findings.words import balancer, interval, plural, seconds, share, sti
 from lbtop.inference.clients import ignoring_cookies, named_targets, roaming_sessions
 from lbtop.inference.sessions import ROTATING, session_facts
 from lbtop.model.address import endpoint_text
+from lbtop.model.figures import percent
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Mode, Severity
 from lbtop.model.snapshot import Break, Stickiness
 from lbtop.model.text import safe_text
@@ -157,10 +158,17 @@ def _from_to(entry: Break) -> str:
 
 
 def _expected(context: Context, entry: Break) -> str:
-    """How much of the key space should have moved."""
+    """How much of the key space moved, against what each kind of hash would have moved."""
     targets = len(context.service.targets)
-    if entry.cause == "target_added" and targets > 1:
-        return f"A consistent hash would have moved one key in {targets}; a plain modulus moves nearly all."
+    sticky = context.service.stickiness
+    if targets < 2 or sticky is None or not sticky.keys:
+        return ""
+    moved = entry.keys / sticky.keys
+    if entry.cause in ("target_added", "target_gone"):
+        kinds = {"a consistent hash": 1 / targets, "a hash by ranges": 1 / 2, "a plain modulus": (targets - 1) / targets}
+        nearest = min(kinds, key=lambda kind: abs(kinds[kind] - moved))
+        listed = ", ".join(f"{kind} {percent(share)}" for kind, share in kinds.items())
+        return f"What each would have moved of all keys: {listed}. {percent(moved)} moved, nearest to {nearest}."
     if entry.cause == "remap":
         return "Keys moved between targets that stayed in service: a hash over the list of targets, or a table that was lost."
     return ""

@@ -21,7 +21,6 @@ CREDENTIALS = {
     "jwt": "JSON web tokens",
 }
 SESSION, CARD = "session_cookie", "card_number"
-FRONT_HOP = "client->load_balancer"
 
 
 def _mode(context: Context) -> Mode | None:

@@ -116,11 +116,6 @@ def _learn(known: Flags, numbers: npt.NDArray[np.uint32], strings: Interner, ask
     return known
 
 
-def is_checker(user_agent: bytes) -> bool:
-    """Whether the catalogue knows it as a health checker's."""
-    return catalog.health_checker(user_agent.decode("latin-1")) is not None
-
-
 def sounds_like_check(path: bytes) -> bool:
     """Whether a word of the path is one that health checks ask for: ``/healthz``, ``/api/ping``, ``/-/ready``."""
     words = path.lower().replace(b"-", b"/").replace(b"_", b"/").split(b"/")

@@ -6,7 +6,7 @@ input gives the same windows. Within a window roles are fixed.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +36,3 @@ class ServiceWindow:
     first: bool = False
     memo: dict[str, Any] = field(default_factory=dict)
     """What several ledgers need and one worked out; see :mod:`lbtop.reconstruct.arrivals`."""
-
-
-class Ledger(Protocol):
-    """Folds windows into bounded state. ``copy.deepcopy`` of it must be cheap: arrays, few Python objects."""
-
-    def fold(self, window: ServiceWindow) -> None: ...

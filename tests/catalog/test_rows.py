@@ -12,7 +12,6 @@ from lbtop.catalog.digests import _fnv1, _fnv1a, digests
 from lbtop.catalog.recognition import recognition
 from lbtop.inference.identity import SHAPE_MARKS
 from lbtop.model.address import endpoint_text, ip_text, pack_ip
-from lbtop.model.observation import Protocol7
 
 
 @pytest.mark.parametrize("table", catalog.TABLES)
@@ -46,10 +45,11 @@ def test_a_balancer_cookie_recognises_its_sample(row: catalog.Cookie) -> None:
 
 @pytest.mark.parametrize("row", catalog.sessions(), ids=lambda row: row.name)
 def test_a_session_cookie_recognises_its_sample_and_is_no_balancers(row: catalog.SessionCookie) -> None:
-    name = row.sample.partition("=")[0]
-    found = catalog.session_cookie(name)
-    assert found is not None
-    assert catalog.balancer_cookie(name) is None
+    name = row.sample.partition("=")[0].encode()
+    known = recognition()
+    by_part = name.startswith(known.session_prefixes) or name.lower().endswith(known.session_suffixes)
+    assert name in known.session_cookies or by_part
+    assert catalog.balancer_cookie(name.decode()) is None
 
 
 @pytest.mark.parametrize("row", catalog.health_checkers(), ids=lambda row: row.user_agent)
@@ -104,10 +104,6 @@ def test_broken_ciphers_are_broken_and_current_ones_are_not() -> None:
         assert ciphers[number].broken != "-", ciphers[number].name
     for number in (0x1301, 0x1302, 0x1303, 0xC02F, 0xC030, 0xCCA8, 0x009C, 0x002F, 0xC013, 0x1304, 0x1305):
         assert ciphers[number].broken == "-", ciphers[number].name
-
-
-def test_every_clear_protocol_has_a_number_that_exists() -> None:
-    assert set(catalog.clear_protocols()) <= {int(protocol) for protocol in Protocol7}
 
 
 def test_the_decoder_gets_every_name() -> None:
