@@ -20,8 +20,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.longer import lengthen
-
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "bench"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -44,6 +42,22 @@ ONCE = frozenset({"tshark (requests and hellos)"})
 """Peers that take so long that one run says enough."""
 
 
+HEAD = """\
+# Benchmarks
+
+Made by `make bench ARGS=--write`: whole processes, interpreter start included, files in the page cache, paired alternating
+runs, medians. {host}.
+
+A is kept-alive HTTP behind an offloading balancer, B short TLS connections to the targets (`python -m tests.lab --bench`
+records such captures). lbtop does all of `diagnose` in this time: reassembly, every hello and request head, cookies and
+secrets, inference, findings. tcpdump copies packets, ndpiReader and argus tell flows, tcptrace counts TCP, tshark prints one
+line per request and hello.
+
+Time is what a person waits. Processor time is what the host pays, of all threads together: lbtop reads, decodes and folds on
+three threads where there is a second processor, and on one where there is not (`taskset -c 0`), with the same output to the
+byte. A third of it on A is the kernel's copy of the file, which tcpdump pays as well.
+
+"""
 TIMES = 10
 MARGINAL = "tcpdump -w /dev/null"
 """What a packet more is compared with."""
@@ -119,7 +133,8 @@ def margin(capture: Path, rounds: int) -> list[str]:
     packets = int(json.loads(subprocess.run(lbtop(capture), capture_output=True, check=False).stdout)["source"]["packets"])
     long = capture.with_name(f"{capture.stem} x {TIMES}{capture.suffix}")
     try:
-        lengthen(capture, TIMES, long)
+        # In a process of its own: what this one has in memory would count as the memory of those it starts.
+        subprocess.run([sys.executable, "-m", "tests.tools.longer", str(capture), str(TIMES), str(long)], cwd=ROOT, check=True)
         several: dict[str, list[Run]] = {LBTOP: [], MARGINAL: []}
         packet_ns: dict[str, list[float]] = {LBTOP: [], MARGINAL: []}
         run(lbtop(long))
@@ -167,12 +182,8 @@ def main() -> None:
         host = (
             f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}"
         )
-        head = (
-            "# Benchmarks\n\nMade by `make bench ARGS=--write`: whole processes, interpreter start included, files in the page\n"
-            f"cache, paired alternating runs, medians. {host}.\n\n"
-        )
         _, heading, others = PAGE.read_text("utf-8").partition("\n## ")  # sections that are measured otherwise stay
-        PAGE.write_text(head + "\n".join(lines) + "\n" + heading + others, "utf-8")
+        PAGE.write_text(HEAD.format(host=host) + "\n".join(lines) + "\n" + heading + others, "utf-8")
 
 
 if __name__ == "__main__":
