@@ -22,6 +22,11 @@
 #define WORTH_CUTTING 128 /* payload below this is delivered without a look at the marks */
 #define LINK_LEAST 18     /* an Ethernet header with one VLAN tag */
 #define LINK_MOST 64
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define PLACE(index, bits) ((bits) * (index))
+#else
+#define PLACE(index, bits) ((bits) * (1 - (index)))
+#endif
 #define MOST_AHEAD (1 << 30) /* sequence numbers are compared within a part of their circle */
 #define MOST_SEGMENT (1 << 20)
 
@@ -84,11 +89,21 @@ static __always_inline int read_head(struct __sk_buff *skb, u8 *head, u32 at, u8
     return -1;
 }
 
+/*
+ * 0 or 1, of which the verifier knows no more than that: without CAP_PERFMON it refuses an index that it knows on one path and not
+ * on another. (No packet is of 2 GB.)
+ */
+static __always_inline u8 either(struct __sk_buff *skb, int which)
+{
+    return (which ^ (skb->len >> 31)) & 1;
+}
+
 static __always_inline int parse4(struct __sk_buff *skb, struct packet *p, struct flow4 *key)
 {
     u8 ip[40] __attribute__((aligned(8)));
     u32 header, total, src, dst;
     u16 sport, dport;
+    int swapped;
     /* Both headers in one go where they have their usual lengths. */
     int at_once = !bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET);
 
@@ -110,11 +125,12 @@ static __always_inline int parse4(struct __sk_buff *skb, struct packet *p, struc
     dst = *(u32 *)(ip + 16);
     sport = port(ip, 20);
     dport = port(ip, 22);
-    p->direction = src != dst ? src > dst : sport > dport; /* any total order will do: compared as the machine reads it */
-    key->low = p->direction ? dst : src;
-    key->high = p->direction ? src : dst;
-    key->low_port = p->direction ? dport : sport;
-    key->high_port = p->direction ? sport : dport;
+    swapped = src != dst ? src > dst : sport > dport; /* any total order will do: compared as the machine reads it */
+    p->direction = either(skb, swapped);
+    key->low = swapped ? dst : src;
+    key->high = swapped ? src : dst;
+    key->low_port = swapped ? dport : sport;
+    key->high_port = swapped ? sport : dport;
     key->proto = p->proto;
     p->hint = hint(key->low, key->high, key->low_port, key->high_port);
     return 0;
@@ -126,6 +142,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p, struc
     u64 *src = (u64 *)(ip + 8), *dst = (u64 *)(ip + 24);
     u32 total;
     u16 sport, dport;
+    int swapped;
 
     if (bpf_skb_load_bytes_relative(skb, 0, ip, 40, BPF_HDR_START_NET) || ip[0] >> 4 != 6)
         return -1;
@@ -137,11 +154,12 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p, struc
         return -1;
     sport = port(ip, 40);
     dport = port(ip, 42);
-    p->direction = src[0] != dst[0] ? src[0] > dst[0] : src[1] != dst[1] ? src[1] > dst[1] : sport > dport;
-    __builtin_memcpy(key->low, p->direction ? dst : src, 16);
-    __builtin_memcpy(key->high, p->direction ? src : dst, 16);
-    key->low_port = p->direction ? dport : sport;
-    key->high_port = p->direction ? sport : dport;
+    swapped = src[0] != dst[0] ? src[0] > dst[0] : src[1] != dst[1] ? src[1] > dst[1] : sport > dport;
+    p->direction = either(skb, swapped);
+    __builtin_memcpy(key->low, swapped ? dst : src, 16);
+    __builtin_memcpy(key->high, swapped ? src : dst, 16);
+    key->low_port = swapped ? dport : sport;
+    key->high_port = swapped ? sport : dport;
     key->proto = p->proto;
     p->hint = hint(*(u32 *)(key->low + 12), *(u32 *)(key->high + 12), key->low_port, key->high_port);
     return 0;
@@ -207,15 +225,17 @@ static __always_inline int is_spared(const struct control *asked, u64 sent_befor
 
 static __always_inline int is_bulk(const struct packet *p, const struct flow_bulk *mark)
 {
-    u8 d = p->direction & 1;
+    u8 d = p->direction & 1, mode;
     s32 beyond;
 
     if (!mark || p->proto != PROTO_TCP || p->flags & 7) /* FIN, SYN, RST: rare, and they matter */
         return 0;
-    if (mark->mode[d] == BULK_FOREVER)
+    /* Both at once, then shifted: no index into a map's value, whichever map it is. */
+    mode = *(const u16 *)mark->mode >> PLACE(d, 8);
+    if (mode == BULK_FOREVER)
         return 1;
-    beyond = (s32)(p->seq + p->payload - mark->until[d]);
-    return mark->mode[d] == BULK_UNTIL && beyond <= 0 && beyond >= -MOST_AHEAD - MOST_SEGMENT;
+    beyond = (s32)(p->seq + p->payload - (u32)(*(const u64 *)mark->until >> PLACE(d, 32)));
+    return mode == BULK_UNTIL && beyond <= 0 && beyond >= -MOST_AHEAD - MOST_SEGMENT;
 }
 
 /* How many bytes of the packet user space gets. */
@@ -230,7 +250,7 @@ static __always_inline int wanted(const struct packet *p, const struct control *
     return (p->link > LINK_LEAST ? p->link : LINK_LEAST) + p->header;
 }
 
-/* A SYN: what was known of an older connection with its ports is void. */
+/* A SYN voids what was known of an older connection with its ports. */
 static __always_inline int filter4(struct __sk_buff *skb, const struct control *asked)
 {
     struct flow_bulk *mark = 0;

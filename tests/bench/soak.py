@@ -64,7 +64,10 @@ def soak(served: Served, connections: int, probe: str) -> None:
         seconds = time.monotonic() - began
         spent = [f"{(now - then) / seconds:.1%}" for now, then in zip((judge.cpu_s(), metrics.cpu_s()), cpu, strict=True)]
         made = accepted(served) - opened
-    source = json.loads(judge.output.read_text())["source"]
+    said = judge.output.read_text()
+    if not said:
+        raise RuntimeError(judge.output.with_suffix(".log").read_text(errors="replace") or "no verdict")
+    source = json.loads(said)["source"]
     print(
         f"{made:,} connections accepted, {source['connections']:,} seen, {source['packets']:,} packets, "
         f"{source['dropped_packets']} dropped, caps reached: {source['caps_reached'] or 'none'}"
