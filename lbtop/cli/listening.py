@@ -111,7 +111,8 @@ def _tell_listeners(source: PacketSource) -> None:
     """Who listens here, while other users' processes may still be looked at."""
     from lbtop.cli.host import listeners_of
 
-    found = [listener for listener in listeners_of(source.namespaces)[0] if listener.process and listener.port != _SSH]
+    here, _ = listeners_of(space for space in source.namespaces if space.own)
+    found = [listener for listener in here if listener.process and listener.port != _SSH]
     if found:
         more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
         source.notes.append("listening here: " + ", ".join(listener.told for listener in found[:_MOST_TOLD]) + more)

@@ -108,9 +108,12 @@ class EbpfSource(PacketSource):
             self.program.forget_before(time.clock_gettime_ns(time.CLOCK_MONOTONIC) - int(_FORGET_AFTER_S * 1e9))
         return batch
 
-    def _caps(self) -> list[str]:
+    def _count(self) -> None:
+        super()._count()
         if not self._closed:
             self._counters = self.program.counters()
+
+    def _caps(self) -> list[str]:
         said = []
         full = f"{self.program.entries:,} connections in the filter's ledger"
         if self._counters["no_room"]:

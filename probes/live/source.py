@@ -29,6 +29,8 @@ _FLUSH_S = 0.25
 """A batch is handed over at least this often when anything was observed."""
 _MOST_TOLD = 3
 """Ports of which the kernel's own counts are notes; all of them are in the JSON."""
+_COUNT_S = 1.0
+"""The kernel's counters are read this often at most, and at the end."""
 _SOCKETS_S = 15.0
 _SOCKETS_COST = 500
 """The socket table is looked at this often at most, and for at most this part of the time: a host may have very many."""
@@ -70,6 +72,8 @@ class PacketSource:
         self._ends = None if for_s is None else time.monotonic() + for_s
         self._flushed = time.monotonic()
         self._dropped = 0
+        self._lost: list[str] = []
+        self._count_again = 0.0
         self._stopping = False
         self._final = False
         self._ports = np.array(sorted(ports), np.uint16)
@@ -159,9 +163,11 @@ class PacketSource:
 
     def stats(self) -> SourceStats:
         decoder = self.decoder
-        if any(ring.socket.fileno() >= 0 for ring in self._rings):
-            self._dropped = sum(ring.dropped() for ring in self._rings)
-        if time.monotonic() > self._look_again and not self._final:
+        now = time.monotonic()
+        if self._final or now >= self._count_again:
+            self._count_again = now + _COUNT_S
+            self._count()
+        if now > self._look_again and not self._final:
             self._look_at_sockets()
         seen = decoder.packets + decoder.duplicates > 0
         kernel = self._of_kernel()
@@ -181,7 +187,7 @@ class PacketSource:
             read_bytes=decoder.bytes,
             notes=(
                 *self._damage(),
-                *self._losses.notes(),
+                *self._lost,
                 *self.notes,
                 *(self.inside.notes() if self.inside else ()),
                 *[row.told for row in kernel if row.told][:_MOST_TOLD],
@@ -197,6 +203,12 @@ class PacketSource:
             found = self.kernel.read(self._served)
             self._kernel_tcp = tuple(row for row in found if not len(self._ports) or row.port in self._ports)
         return self._kernel_tcp
+
+    def _count(self) -> None:
+        """What takes system calls to know."""
+        if any(ring.socket.fileno() >= 0 for ring in self._rings):
+            self._dropped = sum(ring.dropped() for ring in self._rings)
+        self._lost = self._losses.notes()
 
     def _caps(self) -> list[str]:
         """For probes with bounds of their own: a sentence about every one that was met."""

@@ -42,6 +42,8 @@ class Served:
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        # A shell's background ignores Ctrl-C, and so would what is started here: that is how it is ended.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for ns in (self.server, self.client):
             subprocess.run(("ip", "netns", "add", ns.name), check=True)
         nginx: subprocess.Popen[bytes] | None = None

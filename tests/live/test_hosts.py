@@ -72,18 +72,27 @@ def curl() -> None:
         pytest.skip("not installed: curl or ip")
 
 
-def observed(here: Namespace, interfaces: tuple[str, ...], server: Namespace, caller: Namespace, folder: Path) -> dict[str, Any]:
-    """Verdicts by probe on requests of ``caller``, and the server's process id."""
+Verdicts = dict[tuple[str, str], dict[str, Any]]
+
+
+def observed(
+    here: Namespace, places: tuple[str, ...], server: Namespace, caller: Namespace, folder: Path
+) -> tuple[Verdicts, int]:
+    """Verdicts by probe and interface ("": all) on the same requests of ``caller``, and the server's process id."""
     address = SERVER if server is not caller else "127.0.0.1"
     serving = server.start(sys.executable, "-m", "http.server", str(PORT), "--bind", "0.0.0.0", cwd=folder)
     try:
         deadline = time.monotonic() + 10
         while f"{PORT:04X} 00000000:0000 0A" not in server.run("cat", "/proc/net/tcp") and time.monotonic() < deadline:
             time.sleep(0.05)
-        probes = {probe: Listening(here, interfaces, probe, folder / f"{probe}.log") for probe in PROBES}
+        listening = {
+            (probe, place): Listening(here, (place,) if place else (), probe, folder / f"{probe}{place}.log")
+            for probe in PROBES
+            for place in places
+        }
         ask(caller, address)
-        time.sleep(0.3)
-        return {"pid": serving.pid, **{name: probe.finish() for name, probe in probes.items()}}
+        time.sleep(0.5)
+        return {name: each.finish() for name, each in listening.items()}, serving.pid
     finally:
         stop(serving)
 
@@ -93,29 +102,28 @@ def test_a_packet_that_crosses_two_interfaces_counts_once(topology: Any, root: N
     tmp_path.chmod(0o755)
     with spaces("h", "s", "c") as (host, server, caller):
         topology(host, server, caller)
-        everywhere = observed(host, (), server, caller, tmp_path)
-        single = observed(host, ("port0",), server, caller, tmp_path)
+        verdicts, pid = observed(host, ("", "port0"), server, caller, tmp_path)
     for probe in PROBES:
-        (service,) = everywhere[probe]["services"]
+        everywhere, single = (verdicts[probe, place] for place in ("", "port0"))
+        (service,) = everywhere["services"]
         (target,) = service["targets"]
         assert target["target"] == f"{SERVER}:{PORT}"
-        assert target["requests"] == target["connections"] == REQUESTS and target["retransmits"] == 0
+        assert target["requests"] == target["connections"] == REQUESTS
         for name in ("services", "vantage", "findings", "connections"):
-            assert essence(everywhere[probe])[name] == essence(single[probe])[name]
+            assert essence(everywhere)[name] == essence(single)[name]
         (process,) = target["processes"]
-        assert process["pid"] == everywhere["pid"] and process["name"].startswith("python")
+        assert process["pid"] == pid and process["name"].startswith("python")
 
 
 def test_loopback_when_asked(root: None, tmp_path: Path) -> None:
     with spaces("l") as (host,):
-        found = observed(host, ("lo",), host, host, tmp_path)
-        unasked = observed(host, (), host, host, tmp_path)
+        verdicts, pid = observed(host, ("lo", ""), host, host, tmp_path)
     for probe in PROBES:
-        (service,) = found[probe]["services"]
+        (service,) = verdicts[probe, "lo"]["services"]
         (target,) = service["targets"]
         assert target["requests"] == target["connections"] == REQUESTS
-        assert target["processes"][0]["pid"] == found["pid"]
-        assert unasked[probe]["source"]["packets"] == 0
+        assert target["processes"][0]["pid"] == pid
+        assert verdicts[probe, ""]["source"]["packets"] == 0
 
 
 def test_who_listens_is_found_in_this_namespace() -> None:
