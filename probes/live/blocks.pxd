@@ -42,6 +42,7 @@ cdef class Blocks:
     cdef readonly uint64_t stale            # packets cut by the mark of an older connection with the same ports
     cdef public bint sparing                # whether the filter cuts more than the decoder asked for, to spare the processor
     cdef readonly uint64_t spared           # packets that were cut for that reason
+    cdef object rows                        # the array of the marks
     cdef Mark[::1] marks
     cdef readonly Py_ssize_t waiting        # marks to be written
     cdef uint64_t[::1] marked               # per half: connection it was marked for

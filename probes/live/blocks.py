@@ -48,7 +48,8 @@ LINKTYPE_ETHERNET = cython.declare(cython.int, 1)
 LINKTYPE_RAW = cython.declare(cython.int, 101)
 TRUNCATED = cython.declare(uint32_t, 1 << 5)  # ConnFlag.TRUNCATED
 WORTH_MARKING = cython.declare(cython.Py_ssize_t, 512)  # bytes of payload in a packet
-WORTH_CUTTING = cython.declare(int64_t, 32_768)  # bytes left of a body: fewer are on their way already
+# Bytes left of a body: writing a mark costs what copying so many does, and much of it is on its way already.
+WORTH_CUTTING = cython.declare(int64_t, 262_144)
 MOST_AHEAD = cython.declare(int64_t, 1 << 30)  # sequence numbers are compared within half of their circle
 
 MARK = np.dtype(
@@ -77,7 +78,8 @@ class Blocks:
         self.leave_out = leave_out
         self.filtered = filtered
         halves: cython.Py_ssize_t = 2 * decoder.connections.cap if filtered else 0
-        self.marks = np.zeros(MARKS if filtered else 0, MARK)
+        self.rows = np.zeros(MARKS if filtered else 0, MARK)
+        self.marks = self.rows
         self.marked = np.zeros(halves, np.uint64)
         self.until = np.zeros(halves, np.uint32)
         self.mode = np.zeros(halves, np.uint8)
@@ -91,7 +93,7 @@ class Blocks:
 
     def take_marks(self):
         """What the decoder no longer needs, as rows of MARK, since the last call."""
-        found = np.asarray(self.marks)[: self.waiting].copy()
+        found = self.rows[: self.waiting].copy()
         self.waiting = 0
         return found
 

@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.served import Beside, Load, Served, live
+from tests.bench.served import BULK_BYTES, Beside, Load, Served, live
 from tests.lab.net_base import stop
 from tests.live.beside import packet_sockets
 
@@ -46,6 +46,8 @@ class Watcher:
     ratios: list[float] = field(default_factory=list)
     cpu_per_million: list[float] = field(default_factory=list)
     core_at_10k: float = math.nan
+    bulk_ratios: list[float] = field(default_factory=list)
+    cpu_per_gb: list[float] = field(default_factory=list)
 
     @property
     def is_ours(self) -> bool:
@@ -110,11 +112,30 @@ def compare(served: Served, found: list[Watcher], pairs: int) -> tuple[int, floa
     return lost, slowest
 
 
-def measured(served: Served, beside: Beside, pause_ms: float = 0.0) -> tuple[Load, float]:
+def compare_bulk(served: Served, found: list[Watcher], pairs: int) -> None:
+    """The same with responses of 16 MB, for those that keep up."""
+    for number in range(pairs):
+        for watcher in found:
+            alone = served.load(bulk=True) if number % 2 == 0 else None
+            with served.beside(watcher.name, watcher.command) as beside:
+                load, cpu = measured(served, beside, bulk=True)
+            if alone is None:
+                alone = served.load(bulk=True)
+            watcher.bulk_ratios.append(load.requests_per_s / alone.requests_per_s)
+            gb = load.requests_per_s * load.seconds * BULK_BYTES / 1e9
+            watcher.cpu_per_gb.append(cpu / gb)
+            print(
+                f"bulk {number + 1} {watcher.name:<13}{alone.requests_per_s * BULK_BYTES / 1e9:>6.2f} GB/s alone "
+                f"{load.requests_per_s * BULK_BYTES / 1e9:>6.2f} beside it, CPU {watcher.cpu_per_gb[-1]:.3f} s/GB",
+                flush=True,
+            )
+
+
+def measured(served: Served, beside: Beside, pause_ms: float = 0.0, bulk: bool = False) -> tuple[Load, float]:
     """A run, and the processor time the program beside it took; what is done once at the start is over by then."""
-    served.load(1, pause_ms=pause_ms)
+    served.load(1, pause_ms=pause_ms, bulk=bulk)
     before = beside.cpu_s()
-    load = served.load(pause_ms=pause_ms)
+    load = served.load(pause_ms=pause_ms, bulk=bulk)
     time.sleep(0.3)
     return load, beside.cpu_s() - before
 
@@ -203,6 +224,13 @@ def lines(
             f"| {watcher.title} | {mean:.1%} | {low:.1%} to {min(high, 9.99):.1%} | "
             f"{statistics.median(watcher.cpu_per_million):.2f} | {watcher.core_at_10k:.1%} |"
         )
+    if any(watcher.bulk_ratios for watcher in found):
+        said += ["", "| beside responses of 16 MB | bytes/s kept | 95 % interval | CPU s per GB |", "|---|---|---|---|"]
+    for watcher in found:
+        if watcher.bulk_ratios:
+            mean, low, high = interval(watcher.bulk_ratios)
+            spent = statistics.median(watcher.cpu_per_gb)
+            said.append(f"| {watcher.title} | {mean:.1%} | {low:.1%} to {min(high, 9.99):.1%} | {spent:.3f} |")
     loss = {watcher.name: 1 - interval(watcher.ratios)[1] for watcher in found}
     others = f", tcpdump's {loss['tcpdump']:.1%}" if "tcpdump" in loss else ""
     said += [
@@ -248,6 +276,8 @@ def main() -> int:
             filter_ns = [cost(served) for _ in range(5)]
             found = watchers() if not options.cost else watchers()[:1]
             lost, slowest = compare(served, found, 2 if options.cost else options.pairs)
+            if not options.cost:
+                compare_bulk(served, [watcher for watcher in found if watcher.name != "tshark"], max(2, options.pairs // 2))
     said = lines(found, lost, slowest, filter_ns, starts)
     print("\n" + "\n".join(said))
     if options.write and not options.cost:

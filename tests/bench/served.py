@@ -17,6 +17,7 @@ from tests.lab.webserver import nginx_target
 from tests.live.beside import LBTOP, packet_sockets
 
 ADDRESS, CALLER, PORT = "10.77.0.1", "10.77.0.2", 8080
+BULK_PORT, BULK_BYTES = 8081, 16 << 20
 CONNECTIONS = 32
 PATIENCE_S = 30.0
 
@@ -53,7 +54,10 @@ class Served:
                 ns.run("ip", "link", "set", "lo", "up")
                 ns.run("ip", "link", "set", "eth0", "up")
                 ns.run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
-            nginx = nginx_target(self.server, ADDRESS, PORT, self.folder / "nginx", body=600)
+            folder = self.folder / "nginx"
+            bulk = f"server {{ listen {ADDRESS}:{BULK_PORT}; location / {{ root {folder}/www; try_files /bulk =404; }} }}"
+            nginx = nginx_target(self.server, ADDRESS, PORT, folder, body=600, http=bulk)
+            (folder / "www" / "bulk").write_bytes(bytes(BULK_BYTES))
             yield
         finally:
             if nginx is not None:
@@ -61,18 +65,29 @@ class Served:
             for ns in (self.server, self.client):
                 subprocess.run(("ip", "netns", "delete", ns.name), check=True)
 
-    def load(self, seconds: float | None = None, *, pause_ms: float = 0.0, close: bool = False, connections: int = 0) -> Load:
-        """wrk for a while. Every connection waits ``pause_ms`` between requests, and is opened anew for each with ``close``."""
+    def load(
+        self,
+        seconds: float | None = None,
+        *,
+        pause_ms: float = 0.0,
+        close: bool = False,
+        bulk: bool = False,
+        connections: int = CONNECTIONS,
+    ) -> Load:
+        """wrk for a while. Every connection waits ``pause_ms`` between requests, and is opened anew for each with ``close``.
+
+        Responses have 600 bytes, with ``bulk`` 16 MB.
+        """
         seconds = seconds or self.seconds
         script = self.folder / "load.lua"
         script.write_text(f"function delay() return {pause_ms:g} end\n" if pause_ms else "")
         script.chmod(0o644)
         more = ("-H", "Connection: close") if close else ()
-        count = connections or CONNECTIONS
+        port = BULK_PORT if bulk else PORT
         before, began = self.packets(), time.monotonic()
         said = self.client.run(
-            *("wrk", "-t", "1", "-c", str(count), "-d", f"{seconds:.0f}s", "-s", str(script), *more),
-            f"http://{ADDRESS}:{PORT}/page",
+            *("wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:.0f}s", "-s", str(script), *more),
+            f"http://{ADDRESS}:{port}/page",
         )
         found = re.search(r"Requests/sec:\s+([\d.]+)", said)
         if found is None:

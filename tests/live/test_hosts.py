@@ -13,11 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lbtop.probes.live.listeners import ANY, Listener, namespaces
+from lbtop.probes.live.listeners import Namespace as NetworkNamespace
+from lbtop.probes.live.owners import Owners
+from lbtop.probes.wire.decoder import Decoder
 
+from lbtop.model.observation import Orientation, Side
 from tests.lab.net_base import Namespace, stop
 from tests.live.beside import PROBES, Listening, essence
+from tests.tools.crafting import CLIENT as CLIENT_SIDE
+from tests.tools.crafting import SERVER as SERVER_SIDE
+from tests.tools.crafting import Talk
 
 SERVER, CALLER, PORT = "10.78.0.1", "10.78.0.2", 8080
 REQUESTS = 23
@@ -173,3 +181,45 @@ def test_what_proc_says_is_read_however_odd(tmp_path: Path) -> None:
     assert space.own and space.addresses == {mapped, bytes.fromhex("20010db8000000000000000000000001")}
     assert set(space.listeners) == {Listener(mapped, 8080), Listener(ANY, 443, 30, "nginx", "ab" * 6)}
     assert namespaces(tmp_path / "absent")[0].listeners == ()
+
+
+def test_a_listener_is_the_server_of_a_connection_seen_from_its_middle() -> None:
+    """Neither payload nor ports tell: the lower port is the client's."""
+    server, caller = ("10.0.0.11", 50123), ("10.0.1.5", 40000)
+    packets = Talk(caller, server).say([(CLIENT_SIDE, b"\x00" * 40), (SERVER_SIDE, b"\x01" * 300)] * 4)[3:-4]
+    address = bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 11))
+    for known in (False, True):
+        decoder = Decoder()
+        owners = Owners(decoder)
+        if known:
+            owners.learn([NetworkNamespace(True, frozenset({address}), (Listener(ANY, 50123, 77, "node", "3f2a9b1c0d4e"),))])
+        for record in packets:
+            decoder.packet(1, record.ts_ns, len(record.data), record.wire_length, record.data)
+        owners.tell()
+        batch = decoder.flush()
+        (opened,) = batch["opened"]
+        assert int(opened["server_port"]) == (50123 if known else 40000)
+        if known:
+            assert opened["orientation"] == Orientation.LISTENER
+            (row,) = batch["processes"]
+            assert (row["pid"], row["end"], row["conn"]) == (77, Side.SERVER, opened["conn"])
+            assert [batch.strings[int(row[name])] for name in ("process", "container")] == [b"node", b"3f2a9b1c0d4e"]
+        else:
+            assert not len(batch["processes"])
+
+
+def test_a_listener_of_many_connections_is_told_ever_more_rarely() -> None:
+    decoder = Decoder()
+    owners = Owners(decoder)
+    address = bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 11))
+    owners.learn([NetworkNamespace(True, frozenset(), (Listener(address, 8080, 77, "nginx"),))])
+    for number in range(300):
+        for record in Talk(("10.0.1.5", 10000 + number), ("10.0.0.11", 8080)).say([(CLIENT_SIDE, b"GET / HTTP/1.1\r\n\r\n")]):
+            decoder.packet(1, record.ts_ns, len(record.data), record.wire_length, record.data)
+        if number % 7 == 0:
+            owners.tell()
+    owners.tell()
+    batch = decoder.flush()
+    assert len(batch["opened"]) == 300 and len(batch["processes"]) == 64 + 2
+    told = np.concatenate([batch[name]["seq"] for name in batch.tables])
+    assert len(np.unique(told)) == len(told)
