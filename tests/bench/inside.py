@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.lab.net_base import Namespace, stop
 from tests.live.beside import Listening
-from tests.live.test_inside import Servers
+from tests.live.test_inside import Servers, attached
 
 _STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 
@@ -49,7 +49,7 @@ def _measure(servers: Servers, pairs: int, seconds: int) -> None:
     for number in range(pairs):
         without.append(_per_request(servers, seconds))
         listening = servers.listen("port:8443", servers.folder / f"lbtop{number}.log")
-        servers.wait_until_attached(listening)
+        attached(listening)
         with_probes.append(_per_request(servers, seconds))
         if number == pairs - 1:
             _programs(servers, listening, seconds)

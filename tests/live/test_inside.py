@@ -109,13 +109,14 @@ class Servers:
         time.sleep(0.3)
         return listening.finish()
 
-    def wait_until_attached(self, listening: Listening) -> None:
-        """The packet socket and the kernel's own tracepoints are there first; the probes inside TLS follow, all at once."""
-        deadline = time.monotonic() + 30
-        while events(listening.process.pid) <= len(NAMES):
-            assert time.monotonic() < deadline and listening.process.poll() is None, listening.said()
-            time.sleep(0.05)
-        time.sleep(0.3)
+
+def attached(listening: Listening) -> None:
+    """Waits: packet socket and the kernel's own tracepoints are there first, the probes inside TLS follow, all at once."""
+    deadline = time.monotonic() + 30
+    while events(listening.process.pid) <= len(NAMES):
+        assert time.monotonic() < deadline and listening.process.poll() is None, listening.said()
+        time.sleep(0.05)
+    time.sleep(0.3)
 
 
 def events(pid: int) -> int:
@@ -156,7 +157,7 @@ def requests(verdict: dict[str, Any], port: int) -> int:
 def test_every_request_of_both_servers_is_seen(servers: Servers, tmp_path: Path, probe: str) -> None:
     """HAProxy moves the bytes itself and nginx gives its library the socket; the log is the truth."""
     listening = servers.listen("port:9443,port:8443", tmp_path / "lbtop.log", probe)
-    servers.wait_until_attached(listening)
+    attached(listening)
     servers.ns.run("wrk", "-t1", "-c20", "-d4s", "https://127.0.0.1:9443/load")
     for _ in range(3):
         servers.curl("--http2", "https://127.0.0.1:9443/two[1-5]")
@@ -176,7 +177,7 @@ def test_every_request_of_both_servers_is_seen(servers: Servers, tmp_path: Path,
 
 def test_bodies_are_passed_over_and_statuses_are_right(servers: Servers, tmp_path: Path) -> None:
     listening = servers.listen("port:8443", tmp_path / "lbtop.log")
-    servers.wait_until_attached(listening)
+    attached(listening)
     upload = tmp_path / "upload"
     # A body whose every line looks like a request: it is as long as its head says.
     upload.write_text("GET /forged HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000)
@@ -194,7 +195,7 @@ def test_bodies_are_passed_over_and_statuses_are_right(servers: Servers, tmp_pat
 
 def test_secrets_inside_are_seen_and_do_not_count_as_readable_on_the_wire(servers: Servers, tmp_path: Path) -> None:
     listening = servers.listen("port:9443,port:8443", tmp_path / "lbtop.log")
-    servers.wait_until_attached(listening)
+    attached(listening)
     for _ in range(6):
         servers.curl("-b", f"sessionid={SECRET}", "-u", f"user:{SECRET}", "https://127.0.0.1:9443/x[1-3]")
     verdict = servers.verdict(listening)
@@ -212,7 +213,7 @@ def test_secrets_inside_are_seen_and_do_not_count_as_readable_on_the_wire(server
 
 def test_only_the_chosen_port_is_read(servers: Servers, tmp_path: Path) -> None:
     listening = servers.listen("port:9443", tmp_path / "lbtop.log")
-    servers.wait_until_attached(listening)
+    attached(listening)
     for number in range(3):
         servers.curl(f"https://127.0.0.1:9443/through{number}")
         servers.curl(f"https://127.0.0.1:8443/direct{number}")
@@ -223,7 +224,7 @@ def test_only_the_chosen_port_is_read(servers: Servers, tmp_path: Path) -> None:
 
 def test_workers_started_later_are_read_as_well(servers: Servers, tmp_path: Path) -> None:
     listening = servers.listen(f"pid:{(servers.folder / 'nginx.pid').read_text().strip()}", tmp_path / "lbtop.log")
-    servers.wait_until_attached(listening)
+    attached(listening)
     servers.ns.run("nginx", "-p", str(servers.folder), "-c", str(servers.folder / "nginx.conf"), "-s", "reload")
     time.sleep(1.0)
     for number in range(5):
@@ -235,7 +236,7 @@ def test_workers_started_later_are_read_as_well(servers: Servers, tmp_path: Path
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
 def test_nothing_is_left(servers: Servers, tmp_path: Path, end: signal.Signals) -> None:
     listening = servers.listen("port:8443", tmp_path / "lbtop.log")
-    servers.wait_until_attached(listening)
+    attached(listening)
     programs, maps = held(listening.process.pid)
     assert len(programs) >= 10 and programs <= kernel.loaded_programs()
     stop(listening.process, end)
@@ -303,7 +304,7 @@ def test_what_cannot_be_read_is_named(servers: Servers, tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         listening = servers.listen("port:7443,port:8443,port:1", tmp_path / "lbtop.log")
-        servers.wait_until_attached(listening)
+        attached(listening)
         servers.curl("https://127.0.0.1:7443/[1-3]")
         servers.curl("https://127.0.0.1:8443/[1-3]")
         verdict = servers.verdict(listening)
@@ -336,7 +337,7 @@ def test_a_program_that_is_a_library_of_its_own_kind(servers: Servers, tmp_path:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         listening = servers.listen(f"pid:{server.pid}", tmp_path / "lbtop.log")
-        servers.wait_until_attached(listening)
+        attached(listening)
         servers.curl("https://127.0.0.1:6443/[1-4]")
         verdict = servers.verdict(listening)
     finally:
