@@ -86,7 +86,7 @@ def find(scope: Scope) -> Found:
     unreadable: dict[str, None] = {}
     for pid in sorted(whole | by_port):
         why = _look_at(pid, libraries)
-        if why:
+        if why and (pid in scope.processes or pid in listening or why.endswith(NOT_READABLE)):
             unreadable[f"{_name(pid)}: {why}"] = None
     gone = [f"no process {pid}" for pid in sorted(scope.processes - parents.keys())]
     nobody = [f"nobody listens on port {port}" for port in sorted(scope.ports - set().union(*listening.values()))]

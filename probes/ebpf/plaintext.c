@@ -11,25 +11,8 @@
  * descriptor or a transport of the program's own.
  */
 #include "plaintext.h"
-
-/* The probed function's registers, as perf hands them over (asm/ptrace.h). */
-#if defined(__x86_64__) || defined(bpf_target_x86)
-struct registers {
-    u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
-};
-#define FIRST(c) ((c)->di)
-#define SECOND(c) ((c)->si)
-#define FOURTH(c) ((c)->cx)
-#define RESULT(c) ((c)->ax)
-#else
-struct registers {
-    u64 x[31];
-};
-#define FIRST(c) ((c)->x[0])
-#define SECOND(c) ((c)->x[1])
-#define FOURTH(c) ((c)->x[3])
-#define RESULT(c) ((c)->x[0])
-#endif
+#include "registers.h"
+#include "scan.h"
 
 BPF_TABLE("hash", u64, struct thread, threads, MOST_THREADS);
 BPF_ARRAY(blank, struct thread, 1); /* what a new thread's entry is copied from: too large for the stack */
@@ -37,17 +20,9 @@ BPF_TABLE("hash", struct session_key, struct session, sessions, MOST_SESSIONS);
 BPF_TABLE("hash", u32, u8, processes, MOST_PROCESSES);
 BPF_TABLE("hash", u16, u8, ports, 1024);
 BPF_PERCPU_ARRAY(counts, u64, COUNTS);
+BPF_ARRAY(spared, u32, 1); /* not 0: nothing is read, to spare the processor; written by user space */
 BPF_RINGBUF_OUTPUT(heads, RING_PAGES);
 BPF_PROG_ARRAY(next, 1); /* lbtop_frames, put there by user space */
-
-/* A size, in a register of which the verifier sees that it is at most `most` although the compiler thinks it knows already. */
-static __always_inline u64 bounded(u64 size, u64 most)
-{
-    asm volatile("" : "+r"(size));
-    if (size > most)
-        size = most;
-    return size;
-}
 
 static __always_inline void count(int which, u64 by)
 {
@@ -152,30 +127,6 @@ int lbtop_received(void *ctx)
     return 0;
 }
 
-/* Up to eight letters as they lie in memory (little-endian, as every machine this runs on). */
-#define LETTER(word, i) ((u64)(u8)(word)[(i) < sizeof(word) - 1 ? (i) : 0] << 8 * (i))
-#define LETTERS(word) \
-    ((LETTER(word, 0) | LETTER(word, 1) | LETTER(word, 2) | LETTER(word, 3) | LETTER(word, 4) | LETTER(word, 5) | LETTER(word, 6) | \
-      LETTER(word, 7)) & MASK(word))
-#define MASK(word) (~0ULL >> 8 * (8 - (sizeof(word) - 1)))
-#define IS(eight, word) (((eight) & MASK(word)) == LETTERS(word))
-
-/* Do eight bytes begin a status line, or a request line with a method that is in use (RFC 9110, RFC 5789, RFC 4918)? */
-static __always_inline int begins_head(u64 b)
-{
-    return IS(b, "HTTP/1.") | IS(b, "GET ") | IS(b, "POST ") | IS(b, "HEAD ") | IS(b, "PUT ") | IS(b, "PATCH ") | IS(b, "DELETE ") |
-           IS(b, "OPTIONS ") | IS(b, "CONNECT ") | IS(b, "TRACE ") | IS(b, "PROPFIND") | IS(b, "PROPPATC") | IS(b, "REPORT ") |
-           IS(b, "MKCOL ") | IS(b, "MOVE ") | IS(b, "COPY ") | IS(b, "LOCK ") | IS(b, "UNLOCK ");
-}
-
-/* 0x80 in every byte of `word` that is `byte`. */
-static __always_inline u64 where(u64 word, u8 byte)
-{
-    u64 x = word ^ byte * 0x0101010101010101ULL, low = 0x7f7f7f7f7f7f7f7fULL;
-
-    return ~(((x & low) + low) | x | low);
-}
-
 /* Hands over the first `size` bytes of the thread's room. */
 static __always_inline void emit(struct thread *t, struct session *s, struct direction *d, u8 written, u64 size)
 {
@@ -200,16 +151,6 @@ static __always_inline void emit(struct thread *t, struct session *s, struct dir
     d->passed = 0;
     count(COUNT_EVENTS, 1);
     count(COUNT_COPIED, size);
-}
-
-/* Map memory, read and written each time it is named. What a loop changes stands there: the verifier forgets what it knows of
- * a number that goes through memory, and paths that differ only in such knowledge are one path to it. */
-#define AGAIN(number) (*(volatile u32 *)&(number))
-
-static __always_inline u32 forget(struct thread *t, u32 number)
-{
-    AGAIN(t->number) = number;
-    return AGAIN(t->number);
 }
 
 /* HTTP/2: walks frames of a call from t->at on; those that headers depend on are handed over whole. */
@@ -312,6 +253,19 @@ static __always_inline void head(struct thread *t, struct session *s, struct dir
     d->passed += n - end;
 }
 
+/* Bytes that nobody looks at: an HTTP/1 conversation is found again, the place in HTTP/2's frames is not. */
+static __always_inline void pass_over(struct direction *d, u32 n)
+{
+    if (d->mode == MODE_FRAMES) {
+        d->mode = MODE_OFF;
+        count(COUNT_BROKEN, 1);
+    } else if (d->mode != MODE_OFF) {
+        d->mode = MODE_LOOK;
+        d->began = 1;
+        d->passed += n;
+    }
+}
+
 /* Answers whether frames are to be walked. */
 static __always_inline int look(struct thread *t, struct session *s, struct direction *d, u8 written, u32 n)
 {
@@ -384,7 +338,8 @@ int lbtop_return(struct registers *ctx)
     struct session_key key = {.process = id >> 32};
     struct session *s;
     int result = (int)RESULT(ctx);
-    u32 n = result;
+    u32 n = result, *off;
+    int zero = 0;
     u8 call, written;
 
     if (!t || t->call == CALL_NONE)
@@ -414,6 +369,11 @@ int lbtop_return(struct registers *ctx)
     if (!s->wanted)
         return 0;
     written = call == CALL_WRITE || call == CALL_WRITE_EX;
+    off = spared.lookup(&zero);
+    if (off && *off) {
+        pass_over(&s->directions[written], n);
+        return 0;
+    }
     count(COUNT_CALLS, 1);
     count(COUNT_BYTES, n);
     if (look(t, s, &s->directions[written], written, n))

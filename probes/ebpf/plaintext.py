@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 THREADS, SESSIONS, PROCESSES = 1024, 32_768, 8192
 RING_BYTES = 8 << 20
 _CALLS = ("read", "write", "read_ex", "write_ex", "handshake", "free")
-_MAPS = ("heads", "processes", "ports", "counts", "sessions", "next")
+_MAPS = ("heads", "processes", "ports", "counts", "sessions", "next", "spared")
 RECEIVED, FORKED, EXITED = "tcp/tcp_rcv_space_adjust", "sched/sched_process_fork", "sched/sched_process_exit"
 TRACEPOINTS = {RECEIVED: "received", FORKED: "forked", EXITED: "exited"}
 _FIELDS = {
@@ -120,6 +120,7 @@ class Plaintext:
         self._counts = Map(maps["counts"], 4, 8 * self._processors)
         self._sessions = Map(maps["sessions"], ctypes.sizeof(SessionKey), ctypes.sizeof(Session))
         Map(maps["next"], 4, 4).put(struct.pack("=I", 0), struct.pack("=I", programs["frames"]))
+        self._spared = Map(maps["spared"], 4, 4)
         self._choose(maps["processes"], maps["ports"], scope)
         self._map_ring(maps["heads"], decoder)
         self._swept = time.monotonic()
@@ -152,6 +153,10 @@ class Plaintext:
             }
         heads = self._heads
         return {**self._last, "taken": heads.taken, "unknown": heads.unknown, "refused": heads.refused}
+
+    def spare(self, nothing: bool) -> None:
+        """Whether nothing is read for now (``--max-cpu``)."""
+        self._spared.put(struct.pack("=I", 0), struct.pack("=I", nothing))
 
     def stats(self) -> InsideTls:
         """How much of what the packets show was read."""
@@ -248,6 +253,8 @@ def _runs(process: int) -> bool:
 
 
 def source() -> str:
-    """The C text with its header in place: bcc compiles from memory."""
-    header = (HERE / "plaintext.h").read_text("utf-8")
-    return (HERE / "plaintext.c").read_text("utf-8").replace('#include "plaintext.h"', header)
+    """The C text with its headers in place: bcc compiles from memory."""
+    text = (HERE / "plaintext.c").read_text("utf-8")
+    for name in ("registers.h", "scan.h", "plaintext.h"):  # each may include those that come later
+        text = text.replace(f'#include "{name}"', (HERE / name).read_text("utf-8"))
+    return text

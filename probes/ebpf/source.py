@@ -71,6 +71,8 @@ class EbpfSource(PacketSource):
         now = time.monotonic()
         if budget.look():
             self.program.set_effort(Effort(budget.step))
+            if self.inside is not None:
+                self.inside.spare(budget.step > 0)
             self._full_since = now
         sparing = budget.step > 0 or now - self._full_since < _RING_DELAY_S
         for blocks in self._blocks:
