@@ -38,6 +38,8 @@ CAUTION = 0.85
 """Returns are less independent than they look: what a likelihood says is taken for so much (by simulation, see the tests)."""
 MOST = 7.0
 """The most one kind of return can say, in nats: whatever the model, a single cause never makes certain."""
+UNMARKED_MOST = 3.0
+"""The most that an address's requests without the balancer's cookie say, where others bring it."""
 REGULAR_MOST = 0.75
 """The most that users sharing an address and a target say where assignments follow a fixed order."""
 DOUBT = 0.02
@@ -188,9 +190,7 @@ def log_likelihoods(kind: Kind) -> dict[str, float]:
     met_by_chance = kind.of == "address" and kind.stratum & 1
     values = {
         SAME: _weighted(kind, STICKY, STICKY_SHARES) - top,
-        AT_CHANCE: (
-            _weighted(kind, INDEPENDENT, INDEPENDENT_SHARES) if met_by_chance else _weighted(kind, CHANCE, CHANCE_SHARES)
-        )
+        AT_CHANCE: (_weighted(kind, INDEPENDENT, INDEPENDENT_SHARES) if met_by_chance else _weighted(kind, CHANCE, CHANCE_SHARES))
         - top,
         EITHER: log_mean_exp(scores) - top,
     }
@@ -210,11 +210,19 @@ def _scores(kind: Kind, affinities: Floats) -> Floats:
     return result
 
 
-def weigh(weighing: Weighing, kinds: Mapping[int, Kind], predictions: Predictions, group: str, regular: bool = False) -> None:
+def weigh(
+    weighing: Weighing,
+    kinds: Mapping[int, Kind],
+    predictions: Predictions,
+    group: str,
+    regular: bool = False,
+    marked: bool = False,
+) -> None:
     """Adds what the kinds of return say, one group of evidence each.
 
     ``regular``: new assignments follow a fixed order. Then users who arrive in a fixed order, too, meet by arrangement
-    and not by chance, and that users behind one address share a target says little.
+    and not by chance, and that users behind one address share a target says little. ``marked``: a balancer's cookie comes
+    back; an address's requests without it are few and come when nothing is settled yet.
     """
     for stratum, kind in kinds.items():
         said = predictions.get(stratum)
@@ -223,6 +231,8 @@ def weigh(weighing: Weighing, kinds: Mapping[int, Kind], predictions: Prediction
         likelihood = log_likelihoods(kind)
         if regular and kind.of == "address" and (stratum & 1 or said[_LB] == AT_CHANCE):
             likelihood[AT_CHANCE] = max(likelihood[AT_CHANCE], likelihood[SAME] - REGULAR_MOST)
+        if marked and kind.of == "address" and stratum == PLAIN:
+            likelihood = {word: max(value, -UNMARKED_MOST) for word, value in likelihood.items()}
         affinity = kind.affinity
         detail = (
             f"{_WORDS.get((kind.of, stratum), 'returns of one address')}: {kind.same:.0f} of {kind.returns:.0f} to the same "

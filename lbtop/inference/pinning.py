@@ -63,7 +63,7 @@ def mechanism_in_effect(facts: ServiceFacts, view: View, sessions: SessionFacts,
         if address is not None:
             kinds = _kinds("address", *address, user is not None, _sessions_by_address(facts), marked)
             regular = (user is not None and regularity(user[0].firsts) > 0.5) or zones(facts) is not None
-            weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular)
+            weigh(weighing, kinds, ADDRESS if marked else ADDRESS_UNMARKED, "addresses", regular, marked)
     measured = address if view.layer == 4 and address is not None else user if user is not None else address
     if measured is not None:
         _weigh_restless(weighing, facts, *measured)

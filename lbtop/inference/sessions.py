@@ -41,6 +41,8 @@ _HASHED_ORPHANS = np.array([0.4, 0.5, 0.6, 0.67, 0.75, 0.8, 0.9, 0.97, 0.995])
 ISSUED_ENOUGH, ISSUED_MOST = 4, 16
 _ANY_RETURN = np.array([0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])
 _HASHED_RETURN = np.array([0.05, 0.12, 0.2, 0.3, 0.4, 0.5])
+HASH_LOSES, LOST_AGAIN = 0.4, 2.0
+"""A hash over a cookie loses a session until the hash agrees with who issued it, and then never again; chance goes on losing."""
 _HASHES = 0.3
 """How often what follows the application's cookie is a hash over it and not a table of who issued it."""
 
@@ -57,6 +59,7 @@ class SessionFacts:
     order: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))  # all that came back: issued elsewhere?
     issued: int = 0  # sessions that a target in view issued, and of these the ones that came back
     issued_returned: int = 0
+    lost_share: float = 0.0  # of the requests that present a session, those answered as new
     unseen: float = 0.5  # of sessions issued elsewhere that come here at all, how many are expected not to be in view
 
     def likelihoods(self, mechanisms: list[Mechanism], alone: float, expires: bool = False) -> dict[Mechanism, float]:
@@ -77,6 +80,8 @@ class SessionFacts:
             as_others = any_return
         sticky += max(any_return, as_others)
         hashed += self._came_back(_HASHED_RETURN)
+        if self.lost_share > HASH_LOSES:
+            hashed -= LOST_AGAIN
         spread += as_others
         none = float(np.logaddexp(math.log(alone) + sticky, math.log(1 - alone) + spread))
         app = float(np.logaddexp(math.log(1 - _HASHES) + sticky, math.log(_HASHES) + hashed))
@@ -143,6 +148,7 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
         elsewhere[came_back],
         int((~elsewhere).sum()),
         int((~elsewhere & (rows["arrivals"] >= 2)).sum()),
+        ledger.lost(ROTATING) / max(int(ledger.presented.sum()), 1),
         _unseen(rows["arrivals"][elsewhere]),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lbtop.model.judgement import Mechanism
 from tests.inference.simulated import Requests, http_facts, pinned, sessions_of, stickiness
+from tests.scoreboard import made_up
 
 RUNS = 240
 HIDDEN = frozenset({Mechanism.LB_COOKIE, Mechanism.APP_COOKIE})
@@ -53,3 +54,17 @@ def test_confidence_means_what_it_says() -> None:
     assert np.mean(given) >= 0.9
     assert np.mean(sure) >= 0.95
     assert score > -0.4
+
+
+def test_probabilities_mean_what_they_say_over_a_wider_crowd() -> None:
+    """Three hundred services of sizes and habits drawn more widely: how often candidates of about one probability are true."""
+    bins: dict[str, list[tuple[float, bool]]] = {"doubted": [], "given": [], "sure": []}
+    for probability, true in made_up.services(300):
+        name = "sure" if probability >= 0.95 else "given" if probability >= 0.8 else "doubted" if probability < 0.05 else ""
+        if name:
+            bins[name].append((probability, true))
+    shares = {name: float(np.mean([true for _, true in entries])) for name, entries in bins.items()}
+    print({name: (len(entries), round(shares[name], 3)) for name, entries in bins.items()})
+    assert shares["sure"] >= 0.97
+    assert shares["given"] >= 0.75
+    assert shares["doubted"] <= 0.02
