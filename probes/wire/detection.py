@@ -63,7 +63,10 @@ class Detection:
                 self.answer |= PROVEN
             elif conn.proven:
                 # It looks like something that only the other end says: then it is something else.
-                what = N_TEXT if what != N_SERVER_HELLO else N_TLS
+                if what == N_SERVER_HELLO:
+                    what = N_TLS
+                else:
+                    what = N_TEXT if 0x20 <= self.buffer.u8[offset] < 0x7F else N_BINARY
             else:
                 self._swap(conn)
                 conn.proven = 1

@@ -72,6 +72,10 @@ class Preludes:
             return size + 1 + self.buffer.u8[offset + size]
         if first != 5:
             half.mode = M_OPAQUE
+            if direction == 0 and conn.half[1].mode == M_SOCKS and conn.half[1].after == 0:
+                # Nobody answered: what looked like a greeting was none.
+                conn.tunnel = 0
+                conn.half[1].mode = M_DETECT
             return n
         if n < 5:
             return 0

@@ -183,7 +183,9 @@ def _binary(buffer, offset, end):
     if first == 5:
         if n < 2 or n < 2 + buffer.u8[offset + 1]:
             return N_MORE if n < 2 or buffer.u8[offset + 1] <= 8 else N_BINARY
-        return N_SOCKS5 if n == 2 + buffer.u8[offset + 1] and buffer.u8[offset + 1] > 0 else N_BINARY
+        at = 2 + buffer.u8[offset + 1]
+        # Only a request or a name and password may follow before the server has answered.
+        return N_SOCKS5 if at > 2 and (n == at or buffer.u8[offset + at] == 5 or buffer.u8[offset + at] == 1) else N_BINARY
     if first == 4:
         if n < 9:
             return N_MORE if n < 2 or buffer.u8[offset + 1] == 1 else N_BINARY

@@ -32,7 +32,7 @@ KEY = bytes(16)
 LINKTYPES = (1, 0, 12, 101, 108, 113, 276, 228, 229, 9, 50, 51, 104, 109, 14)
 # Columns that tell how bytes were cut into packets, or when packets came.
 ABOUT_PACKETS = frozenset(
-    ("seq", "at_ns", "last_ns", "opened_ns", "first_data_ns", "packets_c", "packets_s", "ack_ns", "idle_survived_ns",
+    ("seq", "at_ns", "last_ns", "opened_ns", "first_data_ns", "turn_ns", "packets_c", "packets_s", "ack_ns", "idle_survived_ns",
      "idle_before_end_ns", "delay_ns", "lifetime_ns")
 )  # fmt: skip
 Target = Callable[[bytes], None]
