@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -125,6 +126,8 @@ def _look_at(pid: int, libraries: dict[tuple[int, int], Library]) -> str:
 
 def _add(file: Path, libraries: dict[tuple[int, int], Library]) -> bool:
     status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return False
     key = status.st_dev, status.st_ino
     if key not in libraries:
         functions = elf.function_offsets(file, FUNCTIONS)

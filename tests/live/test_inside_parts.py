@@ -6,8 +6,10 @@ import ctypes
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,16 @@ import pytest
 from lbtop.probes.ebpf import elf, libraries, plaintext, tracefs
 from lbtop.probes.ebpf.coverage import Coverage
 from lbtop.probes.ebpf.plaintext import Direction, Session, SessionKey
+from lbtop.probes.ebpf.toolchain import Unavailable
+from lbtop.probes.wire.decoder import Decoder
 
 from lbtop.cli import main
 from lbtop.model.observation import Batch, ConnFlag, InsideTls, Protocol7, empty
 from lbtop.testing.interner import TextInterner
+
+REQUEST = b"GET /of/some/length HTTP/1.1\r\nHost: here\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+BODY = b"words"
 
 
 def test_both_sides_agree_on_the_layout(tmp_path: Path) -> None:
@@ -142,3 +150,53 @@ def test_tracefs_is_read_without_being_left_mounted(root: None) -> None:
         pytest.skip("this kernel has no tracepoints")
     assert "no/such_thing" not in found and found[plaintext.RECEIVED].number > 0
     assert found[plaintext.RECEIVED].fields["saddr_v6"][1] == 16
+
+
+def talk(folder: Path, times: int) -> None:
+    """Requests over TLS between a client and a server of this process."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server.load_cert_chain(folder / "cert", folder / "key")
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            peer, _ = listener.accept()
+            with server.wrap_socket(peer, server_side=True) as stream:
+                while stream.recv(4096):
+                    stream.sendall(RESPONSE + BODY)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with client.wrap_socket(socket.create_connection(listener.getsockname())) as stream:
+            for _ in range(times):
+                stream.sendall(REQUEST)
+                stream.recv(4096)
+        thread.join()
+
+
+def test_heads_are_copied_and_bodies_are_not_and_when_it_must_nothing_is_read(root: None, tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None or "libssl.so" not in Path("/proc/self/maps").read_text():
+        pytest.skip("no openssl, or this Python has no libssl of its own")
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out cert -days 9 -subj /CN=x"
+    subprocess.run((openssl, *make.split()), cwd=tmp_path, check=True, capture_output=True)
+    try:
+        inside = plaintext.Plaintext(libraries.Scope(processes=frozenset({os.getpid()})), Decoder())
+    except Unavailable as why:
+        pytest.skip(str(why))
+    try:
+        talk(tmp_path, 10)
+        first = inside.counts()
+        inside.spare(True)
+        talk(tmp_path, 10)
+        spared = inside.counts()
+        inside.spare(False)
+        talk(tmp_path, 10)
+        again = inside.counts()
+    finally:
+        inside.close()
+    assert first["calls"] == 40 and first["bytes"] == 20 * len(REQUEST + RESPONSE + BODY)
+    assert first["copied"] == 20 * len(REQUEST + RESPONSE) and first["events"] == 40
+    assert first["lost"] == first["broken"] == first["no_room"] == 0
+    assert spared["calls"] == first["calls"] and again["calls"] == 2 * first["calls"]
+    assert inside.drain(0, everything=True) == 0  # closed
