@@ -70,8 +70,13 @@ class Run:
     megabytes: float
 
 
+PAUSE_S = 0.0
+"""Between runs. With real-time priority (chrt), the kernel takes 50 ms of every second that a processor is busy throughout."""
+
+
 def run(command: list[str]) -> Run:
     """Times and peak memory of one whole process."""
+    time.sleep(PAUSE_S)
     # An installed lbtop has its modules compiled; where Python may not keep them, it would compile them in every run.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
@@ -159,9 +164,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("captures", nargs="*", help="other captures than the two of the lab")
     parser.add_argument("--rounds", type=int, default=7, help="paired runs per peer (default 7)")
+    parser.add_argument("--pause", type=float, default=0.0, metavar="S", help="seconds between runs; 1 under chrt (default 0)")
     parser.add_argument("--no-margin", action="store_true", help="leave out the captures of ten times the length")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
+    global PAUSE_S
+    PAUSE_S = options.pause
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     lines: list[str] = []
 
