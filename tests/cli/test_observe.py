@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
+from lbtop.cli import main
 from lbtop.faces.observe import COLUMNS, KINDS, NUMBER, SECONDS, TEXT, TEXTS, Values, columns_of, rows
 from lbtop.model.observation import TABLES, SecretKind
 from lbtop.testing import Traffic
+from tests.corpus import CAPTURES
 
 SECRET = "kT9-topsecret-7Qx"
 
@@ -85,3 +89,39 @@ def test_columns_hold_what_they_say(table: str) -> None:
         if row["kind"] == KINDS[table]:
             assert set(row) == set(types)
             assert all(value is None or isinstance(value, kinds[types[name]]) for name, value in row.items()), row
+
+
+def test_parquet_holds_what_ndjson_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read back with pyarrow: the same rows in the same order, with types that need no guessing."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    capture, file = str(CAPTURES / "offload-lb-cookie-targets.pcap.gz"), tmp_path / "x.parquet"
+    assert main(["observe", capture, "--format", "parquet", "-o", str(file)]) == 0
+    assert main(["observe", capture]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    table = parquet.read_table(file)
+    stored = [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+    assert stored == [{name: value for name, value in row.items() if value is not None} for row in told]
+    types = {field.name: str(field.type) for field in table.schema}
+    assert {"seq": "int64", "delay_s": "double", "path": "string"}.items() <= types.items()
+    assert types["flags"].startswith("list<") and set(types) == set(columns_of(frozenset(KINDS)))
+
+
+def test_parquet_of_one_kind_of_nothing_and_of_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    capture, file = str(CAPTURES / "offload-lb-cookie-targets.pcap.gz"), tmp_path / "x.parquet"
+    assert main(["observe", capture, "--kind", "proxy_header", "--format", "parquet", "-o", str(file)]) == 0
+    table = parquet.read_table(file)
+    assert table.num_rows == 0 and "authority" in table.column_names and "path" not in table.column_names
+    before = file.read_bytes()
+    assert main(["observe", str(tmp_path / "none.pcap"), "--format", "parquet", "-o", str(file)]) == 2
+    assert file.read_bytes() == before, "unusable input must not empty a file that is there"
+    assert main(["observe", capture, "--format", "parquet"]) == 2 and "-o" in capsys.readouterr().err
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    capture = str(CAPTURES / "offload-lb-cookie-targets.pcap.gz")
+    assert main(["observe", capture, "--format", "parquet", "-o", str(tmp_path / "x")]) == 2
+    assert "pip install 'lbtop[parquet]'" in capsys.readouterr().err and not (tmp_path / "x").exists()
