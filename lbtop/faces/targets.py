@@ -41,7 +41,7 @@ def target_lines(service: Service, terminal: Terminal) -> list[str]:
         lines.append(terminal.paint(f"  {terminal.glyph('┃')} fair share {percent(fair)} of {unit}", "dim"))
     if rest:
         lines.append(f"  and {plural(len(rest), 'target')} more, {percent(rest[-1].share)} to {percent(rest[0].share)} each")
-    lines += [f"  {_name(target)}: {cut(_processes(target), terminal.width - 30)}" for target in shown if target.processes]
+    lines += [f"  {_name(target)}: {cut(programs(target), terminal.width - 30)}" for target in shown if target.processes]
     return lines
 
 
@@ -56,7 +56,7 @@ def _name(target: Target) -> str:
     return cut(f"{target.name} {target.target}" if target.name else target.target, 24)
 
 
-def _processes(target: Target) -> str:
+def programs(target: Target) -> str:
     """ "nginx (pid 700, container web-1)", several joined by commas."""
     found = []
     for process in target.processes:

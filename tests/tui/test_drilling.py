@@ -20,8 +20,10 @@ from lbtop.faces.tui.screens.connection import ConnectionScreen, FieldsScreen, O
 from lbtop.faces.tui.screens.overview import OverviewScreen
 from lbtop.faces.tui.screens.service import NUMBER, ServiceScreen
 from lbtop.faces.tui.tools import Observed, Tools
-from lbtop.model.snapshot import ConnectionRow
-from tests.tui.driving import CAPTURES, SHOP, driven, read, run, screen_text, table
+from lbtop.model.snapshot import ConnectionRow, Process
+from lbtop.model.text import safe_text
+from tests.cli import frames as frames_by_hand
+from tests.tui.driving import CAPTURES, SHOP, driven, read, run, screen_text, spread, table
 
 KINDS = ("passthrough-*-targets", "bridging-*targets", "l4-tls-*-one", "mixed-termination-targets")
 
@@ -226,3 +228,17 @@ def test_a_recording_has_its_observations(tmp_path: Path) -> None:
     here, there = again.observations(detail.connections[0]), recorded.observations(detail.connections[0])
     assert [row["kind"] for row in here.rows] == [row["kind"] for row in there.rows] and "recording" in there.note
     assert recorded.whatif("shop.example", "round_robin", "+1")["units"]
+
+
+def test_the_programs_of_a_target_are_named_below_the_table() -> None:
+    """As far as they are known: live, and where a capture names them. A name from the wire stays text."""
+    programs = (Process(4711, safe_text("[red]nginx"), safe_text("web-1"), None),)
+    made = frames_by_hand.service(targets=(frames_by_hand.target("10.0.0.11", 1.0, processes=programs),))
+
+    async def drive() -> None:
+        async with driven(spread(frames_by_hand.snapshot(made))) as (app, pilot):
+            await pilot.press("enter")
+            await pilot.pause()
+            assert "[red]nginx" in screen_text(app) and "4711" in screen_text(app)
+
+    run(drive())

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from rich.text import Text
 
+from lbtop.faces.targets import programs
 from lbtop.faces.tui import draw
 from lbtop.faces.tui.palette import target_style
 from lbtop.faces.tui.widgets.table import Column, Row
@@ -248,6 +249,8 @@ def target_story(number: int, target: Target) -> Text:
     if target.name:
         text.append(f" {target.name}")
     text.append(f"  {target.state}, seen {clock(target.first_seen_ns)} to {clock(target.last_seen_ns)}", draw.style("dim"))
+    if target.processes:
+        text.append(f"  {programs(target)}")
     parts = []
     if target.connect_ms:
         parts.append(f"accepts in {target.connect_ms.p50:.2f} ms (p99 {target.connect_ms.p99:.2f})")
