@@ -64,7 +64,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                Ask(f"lbtop_expected_peak_to_mean_ratio{{{CHOSEN}}}", "{{service}}: chance")), least=1),
     )),
     ("Targets", (
-        Panel("Requests per second", "Health checks left out.", (Ask(_rate("lbtop_target_requests_total", "service", "target"), "{{target}}"),), "reqps", least=0),
+        Panel("Requests per second", "Health checks left out.",
+              (Ask(_rate("lbtop_target_requests_total", "service", "target"), "{{target}}"),), "reqps", least=0),
         Panel("Share", "Of the load, in the unit of its skew.",
               (Ask(f"lbtop_target_share_ratio{{{CHOSEN}}}", "{{target}}"),), "percentunit", stacked=True, least=0, most=1),
         Panel("Open connections", "Now.", (Ask(f"lbtop_target_open_connections{{{CHOSEN}}}", "{{target}}"),), least=0),

@@ -23,15 +23,6 @@ _SHOWN_SENSITIVE = 6
 _NAT_USERS, _NAT_SHARE = 5, 0.2
 """An address with fewer users and a smaller share of the load is not worth a line."""
 _MARKS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.INFO: "info"}
-VANTAGES = {
-    "target": "seen from one target",
-    "load_balancer": "seen on the load balancer",
-    "mirror": "seen from several targets",
-    "client": "seen from the clients' side",
-    "unknown": "seen from an unknown place",
-}
-
-
 def render(snapshot: Snapshot, terminal: Terminal, *, all_evidence: bool = False) -> str:
     """The whole diagnosis, ending in a newline. ``all_evidence`` shows the ledger of every verdict in full."""
     lines = [*_headline(snapshot, terminal), "", *_source(snapshot.source, terminal)]
@@ -123,7 +114,7 @@ def _source(source: SourceFrame, terminal: Terminal) -> list[str]:
         span = words.length((source.ended_ns - source.started_ns) / 1e9)
         text += (
             f": {date_utc(source.started_ns)} {clock_utc(source.started_ns)} to {clock_utc(source.ended_ns)} UTC ({span}), "
-            f"{VANTAGES.get(source.vantage, source.vantage)}. {words.plural(source.packets, 'packet')}, "
+            f"{words.VANTAGES.get(source.vantage, source.vantage)}. {words.plural(source.packets, 'packet')}, "
             f"{words.size(source.bytes)}, {words.plural(source.connections, 'connection')}"
         )
         missed = source.connections - source.connections_seen_from_start

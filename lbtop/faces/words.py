@@ -7,6 +7,14 @@ from lbtop.model.judgement import Mechanism, Mode
 
 __all__ = ["article_or", "confidence", "length", "percent", "plural", "size"]
 
+VANTAGES = {
+    "target": "seen from one target",
+    "load_balancer": "seen on the load balancer",
+    "mirror": "seen from several targets",
+    "client": "seen from the clients' side",
+    "unknown": "seen from an unknown place",
+}
+
 MODE_NAMES = {
     Mode.BRIDGING: "bridging",
     Mode.PASSTHROUGH: "passthrough",

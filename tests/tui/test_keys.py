@@ -24,7 +24,7 @@ def test_the_first_screen_says_what_is_wrong_and_draws_the_path() -> None:
             assert "clients ══" in text and "ALB ┊── " in text.replace("─" * 4, "") and "3 targets :8080" in text
             assert "offload >99 %" in text and "cookie AWSALB" in text and "affinity 0.9" in text
             assert "chance alone gives" in text and "session cookies" in text
-            assert "seen from mirror" in text and "all from their start" in text and "MB" in text
+            assert "seen from several targets" in text and "all from their start" in text and "MB" in text
 
     run(drive())
 

@@ -48,7 +48,7 @@ def _source(frame: Snapshot) -> str:
     rows = [
         ("seen", f"{date_utc(source.started_ns)} {clock_utc(source.started_ns)} to {clock_utc(source.ended_ns)} UTC ({span})"),
         ("from", ", ".join(source.inputs[:4]) or source.kind),
-        ("vantage", text_face.VANTAGES.get(source.vantage, source.vantage)),
+        ("vantage", words.VANTAGES.get(source.vantage, source.vantage)),
         (
             "coverage",
             f"{source.packets:,} packets, {source.connections:,} connections, "

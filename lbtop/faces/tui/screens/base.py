@@ -19,7 +19,7 @@ from lbtop.faces.terminal import cut
 from lbtop.faces.tui.palette import style
 from lbtop.faces.tui.stage import Stage
 from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
-from lbtop.faces.words import percent, plural
+from lbtop.faces.words import VANTAGES, percent, plural
 from lbtop.model.snapshot import Snapshot, SourceFrame
 
 _MODES = {"now": "good", "end": "good", "reading": "good", "playing": "accent", "paused": "hot", "at": "hot"}
@@ -130,8 +130,8 @@ def _impaired(source: SourceFrame) -> Iterator[tuple[str, str]]:
 
 def _seen(source: SourceFrame, rate: float | None) -> Iterator[tuple[str, str]]:
     """What is seen, and from where."""
-    place = "an unknown place" if source.vantage == "unknown" else source.vantage.replace("_", " ")
-    yield f" · seen from {place} · {plural(source.connections, 'connection')}", "none"
+    place = VANTAGES.get(source.vantage, source.vantage)
+    yield f" · {place} · {plural(source.connections, 'connection')}", "none"
     share = source.connections_seen_from_start / source.connections if source.connections else 0.0
     if share >= 0.9:
         yield ", all from their start" if share == 1 else f", {percent(share)} from their start", "dim"
