@@ -94,6 +94,7 @@ class ConnFlag(IntFlag):
     RST_BARE = 1 << 15  # the closing RST had window 0 and no options (the mark of a connection tracker)
     SILENT_END = 1 << 16  # last segment sent was retransmitted and never acknowledged
     DECRYPTED = 1 << 17  # its TLS was read with the operator's keys: requests, cookies and secrets of it are in the other tables
+    FIN_SEEN = 1 << 18  # of either side, whatever ended the connection
 
 
 class ReqFlag(IntFlag):
@@ -216,7 +217,7 @@ class SecretFlag(IntFlag):
 #                 (256 KB), and at the end. What comes after all is counted in bytes_* and read by nobody.
 #   keep-alive probe  a segment of 0 or 1 byte without SYN, FIN, RST whose sequence number is the next expected one minus 1.
 #   silence       time between two consecutive packets of the connection, whoever sent them. It is survived once a packet
-#                 other than an RST came from the end that did not break it. idle_before_end_ns: an RST that answers a segment:
+#                 other than an RST came from the end that did not break it, before any FIN or RST. idle_before_end_ns: an RST that answers a segment:
 # the silence
 #                 before that segment; any other RST or the first FIN: the silence before it; no end seen: last_ns to the end of
 # the input.

@@ -11,6 +11,7 @@ END_FIN = cython.declare(cython.int, int(End.FIN))
 END_RST = cython.declare(cython.int, int(End.RST))
 FLAG_GAPS = cython.declare(uint32_t, int(ConnFlag.GAPS))
 FLAG_ONE_DIRECTION = cython.declare(uint32_t, int(ConnFlag.ONE_DIRECTION))
+FLAG_FIN_SEEN = cython.declare(uint32_t, int(ConnFlag.FIN_SEEN))
 FLAG_SILENT_END = cython.declare(uint32_t, int(ConnFlag.SILENT_END))
 
 
@@ -135,6 +136,8 @@ class ConnectionRows:
             flags |= FLAG_GAPS
         if self.assembly.halves[c].packets == 0 or self.assembly.halves[s].packets == 0:
             flags |= FLAG_ONE_DIRECTION
+        if (self.assembly.halves[c].flags | self.assembly.halves[s].flags) & FIN_SEEN:
+            flags |= FLAG_FIN_SEEN
         for half in range(low, low + 2):
             if self.assembly.halves[half].flags & RESENT and (
                 not self.assembly.halves[half].flags & ACKED

@@ -199,7 +199,7 @@ def silences(conn, half, other, end, ts_ns, answers):
     conn.silence = silence
     if answers:
         if other.silence > 0:
-            if other.silence > conn.survived:
+            if other.silence > conn.survived and conn.first_closer == 0:  # after a FIN nothing is kept alive
                 conn.survived = other.silence
             other.silence = 0
         if silence > half.silence:

@@ -142,10 +142,12 @@ class Table:
 
     @staticmethod
     def _silence(connection: Connection, side: Side) -> None:
-        """A silence is survived when the end that did not break it is heard again."""
+        """A silence is survived when the end that did not break it is heard again, before anybody closes."""
         for breaker in list(connection.unanswered):
             if breaker is not side:
-                connection.survived = max(connection.survived, connection.unanswered.pop(breaker))
+                silence = connection.unanswered.pop(breaker)
+                if not connection.first_closer:
+                    connection.survived = max(connection.survived, silence)
         connection.unanswered[side] = max(connection.unanswered.get(side, 0), connection.silence)
 
     @staticmethod
@@ -381,6 +383,8 @@ class Table:
             connection.flags |= ConnFlag.ONE_DIRECTION
         if client.missing or server.missing:
             connection.flags |= ConnFlag.GAPS
+        if client.fin_at is not None or server.fin_at is not None:
+            connection.flags |= ConnFlag.FIN_SEEN
         if any(half.last_resent and (half.acked is None or half.acked < (half.expected or 0)) for half in (client, server)):
             connection.flags |= ConnFlag.SILENT_END
         idle = connection.idle_before_end

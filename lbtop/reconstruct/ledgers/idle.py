@@ -73,7 +73,9 @@ class IdleLedger:
         flags = rows["flags"]
         reset = (flags & np.uint32(ConnFlag.RST_AFTER_IDLE)) != 0
         silent = (flags & np.uint32(ConnFlag.SILENT_END)) != 0
-        orderly = (rows["end"] == End.FIN) & (rows["first_closer"] != Side.NONE)
+        # an RST may follow an orderly close: what TLS says at the end meets a socket that is gone
+        closed = (rows["end"] == End.FIN) | ((rows["end"] == End.RST) & ((flags & np.uint32(ConnFlag.FIN_SEEN)) != 0) & ~reset)
+        orderly = closed & (rows["first_closer"] != Side.NONE)
         wanted = idle & (reset | silent | orderly)
         self.reset_after_idle += int((idle & reset).sum())
         self.silent_after_idle += int((idle & silent & ~reset).sum())
