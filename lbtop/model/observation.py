@@ -217,10 +217,9 @@ class SecretFlag(IntFlag):
 #                 (256 KB), and at the end. What comes after all is counted in bytes_* and read by nobody.
 #   keep-alive probe  a segment of 0 or 1 byte without SYN, FIN, RST whose sequence number is the next expected one minus 1.
 #   silence       time between two consecutive packets of the connection, whoever sent them. It is survived once a packet
-#                 other than an RST came from the end that did not break it, before any FIN or RST. idle_before_end_ns: an RST that answers a segment:
-# the silence
-#                 before that segment; any other RST or the first FIN: the silence before it; no end seen: last_ns to the end of
-# the input.
+#                 other than an RST came from the end that did not break it, before any FIN or RST.
+#   idle_before_end_ns  an RST that answers a segment: the silence before that segment; any other RST or the first FIN: the
+#                 silence before it; no end seen: last_ns to the end of the input.
 #   end           RST: an RST before both FINs were seen. FIN: both, or one where only one direction is in view. first_closer:
 #                 who sent the first FIN or RST, NONE without either. End of a refused attempt: RST.
 #   GAPS          missing_bytes > 0. TRUNCATED: a packet was shorter in the capture than on the wire.
