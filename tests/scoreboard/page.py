@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from tests.lab.table import VANTAGES
 from tests.scoreboard import claims, figures
 from tests.scoreboard.board import Board
 from tests.scoreboard.claims import Claim
@@ -40,7 +41,15 @@ and has none, so there is nothing to leave out of it.
 
 def text(board: Board) -> str:
     """The whole page."""
-    parts = [HEAD, *_headline(board), *_confusions(board), *_calibration(board), *_coverage(board), *_time(board)]
+    parts = [
+        HEAD,
+        *_headline(board),
+        *_left_out(board),
+        *_confusions(board),
+        *_calibration(board),
+        *_coverage(board),
+        *_time(board),
+    ]
     return "\n".join([*parts, *_whatif(board), *_short(board)]).rstrip() + "\n"
 
 
@@ -90,6 +99,35 @@ def _claimed(rows: list[Claim]) -> str:
         return "none in the set"
     right = sum(row.right for row in rows)
     return f"{figures.share(claims.by_scenario(rows))}; {right} of {len(rows)}"
+
+
+def _left_out(board: Board) -> Iterator[str]:
+    """Right answers by the balancer whose captures the weights did not know, and by where the capture was taken."""
+    cuts: tuple[tuple[str, str, Callable[[Sight], str]], ...] = (
+        ("Balancer left out", "balancer", lambda sight: sight.family),
+        ("Seen from", "vantage", lambda sight: VANTAGES[sight.truth["vantage"]]),
+    )
+    for title, head, key in cuts:
+        yield f"## {title}\n"
+        rows: list[list[object]] = []
+        for name in sorted({key(sight) for sight in board.sights}):
+            mine = [sight for sight in board.sights if key(sight) == name]
+            cells = [f"{_right(mine, question)}; {figures.log_score(mine, question):.3f}" for question in QUESTIONS]
+            rows.append([name, len(scenarios(mine)), sum(sight.group != "committed" for sight in mine), len(mine), *cells])
+        head_row = [
+            head,
+            "scenarios",
+            "unseen captures",
+            "captures",
+            "termination right; log score",
+            "mechanism right; log score",
+        ]
+        yield from table(head_row, rows)
+
+
+def _right(sights: Sequence[Sight], question: str) -> str:
+    answers = [answer for sight in sights for answer in sight.answers[question]]
+    return f"{sum(answer.right for answer in answers)} of {len(answers)}"
 
 
 def _confusions(board: Board) -> Iterator[str]:
