@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -112,7 +113,7 @@ def _left_out(board: Board) -> Iterator[str]:
         rows: list[list[object]] = []
         for name in sorted({key(sight) for sight in board.sights}):
             mine = [sight for sight in board.sights if key(sight) == name]
-            cells = [f"{_right(mine, question)}; {figures.log_score(mine, question):.3f}" for question in QUESTIONS]
+            cells = [_right(mine, question) for question in QUESTIONS]
             rows.append([name, len(scenarios(mine)), sum(sight.group != "committed" for sight in mine), len(mine), *cells])
         head_row = [
             head,
@@ -127,7 +128,8 @@ def _left_out(board: Board) -> Iterator[str]:
 
 def _right(sights: Sequence[Sight], question: str) -> str:
     answers = [answer for sight in sights for answer in sight.answers[question]]
-    return f"{sum(answer.right for answer in answers)} of {len(answers)}"
+    nats = figures.log_score(sights, question)
+    return f"{sum(answer.right for answer in answers)} of {len(answers)}" + ("" if math.isnan(nats) else f"; {nats:.3f}")
 
 
 def _confusions(board: Board) -> Iterator[str]:
