@@ -317,7 +317,7 @@ def haproxy_maxidle(run: Run) -> None:
 def caddy_forgotten(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid", unknown="401"))
     run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="round_robin"))
-    browse(users(run.net, 28, kinds=MIXED), think=0.2, **HTTPS)
+    browse(users(run.net, 25, kinds=MIXED, seed=43), think=0.25, **HTTPS)
 
 
 @scenario(

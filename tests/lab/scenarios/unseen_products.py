@@ -203,7 +203,7 @@ def varnish_random(run: Run) -> None:
     run.balance(balancer.varnish_by(run.net, run.directory, targets, choose="pool.backend()", director="round_robin"))
     proxy = "write-proxy-v2 = on"
     run.balance(balancer.hitch(run.net, run.directory, "127.0.0.1:6086", certificate=run.certificate, proxy=proxy))
-    browse(users(run.net, 26, kinds=MIXED), think=0.2, **HTTPS)
+    browse(users(run.net, 23, kinds=MIXED, seed=41), think=0.25, **HTTPS)
 
 
 @scenario(
