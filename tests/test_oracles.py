@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lbtop.model.observation import Batch, ConnFlag, HelloFlag
 from tests.corpus import SHARED_CAPTURES, committed, sampled
 from tests.oracles.tshark import Stream, streams
 from tests.readers import READERS
+from tests.tools import rewrite, writing
 
 CAPTURES = {capture.name: capture.path for capture in committed()}
 LOOKED_AT = sampled(CAPTURES, 4, "defect-thinned-offload", "offload-h2c-targets", "bridging-weak-tls-targets")
@@ -85,6 +87,36 @@ def test_hellos_as_tshark_counts_them(name: str, reader: str, tshark: str) -> No
     rows = rows[np.isin(rows["conn"], connections["conn"][connections["proto"] == 6])]
     assert int(((rows["flags"] & HelloFlag.CLIENT_SEEN) != 0).sum()) == sum(one.client_hellos > 0 for one in told)
     assert int(((rows["flags"] & HelloFlag.SERVER_SEEN) != 0).sum()) == sum(one.server_hellos > 0 for one in told)
+
+
+ECH, POST_QUANTUM_GROUPS = 65037, frozenset((4587, 4588, 4589, 25497, 25498))
+BROWSERS = ["direct-tls-one", "l4-tls-browsers-balancer", "bridging-balancer"]
+
+
+def offers(tshark: str, path: Path) -> Counter[tuple[bool, bool]]:
+    """Of each first client hello: whether it holds encrypted_client_hello, and a post-quantum key share."""
+    command = [tshark, "-n", "-r", str(path), "-Y", "tls.handshake.type == 1", "-T", "fields", "-E", "occurrence=a"]
+    for name in ("tcp.stream", "tls.handshake.extension.type", "tls.handshake.extensions_key_share_group"):
+        command += ["-e", name]
+    found: dict[str, tuple[bool, bool]] = {}
+    for line in subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines():
+        stream, kinds, groups = line.split("\t")
+        shares = {int(group) for group in groups.split(",") if group}
+        found.setdefault(stream, (str(ECH) in kinds.split(","), not POST_QUANTUM_GROUPS.isdisjoint(shares)))
+    return Counter(found.values())
+
+
+@pytest.mark.parametrize("size", [1460, 100])
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", [name for name in BROWSERS if name in CAPTURES])
+def test_what_browsers_offer_as_tshark_tells(name: str, reader: str, size: int, tshark: str, tmp_path: Path) -> None:
+    """Hellos of 1.7 KB with ECH and ML-KEM shares, over two segments or over twenty."""
+    path = writing.write(tmp_path / "x.pcapng", rewrite.split(writing.read(CAPTURES[name]), size))
+    batch, _ = READERS[reader](path)
+    flags = batch["handshakes"]["flags"][(batch["handshakes"]["flags"] & HelloFlag.CLIENT_SEEN) != 0]
+    own = Counter((bool(each & HelloFlag.ECH), bool(each & HelloFlag.POST_QUANTUM)) for each in flags.tolist())
+    assert own == offers(tshark, path)
+    assert own[True, True]
 
 
 SPECIFICATION_DECIDES = {

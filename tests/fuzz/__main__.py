@@ -63,7 +63,26 @@ def main() -> int:
         found = ", ".join(str(path.relative_to(ROOT)) for path in outcome.crashes) or "none"
         figures = f"{outcome.runs:>10,}{outcome.minutes:>9.1f}{outcome.coverage:>10,}{outcome.corpus:>8,}"
         print(f"{target:<12}{figures}  {found}", flush=True)
+    print(summary(outcomes))
     return 1 if any(outcome.crashes for outcome in outcomes) else 0
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """All runs as the table of docs/safety.md, with the commit that was fuzzed."""
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    lines = [
+        f"\n{commit.stdout.strip() or 'no commit'}",
+        "| target | inputs | minutes | edges reached | found |",
+        "|---|---|---|---|---|",
+    ]
+    for one in outcomes:
+        found = ", ".join(path.name for path in one.crashes) or "nothing"
+        lines.append(f"| `{one.target}` | {one.runs:,} | {one.minutes:.1f} | {one.coverage:,} | {found} |")
+    runs, minutes = sum(one.runs for one in outcomes), sum(one.minutes for one in outcomes)
+    crashes = sum(len(one.crashes) for one in outcomes)
+    return "\n".join([*lines, f"| all | {runs:,} | {minutes:.1f} | | {crashes or 'nothing'} |"])
 
 
 def preload() -> Path:
