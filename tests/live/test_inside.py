@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -317,29 +318,62 @@ def test_what_cannot_be_read_is_named(servers: Servers, tmp_path: Path) -> None:
     assert service(verdict, 7443)["termination"]["mode"] in ("passthrough", "bridging", "unknown")
 
 
-def test_a_program_that_is_a_library_of_its_own_kind(servers: Servers, tmp_path: Path) -> None:
-    """Python's ssl module: another way to hold the same library, found through its process alone."""
-    script = tmp_path / "serve.py"
-    script.write_text(
-        "import http.server, ssl, sys\n"
-        "class H(http.server.BaseHTTPRequestHandler):\n"
-        "    protocol_version = 'HTTP/1.1'\n"
-        "    def do_GET(self):\n"
-        "        self.send_response(200); self.send_header('Content-Length', '2'); self.end_headers(); self.wfile.write(b'hi')\n"
-        "s = http.server.ThreadingHTTPServer(('127.0.0.1', 6443), H)\n"
-        "c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); c.load_cert_chain(sys.argv[1])\n"
-        "s.socket = c.wrap_socket(s.socket, server_side=True); s.serve_forever()\n"
-    )
-    server = servers.ns.start(sys.executable, str(script), str(tmp_path / "both.pem"))
+PYTHON = """
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        self.send_response(200); self.send_header('Content-Length', '2'); self.end_headers(); self.wfile.write(b'hi')
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 6443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("contained", [False, True], ids=["of the host", "of a container"])
+def test_another_program_chosen_by_its_number(servers: Servers, tmp_path: Path, contained: bool) -> None:
+    """Python holds the library in another way; also in a mount namespace of its own, where the library is another file."""
+    (tmp_path / "serve.py").write_text(PYTHON)
+    command = [sys.executable, str(tmp_path / "serve.py"), str(tmp_path / "both.pem")]
+    if contained:
+        ssl.create_default_context()  # loads it here too
+        library = re.search(r"(/\S*libssl\S*)$", Path("/proc/self/maps").read_text(), re.M)
+        if library is None:
+            pytest.skip("this Python has no libssl of its own")
+        shutil.copy(library[1], tmp_path / "library")
+        script = 'mount --bind "$0" "$1" && shift && exec "$@"'
+        command = ["unshare", "-m", "sh", "-c", script, str(tmp_path / "library"), library[1], *command]
+    server = servers.ns.start(*command)
     try:
-        deadline = time.monotonic() + 20
-        while "hi" not in servers.curl("https://127.0.0.1:6443/", check=False):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        listening = servers.listen(f"pid:{server.pid}", tmp_path / "lbtop.log")
-        attached(listening)
-        servers.curl("https://127.0.0.1:6443/[1-4]")
-        verdict = servers.verdict(listening)
+        verdict = asked(servers, server.pid, 6443, tmp_path)
     finally:
         stop(server)
     assert requests(verdict, 6443) == 4
+
+
+def test_gnutls_is_read_as_well(servers: Servers, tmp_path: Path) -> None:
+    program = shutil.which("gnutls-serv")
+    if program is None:
+        pytest.skip("gnutls-serv is not installed")
+    files = ("--x509certfile", str(tmp_path / "cert"), "--x509keyfile", str(tmp_path / "key"))
+    server = servers.ns.start(program, "--http", "--disable-client-cert", "--port", "5556", *files)
+    try:
+        verdict = asked(servers, server.pid, 5556, tmp_path)
+    finally:
+        stop(server)
+    assert requests(verdict, 5556) == 4
+
+
+def asked(servers: Servers, pid: int, port: int, folder: Path) -> dict[str, Any]:
+    """The verdict after four requests to a server of which everything is read."""
+    deadline = time.monotonic() + 20
+    while not servers.curl(f"https://127.0.0.1:{port}/", check=False):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    listening = servers.listen(f"pid:{pid}", folder / "lbtop.log")
+    attached(listening)
+    for number in range(4):
+        servers.curl(f"https://127.0.0.1:{port}/{number}", check=False)
+    return servers.verdict(listening)
