@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.lab.net_base import Namespace, stop
 from tests.live.beside import Listening
-from tests.live.test_inside import Servers, attached
+from tests.live.inside import Servers, attached
 
 _STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 

@@ -17,7 +17,7 @@ from tests.lab.net import Net
 from tests.lab.net_base import Namespace
 from tests.lab.record import Recorder
 from tests.live.beside import Listening, judged
-from tests.live.test_inside import attached
+from tests.live.inside import attached
 
 
 class Inside(Recorder):
