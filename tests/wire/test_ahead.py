@@ -67,6 +67,18 @@ def test_a_record_larger_than_the_area_is_passed_over(tmp_path: Path) -> None:
     assert told[0].notes == told[1].notes == ("1 packets larger than the read buffer were left out",)
 
 
+def test_damage_and_the_end_of_a_slice_end_the_reading(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    half = len(pcap(PACKETS[:20]))
+    path.write_bytes(FORMS["pcap"][:half] + b"\xff" * 16 + FORMS["pcap"][half:])
+    told = [read(str(path), ahead=ahead, chunk=100)[1] for ahead in (False, True)]
+    assert told[0].packets == told[1].packets == 20
+    assert told[0].notes == told[1].notes and "damaged" in told[0].notes[0]
+    path.write_bytes(FORMS["pcap"] + pcap([(PACKETS[-1][0] + 10**12, PACKETS[-1][1])])[24:] * 3)
+    until_ns = PACKETS[7][0]
+    assert read(str(path), ahead=True, chunk=100, until_ns=until_ns)[1].packets == 7
+
+
 def test_files_side_by_side_and_one_after_the_other(tmp_path: Path) -> None:
     third = len(PACKETS) // 3
     halves = [PACKETS[0::2], PACKETS[1::2]]
