@@ -48,10 +48,10 @@ SCREENS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 async def picture(capture: Path, keys: tuple[str, ...]) -> str:
     """The screen after these keys, as SVG."""
-    source = open_capture([str(capture.relative_to(ROOT))], rows=16, recognition=recognition())
+    source = open_capture([str(capture.relative_to(ROOT))], rows=32, recognition=recognition())
     nothing = {"since": None, "until": None, "vantage": None, "target": [], "lb": [], "name": [], "hosts": [], "follow": False}
     tools = reading_tools(Namespace(**nothing, files=[str(capture)]))
-    feed = ThreadFeed(lambda: frames(source, 100, Options(detail=True)), capture.name)
+    feed = ThreadFeed(lambda: frames(source, 80, Options(detail=True)), capture.name)
     app = LbtopApp(feed, theme="lbtop-dark", tools=tools)
     async with app.run_test(size=SIZE) as pilot:
         while not app.ended:

@@ -34,9 +34,9 @@ EXAMPLES = (
     "tcpdump -i any -s 0 -U -w - port 8080 | lbtop replay -",
     "lbtop replay x.pcap --web",
 )
-FRAMES = 100
+FRAMES = 80
 """Frames a capture of known length is cut into: one per column of the timeline. Each costs a judgement of everything so far."""
-FINEST_ROWS, COARSEST_ROWS = 16, 2_048
+FINEST_ROWS, COARSEST_ROWS = 32, 2_048
 _BYTES_PER_ROW = 150
 """A guess of how many bytes of a capture make one observation: only how finely it is cut depends on it."""
 
