@@ -209,7 +209,7 @@ def main() -> None:
     print("\n".join(said))
     if options.write:
         written = ["\t".join(("question", "group", "signal", "prior", "weight"))]
-        written += ["\t".join((*row[:4], f"{result[row[0], row[2]]:.2f}")) for row in rows]
+        written += ["\t".join((*row[:4], f"{round(result[row[0], row[2]], 2) + 0.0:.2f}")) for row in rows]
         WEIGHTS.write_text("\n".join(comments + written) + "\n", "utf-8")
         page = PAGE.read_text("utf-8")
         head, tail = page.index("```\n"), page.rindex("```")
