@@ -263,8 +263,11 @@ def _weigh_tickets(weighing: Weighing, facts: ServiceFacts, termination: Termina
 
 
 def _settled_by(facts: ServiceFacts, view: View, termination: Termination) -> str:
-    if termination.verdict.value is Mode.BRIDGING:
-        return "the requests inside TLS: a capture on the clients' side of the balancer, or the targets' decrypted requests"
+    if termination.verdict.value is Mode.BRIDGING and not facts.ledgers.targets.requests.any():
+        return (
+            "the requests inside TLS: live on a target with --tls-plaintext, a capture with its keys (--keylog), or one on the "
+            "clients' side of the balancer"
+        )
     if len(facts.targets) == 1:
         return "a capture of a second target over the same time: from one target alone returns to another one cannot be seen"
     if view.user is None and view.address is None:

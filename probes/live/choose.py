@@ -35,7 +35,7 @@ def open_probe(
         from lbtop.probes.ebpf.tcp_events import TcpEvents
         from lbtop.probes.ebpf.toolchain import Unavailable
 
-        with suppress(Unavailable):  # lbtop doctor says why
+        with suppress(Unavailable, OSError):  # lbtop doctor says why
             source.kernel = TcpEvents()
     if inside is not None:
         from lbtop.probes.ebpf.plaintext import Plaintext
@@ -43,7 +43,7 @@ def open_probe(
 
         try:
             source.inside = Plaintext(inside, source.decoder)
-        except Unavailable as why:
+        except (Unavailable, OSError) as why:
             source.notes.append(f"nothing is read inside TLS: {why}")
     return source
 
