@@ -29,10 +29,10 @@ class StackLedger:
         self._stacks(window)
         rows = window.back["connections"]
         if len(rows):
-            rows = rows[~window.health["connections"] & (rows["ack_ns"] > 0)]
-            whole = rows["connect_ns"] > 0
-            self.round_trips += np.bincount(log_bin((rows["connect_ns"] + rows["ack_ns"])[whole]), minlength=64)
-            turn, trip = rows["turn_ns"], rows["ack_ns"]
+            timed = np.flatnonzero(~window.health["connections"] & (rows["ack_ns"] > 0))
+            trip, turn, opening = (rows[name][timed] for name in ("ack_ns", "turn_ns", "connect_ns"))
+            whole = opening > 0
+            self.round_trips += np.bincount(log_bin((opening + trip)[whole]), minlength=64)
             self.turns += int(np.count_nonzero(turn))
             self.late_turns += int(np.count_nonzero((turn > trip + LATE_NS) & (turn > LATE_TIMES * trip)))
 
