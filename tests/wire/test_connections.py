@@ -52,7 +52,7 @@ def test_a_whole_connection(wire: Wire) -> None:
     assert (row["connect_ns"], row["ack_ns"]) == (20 * MS, 10 * MS)
     assert row["end"] == End.FIN and row["first_closer"] == Side.SERVER and row["data_order"] == Side.CLIENT
     assert row["orientation"] == Orientation.SYN
-    assert row["flags"] == ConnFlag.SYN | ConnFlag.SYNACK
+    assert row["flags"] == ConnFlag.SYN | ConnFlag.SYNACK | ConnFlag.FIN_SEEN
     assert (row["opened_ns"], row["first_data_ns"], row["last_ns"]) == (START_NS, START_NS + 40 * MS, START_NS + 80 * MS)
     assert (row["mss"], row["window"], row["tsval_c"], row["isn_c"]) == (1460, 64240, 42, 1000)
     assert batch.strings[row["stack"]] == b"1460,64240,7,MSTNW"
@@ -447,3 +447,18 @@ def test_packets_shorter_than_their_headers() -> None:
         decoder.packet(RAW_IP, START_NS, size, len(whole), whole[:size])
         assert decoder.packets == 1
         assert decoder.undecoded == (size < 40)
+
+
+def test_what_comes_after_a_fin_survives_nothing(wire: Wire) -> None:
+    """A proxy closes after 3 s of silence; the server still has something to say (TLS does), which draws an RST."""
+    wire.handshake()
+    wire.segment(40, CLIENT, 1001, 5001, PSH | ACK, b"x" * 100)
+    wire.segment(50, SERVER, 5001, 1101, PSH | ACK, b"y" * 300)
+    wire.segment(3050, CLIENT, 1101, 5301, FIN | ACK)
+    wire.segment(3060, SERVER, 5301, 1102, PSH | ACK, b"z" * 31)
+    wire.segment(3070, CLIENT, 1102, 0, RST, window=0)
+    row = only(wire.finish())
+    assert row["end"] == End.RST and row["first_closer"] == Side.CLIENT and row["flags"] & ConnFlag.FIN_SEEN
+    assert row["idle_before_end_ns"] == 3000 * MS
+    assert row["idle_survived_ns"] < 100 * MS
+    assert not row["flags"] & ConnFlag.RST_AFTER_IDLE
