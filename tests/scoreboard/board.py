@@ -50,6 +50,7 @@ def measure(services: int, say: Callable[[str], None]) -> Board:
         "affinity (made up)": _held(made_up.affinities(services)),
         "users behind an address (made up)": _held(made_up.crowds_behind_one(services // 5)),
         "idle cliff (made up)": _held(made_up.cliffs(services)),
+        "keep-alive races of the next hour (made up)": _held(made_up.races(services // 10)),
         "affinity of what works undisturbed (captures)": _right(claims.affinity_intervals(sights)),
         "users behind an address (captures)": _right(claims.users_behind(sights)),
         "idle cliff (captures)": _right(row for row in claims.idle_intervals(sights) if row.what == "idle cliff"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ from lbtop.inference.idle import infer_idle
 from lbtop.inference.nat import infer_nat
 from lbtop.inference.termination import infer_termination
 from lbtop.model.judgement import Mode
-from lbtop.model.observation import ConnFlag, End
-from lbtop.testing import START_NS
+from lbtop.model.observation import ConnFlag, End, Side
+from lbtop.testing import START_NS, Traffic
 from tests.inference.deployments import random_deployment, traffic_of
 from tests.inference.simulated import Ints, Requests, http_facts, stickiness, tcp_facts
 from tests.inference.test_idle import connections, facts_of
@@ -137,3 +138,58 @@ def cliffs(count: int) -> Iterator[bool]:
         if idle is not None and idle.interval is not None:
             low, high = idle.interval
             yield low <= limit <= high
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Kept-alive connections of one balancer to a target that closes first, and how it comes back to them."""
+
+    closes_s: float
+    round_trip_s: float
+    idle_s: float  # median silence between two requests on a connection
+    spread: float  # of its logarithm
+    per_hour: float  # connections opened
+
+
+def walk(rng: np.random.Generator, pool: Pool) -> tuple[list[float], float]:
+    """The silences of one connection that were ended by a request, and the one in which the target closes."""
+    survived: list[float] = []
+    while (idle := float(rng.lognormal(np.log(pool.idle_s), pool.spread))) < pool.closes_s - pool.round_trip_s / 2:
+        survived.append(idle)
+    return survived, idle
+
+
+def races(count: int) -> Iterator[bool]:
+    """Whether the races of a whole hour lie in what is forecast from some minutes of the same service."""
+    rng = np.random.default_rng(SEED + 4)
+    for _ in range(count):
+        closes = float(rng.choice([2.0, 5.0, 15.0]))
+        pool = Pool(
+            closes,
+            float(rng.choice([0.002, 0.02, 0.08])),
+            closes * float(rng.uniform(0.2, 1.2)),
+            float(rng.uniform(0.6, 1.2)),
+            float(rng.uniform(300, 1500)),
+        )
+        minutes = float(rng.uniform(5, 20))
+        traffic = Traffic()
+        for start in np.sort(rng.uniform(0, minutes * 60, int(pool.per_hour * minutes / 60))).tolist():
+            survived, _ = walk(rng, pool)
+            conn = traffic.connect("10.0.9.1", "10.0.0.11:8080", at=start, connect_ms=0.1, ack_ms=1000 * pool.round_trip_s)
+            at = start
+            for idle in [0.0, *survived]:
+                at += idle
+                conn.request(at=at, user_agent="a", forwarded=["203.0.113.9"], proto="https")
+                conn.respond(200)
+            conn.row["idle_survived_ns"] = round(max(survived, default=0.0) * 1e9)
+            conn.row["idle_before_end_ns"] = round(closes * 1e9)
+            conn.close(at=at + closes, end=End.FIN, closer=Side.SERVER)
+        engine = Engine(traffic.source())
+        while not engine.finished:
+            engine.step(1.0)
+        (service,) = engine.snapshot().services
+        if service.idle is not None and service.idle.races_interval is not None:
+            ends = [walk(rng, pool)[1] for _ in range(int(rng.poisson(pool.per_hour)))]
+            crossed = sum(idle < closes + pool.round_trip_s / 2 for idle in ends)
+            low, high = service.idle.races_interval
+            yield low <= crossed <= high

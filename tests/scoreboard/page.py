@@ -167,7 +167,6 @@ def _coverage(board: Board) -> Iterator[str]:
     yield "How often the truth lay in what was said; the aim is nine in ten.\n"
     rows = [[name, said, f"{held / said:.3f}" if said else ""] for name, (held, said) in board.covered.items()]
     yield from table(["interval", "cases", "held the truth"], rows)
-    yield "Keep-alive races are counted and given per hour, without an interval: there is nothing to hold the truth against.\n"
 
 
 def _time(board: Board) -> Iterator[str]:
