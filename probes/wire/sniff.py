@@ -214,6 +214,8 @@ def _mysql(buffer, offset, end):
     if buffer.u8[offset + 2] != 0 or buffer.u8[offset + 3] != 0 or buffer.u8[offset + 4] != 10:
         return N_BINARY
     at = find_byte(buffer, offset + 5, min(end, offset + 80), 0)
+    if at < 0 and n < 80 and is_digit(buffer.u8[offset + 5]):
+        return N_MORE  # the version goes on
     return N_MYSQL if at > offset + 5 and is_digit(buffer.u8[offset + 5]) else N_BINARY
 
 

@@ -250,3 +250,10 @@ def test_a_change_of_protocol_whose_head_was_cut(seen: bytes, protocol: Protocol
     (row,) = plain(said.rows(), "connections")
     assert row["flags"] & ConnFlag.UPGRADED and row["protocol7"] == protocol
     assert (row["requests"], row["responses"]) == (1, 1)
+
+
+@pytest.mark.parametrize("cut", [3, 15, 16, 20, 27])
+def test_a_greeting_of_mysql_in_two_segments(cut: int) -> None:
+    greeting = b"\x4a\0\0\0\x0a8.0.36-0ubuntu0.22.04.1\0" + bytes(49)
+    said = Talk().say(SERVER, greeting[:cut]).say(SERVER, greeting[cut:])
+    assert [row["protocol7"] for row in plain(said.rows(), "connections")] == [Protocol7.MYSQL]
