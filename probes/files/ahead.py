@@ -17,13 +17,19 @@ from lbtop.model.observation import Batch, Rows, Source, SourceStats
 
 def decoded_ahead(source: CaptureSource) -> Source:
     """The source, decoded ahead where that can be: with a second processor, and from files whose bytes are all there."""
-    return Ahead(source) if source.complete and processors() > 1 else source
+    if not source.complete or processors() < 2:
+        return source
+    try:
+        return Ahead(source)
+    except RuntimeError:  # no more threads are allowed here (pids.max of a control group, RLIMIT_NPROC)
+        return source
 
 
 class Ahead:
     """Implements :class:`lbtop.model.observation.Source` for one who reads to the end: the rows and batches are the source's own.
 
     The source belongs to the thread from here on. What it raises is raised by :meth:`poll`, after the batches before it.
+    Raises RuntimeError, and has not touched the source, where no thread can be started.
     """
 
     def __init__(self, source: CaptureSource) -> None:

@@ -74,7 +74,7 @@ class Comments:
         """A row, when the comments name a process and not the one of the connection's and end's last row."""
         row: cython.Py_ssize_t
         client: cython.int
-        print: uint64_t
+        facts: uint64_t
         comments = bytes(self.decoder.buffer.array[begin:end])
         found = self.known.get(comments, self)
         if found is self:
@@ -85,10 +85,10 @@ class Comments:
                 self.known[comments] = found
         if found is None:
             return 0
-        print = hash((found, self.decoder.connections.all[slot].number)) & 0xFFFFFFFFFFFFFFFF
-        if self.written[at] == print:
+        facts = hash((found, self.decoder.connections.all[slot].number)) & 0xFFFFFFFFFFFFFFFF
+        if self.written[at] == facts:
             return 0
-        self.written[at] = print
+        self.written[at] = facts
         pid, process, container, pod = found
         tables: Tables = self.decoder.tables
         connections: Connections = self.decoder.connections

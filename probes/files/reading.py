@@ -65,7 +65,10 @@ class Readers:
         self.threads = {}
 
     def open(self, i: cython.uint, file, position: cython.longlong, chunk: cython.Py_ssize_t = CHUNK):
-        """Begins to read the open ``file`` at ``position``, at most ``chunk`` bytes at a time. Free numbers only."""
+        """Begins to read the open ``file`` at ``position``, at most ``chunk`` bytes at a time. Free numbers only.
+
+        Raises RuntimeError where no thread can be started.
+        """
         k: cython.int
         if i >= FILES or i in self.threads or self.buffer.spare + (i + 1) * self.stride > self.buffer.u8.shape[0]:
             raise IndexError(i)
@@ -86,8 +89,9 @@ class Readers:
                 pass
             PyThread_acquire_lock(reading.empty[k], 0)
             PyThread_release_lock(reading.empty[k])
-        self.threads[i] = threading.Thread(target=self.read, args=(i,), name="lbtop-reader", daemon=True)
-        self.threads[i].start()
+        thread = threading.Thread(target=self.read, args=(i,), name="lbtop-reader", daemon=True)
+        thread.start()
+        self.threads[i] = thread
 
     def read(self, i: cython.uint):
         """What the thread of file ``i`` does until the file is at its end or :meth:`close` is called."""

@@ -103,7 +103,7 @@ class CaptureSource:
             return None
         if self._stopping:
             if not self._follow:
-                read = self._read_before + sum(feed.raw_bytes for feed in self._feeds.values())
+                read = self._read_so_far()
                 of = f" of {self._total:,}" if self._total else ""
                 self._note(f"reading was ended early: {read:,}{of} bytes were read")
             return self._finish()
@@ -171,7 +171,7 @@ class CaptureSource:
             cut_at_byte=self._cut_at,
             half_open_evicted=decoder.connections.half_open_evicted,
             caps_reached=decoder.caps_reached(),
-            read_bytes=self._read_before + sum(self._read(i) for i in self._feeds),
+            read_bytes=self._read_so_far(),
             total_bytes=self._total,
             notes=tuple(notes),
         )
@@ -240,9 +240,16 @@ class CaptureSource:
         if plain is None:
             return -1
         area = self._area_of[i]
-        self._readers.open(area, *plain, self._chunk)
+        try:
+            self._readers.open(area, *plain, self._chunk)
+        except RuntimeError:  # no more threads are allowed here: it is read without one
+            return -1
         self._read_by[i] = area
         return area
+
+    def _read_so_far(self) -> int:
+        """Bytes of all files, as they are stored."""
+        return self._read_before + sum(self._read(i) for i in self._feeds)
 
     def _read(self, i: int) -> int:
         """Bytes of an open file that were read, as it is stored."""

@@ -197,6 +197,32 @@ def test_no_threads_on_one_processor_and_none_for_what_still_grows(capture: Path
     growing.close()
 
 
+def test_where_no_thread_may_be_started_it_goes_without(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    plainly, told = read(str(capture), ahead=False)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    found, told_ahead = read(str(capture), ahead=True)
+    assert observations(found) == observations(plainly)
+    assert (told.packets, told.read_bytes, told.notes) == (told_ahead.packets, told_ahead.read_bytes, told_ahead.notes)
+    source = open_capture(str(capture))
+    assert decoded_ahead(source) is source
+    source.close()
+
+
+def test_what_was_read_ahead_counts_as_read_when_it_ends_early(capture: Path) -> None:
+    source = open_capture(str(capture), ahead=True, rows=1)
+    source.poll()
+    source.stop()
+    source.poll()
+    stats = source.stats()
+    assert stats.read_bytes == stats.total_bytes == capture.stat().st_size
+    assert stats.notes == (f"reading was ended early: {stats.read_bytes:,} of {stats.total_bytes:,} bytes were read",)
+    source.close()
+
+
 def test_one_processor_says_what_two_say(lbtop: list[str], tmp_path: Path) -> None:
     path = tmp_path / "x.pcap"
     records = FORMS["pcap"][24:]
