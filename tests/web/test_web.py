@@ -72,7 +72,7 @@ def test_on_this_host_nobody_is_asked_but_only_its_own_pages_may_look() -> None:
         port = urlsplit(url).port
         assert status(url, Host=f"localhost:{port}") == 200 and status(url, Host="[::1]:9999") == 200
         assert status(url, Host="evil.example") == status(url, Host=f"127.0.0.1.evil.example:{port}") == 403
-        assert status(f"{url}ws", Origin="http://evil.example") == 403
+        assert status(f"{url}ws", Origin="http://evil.example") == status(f"{url}ws", Origin="http://[") == 403
         assert status(f"{url}static/js/textual.js") == 200 and status(f"{url}static/") == 403
         assert status(f"{url}download/none") == 404
         socket = url.replace("http", "ws") + "ws?width=100&height=40"

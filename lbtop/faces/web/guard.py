@@ -60,7 +60,7 @@ class Guard:
         elif not self._known(request):
             return "a token is needed: open the address that lbtop printed, with ?token=…"
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and not _is_of(origin, request.host):
             return "only a page of this server may ask for this"
         return None
 
@@ -101,6 +101,13 @@ def _without_token(request: web.Request) -> dict[str, str]:
 def _headers(request: web.Request) -> dict[str, str]:
     host = request.host if all(char.isalnum() or char in ".-:[]" for char in request.host) else "127.0.0.1"
     return {name: value.replace("{host}", host) for name, value in _HEADERS.items()}
+
+
+def _is_of(origin: str, netloc: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == netloc
+    except ValueError:  # no origin that a browser sends
+        return False
 
 
 def _host(netloc: str) -> str:
