@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import ssl
@@ -12,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.lab import scenario
-from tests.lab.net import Net
 from tests.lab.net_base import Namespace
 from tests.lab.record import Recorder
 from tests.live.beside import Listening, judged
 from tests.live.inside import attached
+from tests.live.played import played
 
 
 class Inside(Recorder):
@@ -49,27 +47,8 @@ def test_cookies_and_sessions_show(
     missing = [program for program in ("ip", "tcpdump", "haproxy") if shutil.which(program) is None]
     if missing or not ssl.OPENSSL_VERSION.startswith("OpenSSL"):
         pytest.skip(f"not installed: {', '.join(missing) or 'OpenSSL'}")
-    watched: list[Inside] = []
-
-    def recorder(ns: Namespace, interface: str, path: Path, **settings: Any) -> Recorder:
-        if path.stem != "back":
-            return Recorder(ns, interface, path, **settings)
-        watched.append(Inside(ns, interface, path, **settings))
-        return watched[0]
-
-    monkeypatch.setattr(scenario, "Recorder", recorder)
-    spec = scenario.load_all()[name]
-    spec = dataclasses.replace(spec, outputs=[dataclasses.replace(spec.outputs[0], vantage="load_balancer")])
-    tmp_path.chmod(0o755)
-    with Net(**spec.net) as net:
-        run = scenario.Run(spec, net, tmp_path)
-        try:
-            spec.work(run)
-            run.finish()
-        except BaseException:
-            run.abandon()
-            raise
-    packets, live = judged(tmp_path / "back.pcap"), watched[0].verdict
+    watched = played(name, "back", Inside, tmp_path, monkeypatch, vantage="load_balancer")
+    packets, live = judged(tmp_path / "back.pcap"), watched.verdict
     (sealed,), (opened,) = packets["services"], live["services"]
     inside = live["source"]["inside_tls"]
     print(name, opened["termination"]["mode"], opened["stickiness"]["mechanism"], opened["stickiness"]["cookie"], inside)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import os
 import shutil
@@ -13,11 +12,9 @@ from typing import Any
 import pytest
 
 from tests.corpus import committed
-from tests.lab import scenario
-from tests.lab.net import Net
 from tests.lab.net_base import Namespace
-from tests.lab.record import Recorder
 from tests.live.beside import PROBES, Beside, essence
+from tests.live.played import played
 
 SCENARIOS = {
     "alb-offload": ("offload", "lb_cookie"),
@@ -68,28 +65,11 @@ def test_a_host_of_many_interfaces_counts_every_packet_once(root: None, tmp_path
 
 def beside(name: str, watch: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """A scenario of the lab with both probes beside the recorder ``watch`` (``any``: of the balancer's host)."""
-    watched: list[Beside] = []
-
-    def recorder(ns: Namespace, interface: str, path: Path, **settings: Any) -> Recorder:
-        if path.stem != watch:
-            return Recorder(ns, interface, path, **settings)
-        watched.append(Beside(ns, interface, path))
-        return watched[0]
-
-    monkeypatch.setattr(scenario, "Recorder", recorder)
-    spec = scenario.load_all()[name]
-    if watch == "any":
-        spec = dataclasses.replace(spec, outputs=[dataclasses.replace(spec.outputs[0], vantage="load_balancer_any")])
-    folder.chmod(0o755)
-    with Net(**spec.net) as net:
-        run = scenario.Run(spec, net, folder)
-        try:
-            spec.work(run)
-            run.finish()
-        except BaseException:
-            run.abandon()
-            raise
-    return watched[0].verdicts
+    vantage = "load_balancer_any" if watch == "any" else None
+    seen = played(
+        name, watch, lambda ns, interface, path, **_: Beside(ns, interface, path), folder, monkeypatch, vantage=vantage
+    )
+    return seen.verdicts
 
 
 @pytest.mark.parametrize("name", ["defect-vlan-offload", "defect-vxlan-offload", "offload-ipv6-targets"])
