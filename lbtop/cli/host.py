@@ -92,20 +92,13 @@ def _readers() -> Check:
     return Check("decoder", PARTLY, f"{detail}; not {what}", what, (f"{sys.executable} -m pip install {' '.join(missing)}",))
 
 
-def kernel_version(release: str) -> tuple[int, int]:
-    """Major and minor number of a release such as ``6.1.0-18-amd64``; (0, 0) for anything else."""
-    numbers = release.split("-")[0].split(".")
-    try:
-        return int(numbers[0]), int(numbers[1])
-    except (ValueError, IndexError):
-        return 0, 0
-
-
 def _kernel() -> Check:
+    from lbtop.probes.ebpf.toolchain import kernel_version
+
     release = safe_text(platform.release())
     if platform.system() != "Linux":
         return Check("kernel", MISSING, f"{platform.system()} {release}: live needs Linux; captures can be read anywhere", "live")
-    version = kernel_version(release)
+    version = kernel_version()
     if version < _OLDEST_RING:
         return Check("kernel", MISSING, f"Linux {release}: the packet ring needs {_OLDEST_RING[0]}.{_OLDEST_RING[1]}", "live")
     if version < _OLDEST_EBPF:

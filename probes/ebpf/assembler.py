@@ -5,18 +5,13 @@ Instructions as in Documentation/bpf/standardization/instruction-set.rst (RFC 96
 
 from __future__ import annotations
 
-import ctypes
-import os
 import struct
 
-from lbtop.probes.ebpf.maps import system_call
+from lbtop.probes.ebpf import bpf
 from lbtop.probes.ebpf.toolchain import Unavailable
 
-_MAP_CREATE, _PROG_LOAD = 0, 5
-_HASH, _TRACEPOINT = 1, 5
 LOOKUP, UPDATE = 1, 2
 """Helper functions, by number."""
-_NO_EXIST = 1
 R0, R1, R2, R3, R4, R6, R10 = 0, 1, 2, 3, 4, 6, 10
 _SIZES = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
 
@@ -92,21 +87,15 @@ class Assembly:
 
 def create_map(key_size: int, value_size: int, entries: int) -> int:
     """Descriptor of a hash map. Raises Unavailable."""
-    return _bpf(_MAP_CREATE, struct.pack("=5I", _HASH, key_size, value_size, entries, 0), "a map")
+    try:
+        return bpf.create_map(bpf.HASH, key_size, value_size, entries)
+    except OSError as error:
+        raise Unavailable(f"the kernel refuses a map: {error.strerror}") from None
 
 
 def load(code: bytes) -> int:
     """Descriptor of a program for tracepoints. Raises Unavailable."""
-    text = ctypes.create_string_buffer(code, len(code))
-    license_name = ctypes.create_string_buffer(b"GPL")
-    attributes = struct.pack(
-        "=IIQQIIQ", _TRACEPOINT, len(code) // 8, ctypes.addressof(text), ctypes.addressof(license_name), 0, 0, 0
-    )
-    return _bpf(_PROG_LOAD, attributes + bytes(80), "a program")
-
-
-def _bpf(command: int, attributes: bytes, what: str) -> int:
-    descriptor = system_call(command, attributes)
-    if descriptor < 0:
-        raise Unavailable(f"the kernel refuses {what}: {os.strerror(ctypes.get_errno())}")
-    return descriptor
+    try:
+        return bpf.load_program(bpf.TRACEPOINT, code)
+    except OSError as error:
+        raise Unavailable(f"the kernel refuses a program: {error.strerror}") from None

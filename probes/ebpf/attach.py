@@ -14,6 +14,8 @@ from pathlib import Path
 
 from lbtop.probes.ebpf.toolchain import Unavailable
 
+from lbtop.model.text import safe_text
+
 _NUMBERS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319, "s390x": 331}
 """Of perf_event_open, by machine."""
 _TRACEPOINT = 2
@@ -40,7 +42,7 @@ def to_function(program: int, path: Path, offset: int, *, returning: bool = Fals
         raise Unavailable("this kernel has no uprobes (CONFIG_UPROBE_EVENTS, Linux 4.17)") from None
     name = ctypes.create_string_buffer(os.fsencode(path))
     attributes = _attributes(kind, flag if returning else 0, ctypes.addressof(name), offset)
-    return _attach(program, attributes, f"function at {offset:#x} of {path.name}")
+    return _attach(program, attributes, f"function at {offset:#x} of {safe_text(path.name)}")
 
 
 def is_supported() -> bool:

@@ -76,7 +76,7 @@ def _offsets(file: BinaryIO, names: dict[bytes, str]) -> dict[str, int]:
             if info & 15 not in _FUNCTIONS or section == 0:
                 continue
             name = names.get(strings[name_at : strings.find(b"\0", name_at, name_at + _LONGEST_NAME)])
-            if name is not None:
+            if name is not None and name not in found:  # each once, however many symbols and segments a file claims
                 places = (value + shift for low, high, shift in segments if low <= value < high)
                 found.update((name, place) for place in places if 0 <= place < size_of_file)
         break  # there is one

@@ -1,28 +1,15 @@
-"""bpf maps by their descriptors (bpf(2)): what is left to do once a program is loaded needs no compiler, and no library."""
+"""bpf maps by their descriptors: what is left to do once a program is loaded."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-import platform
 from collections.abc import Iterator
 
-_LOOKUP, _UPDATE, _DELETE = 1, 2, 3
-_LOOKUP_BATCH, _DELETE_BATCH = 24, 27  # Linux 5.6
+from lbtop.probes.ebpf.bpf import DELETE, DELETE_BATCH, LOOKUP, LOOKUP_BATCH, UPDATE, system_call
+
 _AT_ONCE = 4096
-_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-"""Of the system call, by machine."""
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def bpf(command: int, attributes: ctypes.Structure) -> int:
-    """bpf(2); a descriptor where the command gives one. Raises OSError."""
-    result = int(_libc.syscall(_NUMBERS[platform.machine()], command, ctypes.byref(attributes), ctypes.sizeof(attributes)))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
 
 
 class _Element(ctypes.Structure):
@@ -35,11 +22,6 @@ class _Element(ctypes.Structure):
         ("value", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
     )
-
-
-def is_supported() -> bool:
-    """Whether the number of the system call is known on this machine."""
-    return platform.machine() in _NUMBERS
 
 
 class _Batch(ctypes.Structure):
@@ -66,25 +48,24 @@ class Map:
         self._key = ctypes.create_string_buffer(key_size)
         self._other = ctypes.create_string_buffer(max(key_size, value_size))
         self._value_size = value_size
-        self._number = _NUMBERS[platform.machine()]
         self._element = _Element(descriptor, 0, ctypes.addressof(self._key), ctypes.addressof(self._other), 0)
 
     def get(self, key: bytes) -> bytes | None:
         self._key.raw = key
-        return self._other.raw[: self._value_size] if self._call(_LOOKUP) else None
+        return self._other.raw[: self._value_size] if self._call(LOOKUP) else None
 
     def put(self, key: bytes, value: bytes) -> bool:
         """False where there is no room."""
         self._key.raw = key
         ctypes.memmove(self._other, value, self._value_size)
-        return self._call(_UPDATE)
+        return self._call(UPDATE)
 
     def remove(self, key: bytes) -> bool:
         """False where it was not there."""
         self._key.raw = key
         self._element.value = 0  # the kernel insists that what a command does not use is zero
         try:
-            return self._call(_DELETE)
+            return self._call(DELETE)
         finally:
             self._element.value = ctypes.addressof(self._other)
 
@@ -98,7 +79,7 @@ class Map:
         at = ctypes.addressof(buffer)
         while left > 0:
             batch = _Batch(keys=at, count=left, map_fd=self.fd)
-            if self._call(_DELETE_BATCH, batch):
+            if self._call(DELETE_BATCH, batch):
                 return
             gone = min(batch.count, left - 1) + 1  # it stops at one that is not there
             left -= gone
@@ -123,7 +104,7 @@ class Map:
                 count=_AT_ONCE,
                 map_fd=self.fd,
             )
-            more = self._call(_LOOKUP_BATCH, batch)
+            more = self._call(LOOKUP_BATCH, batch)
             if not more and ctypes.get_errno() != errno.ENOENT:  # that is its end
                 return
             yield keys.raw[: batch.count * self.key_size], values.raw[: batch.count * self._value_size]
@@ -135,14 +116,7 @@ class Map:
         os.close(self.fd)
 
     def _call(self, command: int, attributes: ctypes.Structure | None = None) -> bool:
-        attributes = attributes or self._element
-        return bool(_libc.syscall(self._number, command, ctypes.byref(attributes), ctypes.sizeof(attributes)) == 0)
-
-
-def system_call(command: int, attributes: bytes) -> int:
-    """bpf(2) itself: a descriptor, or a negative number with ctypes' errno set."""
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    return int(_libc.syscall(_NUMBERS[platform.machine()], command, buffer, len(attributes)))
+        return system_call(command, attributes or self._element) == 0
 
 
 def processors() -> int:

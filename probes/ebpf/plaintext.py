@@ -122,11 +122,11 @@ class Plaintext:
         Map(maps["next"], 4, 4).put(struct.pack("=I", 0), struct.pack("=I", programs["frames"]))
         self._spared = Map(maps["spared"], 4, 4)
         self._choose(maps["processes"], maps["ports"], scope)
-        self._map_ring(maps["heads"], decoder)
         self._swept = time.monotonic()
         try:
+            self._map_ring(maps["heads"], decoder)
             self._attach(programs, {name: points[name].number for name in TRACEPOINTS})
-        except Unavailable:
+        except (Unavailable, OSError):
             self.close()
             raise
         decoder.streams.read_inside()

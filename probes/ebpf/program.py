@@ -12,13 +12,12 @@ from enum import IntEnum
 from pathlib import Path
 
 from lbtop.probes.ebpf import prebuilt
+from lbtop.probes.ebpf.bpf import is_supported
 from lbtop.probes.ebpf.loader import load_socket_filter
-from lbtop.probes.ebpf.maps import Map, is_supported, processors
-from lbtop.probes.ebpf.toolchain import Unavailable
+from lbtop.probes.ebpf.maps import Map, processors
+from lbtop.probes.ebpf.toolchain import Unavailable, kernel_version
 
 HERE = Path(__file__).parent
-_COARSE_CLOCK = (5, 11)
-"""Linux since which programs may read the clock of the last tick."""
 ENTRIES = 65_536
 NAMES = ("cut", "cut_bytes", "no_room", "not_parsed")
 """The kernel's counters, in the order of enum counter in ledger.h."""
@@ -109,11 +108,14 @@ class Program:
             raise Unavailable(
                 "loading a filter needs root, or CAP_BPF and CAP_NET_RAW (setcap, or systemd's AmbientCapabilities)"
             )
-        loaded = None if compiled else _load_prebuilt(entries)
+        loaded, refused = (None, None) if compiled else _load_prebuilt(entries)
         self.compiled = loaded is None
         """Whether bcc compiled it here, because what was compiled beforehand does not fit."""
         if loaded is None:
-            loaded = load_socket_filter(source().encode(), FUNCTION.encode(), [name.encode() for name in MAPS], flags(entries))
+            try:
+                loaded = load_socket_filter(source().encode(), FUNCTION.encode(), [m.encode() for m in MAPS], flags(entries))
+            except Unavailable as why:
+                raise Unavailable(f"the kernel refuses the filter ({refused}); {why}" if refused else str(why)) from None
         self.fd, *maps, counters, control = loaded
         self.entries = entries
         self._processors = processors()
@@ -194,20 +196,19 @@ def source() -> str:
 
 
 def flags(entries: int) -> list[str]:
-    numbers = platform.release().split("-")[0].split(".")[:2]
-    coarse = all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= _COARSE_CLOCK
-    clock = ["-DCLOCK=bpf_ktime_get_coarse_ns"] if coarse else []
+    """What the compiler is told besides the source."""
+    clock = ["-DCLOCK=bpf_ktime_get_coarse_ns"] if kernel_version() >= prebuilt.SINCE else []
     return [f"-DLEDGER_ENTRIES={entries}", *clock, "-Wno-everything"]
 
 
-def _load_prebuilt(entries: int) -> list[int] | None:
-    """What was compiled beforehand, loaded; None where that does not fit or the kernel does not take it."""
+def _load_prebuilt(entries: int) -> tuple[list[int] | None, str | None]:
+    """What was compiled beforehand, loaded; None where that does not fit or the kernel does not take it, and then why not."""
     if not prebuilt.is_for_this_host():
-        return None
+        return None, None
     try:
-        return prebuilt.load(prebuilt.Prebuilt(prebuilt.FILE.read_text("ascii")), FUNCTION, entries)
-    except OSError:
-        return None
+        return prebuilt.load(prebuilt.Prebuilt(prebuilt.FILE.read_text("ascii")), FUNCTION, entries), None
+    except OSError as error:
+        return None, error.strerror
 
 
 def _may_load() -> bool:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from lbtop.probes.ebpf import assembler, attach
 from lbtop.probes.ebpf.assembler import LOOKUP, R0, R1, R2, R3, R4, R6, R10, UPDATE, Assembly
-from lbtop.probes.ebpf.maps import Map, is_supported
+from lbtop.probes.ebpf.bpf import is_supported
+from lbtop.probes.ebpf.maps import Map
 from lbtop.probes.ebpf.toolchain import Unavailable
 from lbtop.probes.ebpf.tracefs import Tracepoint, tracepoints
 
@@ -54,7 +55,12 @@ class TcpEvents:
         self._map.put(_KEY.pack(LOST, 0, 0, 0, 0), bytes(8))
         try:
             for name, point in points.items():
-                program = assembler.load(program_for(name, point, counts))
+                try:
+                    code = program_for(name, point, counts)
+                except KeyError:  # this kernel calls a field otherwise
+                    self.missing = (*self.missing, name)
+                    continue
+                program = assembler.load(code)
                 self._descriptors += (program, attach.to_tracepoint(program, point.number))
         except Unavailable:
             self.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,15 @@ _INSTALL = "Debian, Ubuntu: apt-get install python3-bpfcc · Fedora, Amazon Linu
 
 class Unavailable(Exception):
     """Why eBPF cannot be used here, as the end of a sentence, with what would mend it."""
+
+
+def kernel_version(release: str | None = None) -> tuple[int, int]:
+    """Major and minor number of a release such as ``6.1.0-18-amd64`` (this host's where none is given), else (0, 0)."""
+    numbers = (platform.release() if release is None else release).split("-")[0].split(".")
+    try:
+        return int(numbers[0]), int(numbers[1])
+    except (ValueError, IndexError):
+        return 0, 0
 
 
 def find_bcc() -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from lbtop.probes.ebpf import toolchain
 from lbtop.probes.ebpf.prebuilt import is_for_this_host
+from lbtop.probes.ebpf.toolchain import kernel_version
 
 from lbtop.cli import host, main
 
@@ -74,7 +75,7 @@ def test_capabilities_are_read_from_the_kernels_own_words() -> None:
     ("release", "version"), [("6.1.0-18-amd64", (6, 1)), ("5.10.0", (5, 10)), ("4.18.0-553.el8.x86_64", (4, 18)), ("?", (0, 0))]
 )
 def test_kernel_versions(release: str, version: tuple[int, int]) -> None:
-    assert host.kernel_version(release) == version
+    assert kernel_version(release) == version
 
 
 def test_the_capture_line_names_the_ports_that_serve() -> None:

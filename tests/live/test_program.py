@@ -314,10 +314,17 @@ def test_where_it_does_not_fit_bcc_compiles(root: None, monkeypatch: pytest.Monk
     assert loaded.compiled
     loaded.close()
     monkeypatch.undo()
-    monkeypatch.setattr(prebuilt, "_SOCKET_FILTER", 77)  # a kernel that refuses it
+    monkeypatch.setattr(prebuilt, "SOCKET_FILTER", 77)  # a kernel that refuses it
     loaded = load(64)
     assert loaded.compiled
     loaded.close()
+
+    def absent(*_: object) -> list[int]:
+        raise Unavailable("bcc is not installed")
+
+    monkeypatch.setattr(program_module, "load_socket_filter", absent)
+    with pytest.raises(Unavailable, match=r"^the kernel refuses the filter \(Invalid argument\); bcc is not installed$"):
+        Program(64)
 
 
 def test_the_model_reads_its_own_packets() -> None:

@@ -7,17 +7,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lbtop.probes.ebpf import tcp_events
 from lbtop.probes.ebpf.assembler import Assembly
-from lbtop.probes.ebpf.tcp_events import NAMES, SENT, TcpEvents, program_for, reason_text
+from lbtop.probes.ebpf.tcp_events import NAMES, RETRANSMIT, SENT, TcpEvents, program_for, reason_text
 from lbtop.probes.ebpf.toolchain import Unavailable
-from lbtop.probes.ebpf.tracefs import Tracepoint, parse
+from lbtop.probes.ebpf.tracefs import Tracepoint, parse, tracepoints
 
 from lbtop.model.observation import KernelTcp
+from lbtop.model.record import replace
 from tests.lab.net_base import Namespace, stop
 from tests.lab.record import Recorder
 from tests.live.beside import Listening
@@ -150,6 +152,16 @@ def test_formats_of_other_kernels_are_understood() -> None:
     assert old.number == 1404 and old.fields["sport"] == (28, 2) and old.fields["saddr"] == (34, 4)
     assert len(program_for(SENT, old, 3)) % 8 == 0
     assert reason_text("TCP_ABORT_ON_CLOSE") == "abort on close" and reason_text(None) == "no reason given"
+
+
+def test_a_field_of_another_name_costs_one_tracepoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(names: Sequence[str]) -> dict[str, Tracepoint]:
+        return {name: replace(point, fields={}) if name == RETRANSMIT else point for name, point in tracepoints(names).items()}
+
+    monkeypatch.setattr(tcp_events, "tracepoints", renamed)
+    events = TcpEvents()
+    assert events.missing == (RETRANSMIT,)
+    events.close()
 
 
 def test_a_jump_goes_where_its_label_is() -> None:
