@@ -34,6 +34,17 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def test_the_architecture_names_files_that_are_there() -> None:
+    named = re.findall(r"`([\w./]+(?:\.(?:py|c|bpf|tsv)|/))`", (ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    there = [
+        str(path.relative_to(ROOT)) + "/" * path.is_dir()
+        for folder in ("lbtop", "probes", "captures", "tests")
+        for path in (ROOT / folder, *(ROOT / folder).rglob("*"))
+    ]
+    assert len(named) > 80
+    assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)] == []
+
+
 def shown_commands() -> list[str]:
     found: dict[str, None] = {}
     for document in PAGES:

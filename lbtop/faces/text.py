@@ -23,6 +23,8 @@ _SHOWN_SENSITIVE = 6
 _NAT_USERS, _NAT_SHARE = 5, 0.2
 """An address with fewer users and a smaller share of the load is not worth a line."""
 _MARKS = {Severity.CRITICAL: "CRITICAL", Severity.WARNING: "WARNING", Severity.INFO: "info"}
+
+
 def render(snapshot: Snapshot, terminal: Terminal, *, all_evidence: bool = False) -> str:
     """The whole diagnosis, ending in a newline. ``all_evidence`` shows the ledger of every verdict in full."""
     lines = [*_headline(snapshot, terminal), "", *_source(snapshot.source, terminal)]

@@ -209,7 +209,7 @@ class SecretFlag(IntFlag):
 # "1460,64240,7,MSTNW"
 #   packets_*     duplicates left out, retransmits included. bytes_*: distinct payload bytes by the lengths in the IP headers
 #                 (so also those the snap length cut off), missing_bytes: sequence space between two seen segments that no
-# packet carried.
+#                 packet carried.
 #   retransmits_* segments with payload, SYN or FIN that lie wholly below the next expected sequence number, keep-alive
 #                 probes and duplicates left out; one that fills a hole is late, not a retransmit.
 #   hole          given up once its receiver acknowledged what lies behind it (a bare acknowledgement may overtake what it
@@ -242,18 +242,17 @@ class SecretFlag(IntFlag):
 # Surrounding blanks stripped.
 #   forwarded*    all X-Forwarded-For lines joined in order, else all Forwarded: for=; rightmost first. What is no address
 #                 (unknown, _hidden) keeps its place as 0. forwarded_count: all places. real_ip: the first such header that
-# holds an address.
+#                 holds an address.
 #   cookie names  as sent; pairs split at ";", blanks stripped, a pair without "=" is left out; surrounding quotes belong to the
-# value.
+#                 value.
 #   Only the first 64 KB of a head, 256 header lines and 128 cookies of it are looked at.
 #   In a direction whose beginning was not seen, and after a hole, the next segment that starts with a head is one.
 #   After a hole of the server the requests before the newest one are taken for answered; none is called unanswered.
 #   Of a head that was cut the lines before the cut count, of a cut Cookie line its complete pairs; the cut pair is CUT.
 # Handshakes
 #   random, session, ja4, family, size: of the first hello. session: pre_shared_key's first identity, else the ticket, else the
-# session id
-#                 (only where supported_versions lacks 1.3). size: handshake message length. version/cipher: of the server hello
-# that is no retry. at_ns: of the packet that completed the server hello, else the client hello.
+#                 session id (only where supported_versions lacks 1.3). size: handshake message length. version/cipher: of the
+#                 server hello that is no retry. at_ns: of the packet that completed the server hello, else the client hello.
 # Secrets
 #   One row per class a value belongs to: a bearer token that is a JWT has two, so has a session cookie that is one. A cookie is a
 #   session by a known name, by a random value under a likely name, or by being a JWT; one whose value is cut is none.
@@ -261,11 +260,13 @@ class SecretFlag(IntFlag):
 #   A password counts under its name unless it is empty, masked or "true"; keys and tokens only where the value looks random (16
 #   bytes or more, letters and digits, ten different ones); card numbers under a card's name, or in groups under any name.
 # Processes
-#   What ptcpdump writes into the comments of packets in pcapng. One row per connection and end, and another when the facts
-#   change; the first with or after the connection's first payload. Of a command only the last part of its path, of a container
-#   its name (else the first 12 digits of its id), of a pod "name.namespace", 64 bytes each. Arguments, users, labels and
-#   annotations are left out: secrets are passed in them. end: of a packet marked as outbound its sender's, of one marked as
-#   inbound its receiver's; NONE on the host's side of a container's or guest's link, where it is the other way round for some.
+#   Live: who accepts a connection, as procfs tells it (end SERVER): for the first 64 connections of a listener, then ever more
+#   rarely. Captures: what ptcpdump writes into the comments of packets in pcapng. One row per connection and end, and another
+#   when the facts change; the first with or after the connection's first payload. Of a command only the last part of its path,
+#   of a container its name (else the first 12 digits of its id), of a pod "name.namespace", 64 bytes each. Arguments, users,
+#   labels and annotations are left out: secrets are passed in them. end: of a packet marked as outbound its sender's, of one
+#   marked as inbound its receiver's; NONE on the host's side of a container's or guest's link, where it is the other way round
+#   for some.
 
 
 def _dtype(*fields: tuple[str, str]) -> np.dtype[np.void]:
@@ -477,7 +478,7 @@ SECRET = _dtype(
     ("flags", "u4"),
 )
 
-# Which process is at an end of a connection, as the capturing program wrote it beside a packet.
+# Which process is at an end of a connection: as this host knows it, or as the capturing program wrote it beside a packet.
 PROCESS = _dtype(
     ("seq", "u8"),
     ("at_ns", "i8"),
