@@ -74,7 +74,8 @@ def test_every_scenario_is_well_formed() -> None:
 def test_every_capture_has_its_scenario() -> None:
     """What is committed can be recorded again."""
     yields = {output.file for spec in scenario.load_all().values() for output in spec.outputs if output.committed}
-    committed = {path.name for path in CAPTURES.iterdir() if path.suffix in (".pcap", ".pcapng", ".gz")}
+    folders = (CAPTURES, CAPTURES / scenario.UNSEEN)
+    committed = {path.name for folder in folders for path in folder.iterdir() if path.suffix in (".pcap", ".pcapng", ".gz")}
     assert committed == yields
 
 

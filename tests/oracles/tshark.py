@@ -12,7 +12,7 @@ FIELDS = (
     "frame.number", "tcp.stream", "ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport", "tcp.seq_raw",
     "tcp.len", "tcp.flags", "tcp.analysis.retransmission", "tcp.analysis.keep_alive", "tcp.analysis.out_of_order",
     "http.request.method", "http.response.code", "tls.handshake.type", "tcp.analysis.lost_segment",
-    "http2.headers.method", "http2.headers.status",
+    "http2.headers.method", "http2.headers.status", "ip.id", "ip.ttl",
 )  # fmt: skip
 PREFERENCES = ("tcp.relative_sequence_numbers:FALSE", "tcp.desegment_tcp_streams:TRUE", "tcp.reassemble_out_of_order:TRUE",
                "tcp.analyze_sequence_numbers:TRUE", "ip.defragment:FALSE", "http.tls.port:1")  # fmt: skip
@@ -36,7 +36,10 @@ class Stream:
 
 @cache
 def streams(tshark: str, capture: Path) -> list[Stream]:
-    """Every TCP connection of a capture, in order of appearance."""
+    """Every TCP connection of a capture, in order of appearance.
+
+    A packet that comes by again with its IP id and a smaller TTL was forwarded and not sent again, whatever tshark calls it.
+    """
     command = [tshark, "-n", "-r", str(capture), "-Y", "tcp", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,"]
     for name in FIELDS:
         command += ["-e", name]
@@ -45,6 +48,7 @@ def streams(tshark: str, capture: Path) -> list[Stream]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     found: dict[str, Stream] = {}
     covered: dict[tuple[str, End], list[tuple[int, int]]] = defaultdict(list)
+    seen: dict[tuple[str, ...], int] = {}
     for line in done.stdout.splitlines():
         row = dict(zip(FIELDS, line.split("\t"), strict=True))
         if not row["tcp.stream"] or not row["tcp.len"]:
@@ -55,7 +59,10 @@ def streams(tshark: str, capture: Path) -> list[Stream]:
         stream = found.setdefault(number, Stream((source, target)))
         length, seq = int(row["tcp.len"]), int(row["tcp.seq_raw"])
         stream.packets[source] += 1
-        stream.retransmits[source] += bool(row["tcp.analysis.retransmission"])
+        hops = int(_last(row["ip.ttl"]) or 0)
+        copied = hops < seen.get(same := (number, row["ip.src"], row["ip.id"], row["tcp.seq_raw"], row["tcp.len"]), 0)
+        seen[same] = hops
+        stream.retransmits[source] += bool(row["tcp.analysis.retransmission"]) and not copied
         stream.lossy |= bool(row["tcp.analysis.lost_segment"] or row["tcp.analysis.out_of_order"])
         if length and not row["tcp.analysis.keep_alive"]:
             start = seq + (int(row["tcp.flags"], 16) >> 1 & 1)

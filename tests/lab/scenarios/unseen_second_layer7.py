@@ -261,6 +261,8 @@ for row in ROWS:
             mechanism="none",
             shows="Via and X-Forwarded-For; some paths only",
             target=2,
+            mode="unknown",
+            mode_because="nothing tells whether the clients' own hop is TLS",
             mode_accept=("none",),
             really="none",
             mechanism_accept=("unknown",),
