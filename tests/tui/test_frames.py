@@ -14,6 +14,7 @@ from lbtop.faces.tui.feed import ProcessFeed, ThreadFeed
 from lbtop.faces.tui.frames import History, Lately, Packed, moment_of, pack
 from lbtop.faces.tui.screens.prompts import parse_moment
 from lbtop.faces.tui.widgets.timeline import Timeline, rate_now
+from lbtop.model.errors import LbtopError
 from lbtop.model.snapshot import Snapshot
 from tests.cli import frames
 from tests.tui.driving import SECOND, SHOP, read
@@ -128,6 +129,15 @@ def test_what_goes_wrong_in_the_engine_is_said(kind: type[ThreadFeed] | type[Pro
 
     got, problem = collected(kind(broken, "x"))
     assert len(got) == 1 and problem == "ValueError: no more"
+
+
+@pytest.mark.parametrize("kind", [ThreadFeed, ProcessFeed])
+def test_a_sentence_is_said_without_its_kind(kind: type[ThreadFeed] | type[ProcessFeed]) -> None:
+    def broken(*attend: object) -> Iterator[Snapshot]:
+        yield frames.busy()
+        raise LbtopError("cannot read x.pcap: Input/output error")
+
+    assert collected(kind(broken, "x"))[1] == "cannot read x.pcap: Input/output error"
 
 
 def test_an_engine_that_dies_is_noticed() -> None:

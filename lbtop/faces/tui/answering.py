@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from lbtop.faces.tui.channel import Channel
+from lbtop.model.errors import LbtopError
 
 Answer = Callable[..., object]
 """From (what, *arguments) to the answer. Raises RuntimeError with a sentence."""
@@ -77,6 +78,11 @@ class Answers:
         self._channel.send(Told(number, answer, problem))
 
 
+def what_went_wrong(error: Exception) -> str:
+    """For a person: the sentence of an error that has one, of any other its kind as well."""
+    return str(error) if isinstance(error, LbtopError) else f"{type(error).__name__}: {error}"
+
+
 def _think(answer: Answer | None, question: Question, write: int) -> NoReturn:
     """The fork: one answer into the pipe, and away."""
     try:
@@ -91,7 +97,7 @@ def _think(answer: Answer | None, question: Question, write: int) -> NoReturn:
         except RuntimeError as error:
             problem = str(error)
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = what_went_wrong(error)
         with os.fdopen(write, "wb") as file:
             pickle.dump((told, problem), file, pickle.HIGHEST_PROTOCOL)
     finally:

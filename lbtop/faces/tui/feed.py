@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from lbtop.faces.tui.answering import Answer, Answers, Question, Told
+from lbtop.faces.tui.answering import Answer, Answers, Question, Told, what_went_wrong
 from lbtop.faces.tui.channel import Channel
 from lbtop.faces.tui.frames import Lately, Packed, pack
 from lbtop.model.snapshot import Snapshot
@@ -65,7 +65,7 @@ class ThreadFeed:
                         return
                     on_frame(pack(snapshot, lately))
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem = what_went_wrong(error)
             on_end(problem)
 
         self._thread = threading.Thread(target=run, name="engine", daemon=True)
@@ -188,7 +188,7 @@ def _engine(snapshots: AttendedSnapshots, answer: Answer | None, theirs: socket.
         except BrokenPipeError:
             return
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+            problem = what_went_wrong(error)
         channel.send(Ended(problem))
         while answers.open:
             answers.attend(None)
