@@ -18,8 +18,6 @@ SEQUENCE_KEPT = 4096
 ADDRESS_KEYS = ("source_ip", "forwarded_for", "proxy_source")
 END = 1 << 62
 
-Times = npt.NDArray[np.int64]
-
 
 @dataclass(slots=True, eq=False)
 class Unit:

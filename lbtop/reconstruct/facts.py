@@ -31,7 +31,6 @@ class PairFacts:
     randoms_on_both: int = 0  # ClientHello.random seen on both legs
     front_plain: int = 0  # front connections that are readable
     front_tls: int = 0
-    same_source: int = 0  # pairs whose back connection keeps the client's ip:port (forwarding at layer 3-4)
     same_isn: int = 0  # pairs that keep the initial sequence number: the same TCP connection
 
 

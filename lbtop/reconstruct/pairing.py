@@ -423,7 +423,6 @@ class Chains:
             if back in wanted:
                 facts.paired += link.pairs
                 facts.randoms_on_both += link.randoms
-                facts.same_source += link.sources
                 facts.same_isn += link.sequences
         return facts
 

@@ -169,7 +169,8 @@ class Reconstructor:
             )
         services.sort(key=lambda facts: -int(facts.ledgers.targets.connections.sum()))
         caps = {*stats.caps_reached, *roles.caps} | ({"endpoints"} if state.census.full else set())
-        caps.update(cap for service in services for cap in service.ledgers.affinity.caps_reached())
+        for found in services:
+            caps.update(found.ledgers.affinity.caps_reached(), found.ledgers.targets.caps_reached())
         return Facts(
             services,
             stats,

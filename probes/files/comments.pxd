@@ -23,4 +23,3 @@ cdef class Comments:
 
     cdef int take(self, int linktype, Py_ssize_t begin, Py_ssize_t end, bint swapped, bint host_side) except -1 nogil
     cdef int _write(self, int32_t slot, size_t at, int owner, Py_ssize_t begin, Py_ssize_t end, bint swapped) except -1
-    cdef uint32_t _text(self, bytes text) except? 0xFFFFFFFE

@@ -6,7 +6,7 @@ every packet costs little more than one without.
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, be16
+from cython.cimports.lbtop.probes.wire.buffer import be16
 from cython.cimports.lbtop.probes.wire.connections import Connections
 from cython.cimports.lbtop.probes.wire.scan import hashed
 from cython.cimports.lbtop.probes.wire.slots import DELIVERING
@@ -101,15 +101,10 @@ class Comments:
         tables.processes[row].client_port = connections.all[slot].high_port if client else connections.all[slot].low_port
         tables.processes[row].server_port = connections.all[slot].low_port if client else connections.all[slot].high_port
         tables.processes[row].pid = pid
-        tables.processes[row].process = self._text(process)
-        tables.processes[row].container = self._text(container)
-        tables.processes[row].pod = self._text(pod)
+        tables.processes[row].process = tables.strings.text(process)
+        tables.processes[row].container = tables.strings.text(container)
+        tables.processes[row].pod = tables.strings.text(pod)
         if owner:
             # Ends of the key are 1 and 2, so are client and server (Side).
             tables.processes[row].end = owner ^ 3 if client else owner
         return 0
-
-    def _text(self, text):
-        size: cython.Py_ssize_t = len(text)
-        self.decoder.buffer.array[SCRATCH : SCRATCH + size] = np.frombuffer(text, np.uint8)
-        return self.decoder.tables.strings.intern(SCRATCH, size, False)

@@ -12,4 +12,3 @@ cdef class Owners:
 
     cdef int _look(self) except -1 nogil
     cdef int _tell(self, Py_ssize_t row) except -1
-    cdef uint32_t _text(self, bytes text) except? 0xFFFFFFFE

@@ -4,7 +4,6 @@ import sys
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
 from cython.cimports.lbtop.probes.wire.tables import Tables
 from cython.cimports.libc.stdint import uint64_t
 from lbtop.probes.live.listeners import ANY
@@ -80,12 +79,7 @@ class Owners:
         tables.processes[at].client_port = tables.opened[row].client_port
         tables.processes[at].server_port = port
         tables.processes[at].pid = pid
-        tables.processes[at].process = self._text(process)
-        tables.processes[at].container = self._text(container)
+        tables.processes[at].process = tables.strings.text(process)
+        tables.processes[at].container = tables.strings.text(container)
         tables.processes[at].end = SERVER
         return 0
-
-    def _text(self, text):
-        size: cython.Py_ssize_t = len(text)
-        self.decoder.buffer.array[SCRATCH : SCRATCH + size] = np.frombuffer(text, np.uint8)
-        return self.decoder.tables.strings.intern(SCRATCH, size, False)

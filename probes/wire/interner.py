@@ -6,6 +6,7 @@ seeded hash costs time and is never wrong. A bounded probe length keeps that tim
 
 import cython
 import numpy as np
+from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
 from cython.cimports.lbtop.probes.wire.scan import hashed
 from cython.cimports.libc.string import memcmp, memcpy
 
@@ -69,6 +70,12 @@ class Interner:
             return 1
         self.index[place] = (key & ~LOW_MASK) | self.count
         return self._append(offset, n)
+
+    def text(self, text):
+        """Number of ``text`` (bytes), for what was read elsewhere than in a packet."""
+        size: cython.Py_ssize_t = min(len(text), LONGEST)
+        self.buffer.array[SCRATCH : SCRATCH + size] = np.frombuffer(text, np.uint8)[:size]
+        return self.intern(SCRATCH, size)
 
     def address(self, high, low):
         # Written where a slot or packet never is, so that one lookup serves text and addresses.

@@ -11,6 +11,7 @@ from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Batch, Rows, SourceStats
 from lbtop.model.snapshot import Snapshot
 from lbtop.reconstruct import reconstructor
+from lbtop.reconstruct.ledgers import targets
 from lbtop.testing import ListSource, Traffic
 from tests.reconstruct.scenes import BALANCER, SCENES, TARGETS
 
@@ -77,6 +78,13 @@ def test_an_interrupt_gives_the_verdict_on_what_was_read() -> None:
     snapshot = diagnose(source)
     assert not snapshot.final
     assert [target for target, _, _ in counts(snapshot)] == [f"{target}:8080" for target in TARGETS]
+
+
+def test_addresses_that_are_not_told_apart_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert diagnose(three_targets().source()).source.caps_reached == ()
+    monkeypatch.setattr(targets, "MAX_CLIENTS", 4)
+    said = diagnose(three_targets().source()).source.caps_reached
+    assert said == ("4 client addresses told apart at the targets",)
 
 
 def test_the_operator_names_the_target() -> None:

@@ -32,7 +32,6 @@ class Negotiated:
         self.hellos = 0
         self.offered = 0  # sessions offered for resumption to a server whose answer was seen
         self.accepted = 0
-        self.alerts = 0
         self.versions = Tally(cap=64)  # negotiated version, both hellos seen
         self.ciphers = Tally(cap=512)  # negotiated version << 16 | cipher
         self.ja4 = Tally(cap=1024)
@@ -49,7 +48,6 @@ class Negotiated:
         offered = seen & ((flags & np.uint32(RESUMPTION)) != 0)
         self.offered += int(count[offered].sum())
         self.accepted += int(count[seen & ((flags & np.uint32(HelloFlag.RESUMED)) != 0)].sum())
-        self.alerts += int(count[(flags & np.uint32(HelloFlag.ALERT)) != 0].sum())
         agreed = seen & (rows["version"] != 0)
         version = rows["version"][agreed].astype(np.uint64)
         self.versions.add(version, rows=count[agreed])

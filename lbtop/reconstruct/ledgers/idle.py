@@ -35,7 +35,6 @@ class IdleLedger:
         self.races = 0
         self.race_times: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self.reused = 0  # silences survived on kept-alive connections: reuses at risk of a race
-        self.keepalive_probes = 0
         self.waiting: Rows = np.zeros(0, WAITING)  # requests cut off while a response was due, the latest
         self._asked: npt.NDArray[np.int64] = np.zeros((2, 0), np.int64)  # numbers and times of the latest requests
         self._unanswered: Rows = np.zeros(0, WAITING)  # not yet matched with the end of their connection
@@ -48,7 +47,6 @@ class IdleLedger:
         rows, target = rows.where(data), target[data]
         if not len(rows):
             return
-        self.keepalive_probes += int(rows["keepalive_probes"].sum())
         # a first request that is turned away is no race: nothing was kept alive before the target had answered
         races = ((rows["flags"] & np.uint32(ConnFlag.KEEPALIVE_RACE)) != 0) & (rows["bytes_s"] > 0)
         self.races += int(races.sum())

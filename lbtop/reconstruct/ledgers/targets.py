@@ -15,7 +15,7 @@ Counts = npt.NDArray[np.int64]
 BINS_PER_OCTAVE = 32
 FIRST_OCTAVE = 10  # 1.02 µs
 OCTAVES = 32  # up to an hour and more
-MAX_CLIENTS = 65_536  # client addresses kept apart, per service; further ones are not counted
+MAX_CLIENTS = 65_536  # client addresses kept apart: those met first, of all services; further ones are not counted
 MAX_NAMES = 64
 STATUS_CLASSES = 6
 
@@ -60,9 +60,13 @@ class TargetLedger:
     clients: npt.NDArray[np.bool_] = field(default_factory=_no_clients)  # target × client address number
     clients_named: bool = False  # some arrivals named their client (forwarded address, PROXY header)
     protocols: dict[int, int] = field(default_factory=dict)  # Protocol7 of ended connections
-    clients_full: bool = False
+    clients_full: bool = False  # there were more of them than are kept apart
     names: dict[int, int] = field(default_factory=dict)  # SNI and Host (string numbers): how often, health checks left out
     heads: int = 0  # requests and hellos that were asked for a name
+
+    def caps_reached(self) -> list[str]:
+        """What was left out because a table was full, for the source's list of caps."""
+        return [f"{MAX_CLIENTS:,} client addresses told apart at the targets"] if self.clients_full else []
 
     def _grow(self, targets: int) -> None:
         known = len(self.connections)
@@ -192,7 +196,7 @@ class TargetLedger:
             wider[:, : self.clients.shape[1]] = self.clients
             self.clients = wider
         inside = address < self.clients.shape[1]
-        self.clients_full |= not inside.all()
+        self.clients_full |= not bool(inside.all())
         self.clients[target[inside], address[inside]] = True
 
     def _add_names(self, names: npt.NDArray[np.uint32]) -> None:
