@@ -45,6 +45,7 @@ def service_epochs(facts: ServiceFacts, targets: npt.NDArray[np.intp]) -> tuple[
 
 
 def epoch_at(facts: ServiceFacts, epoch_of_bin: npt.NDArray[np.intp], times: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """The epoch of each time (nanoseconds): a time before or after the series is of its first or last one."""
     series = facts.ledgers.load.series
     places = np.clip((times - series.start_ns) // series.width_ns, 0, len(epoch_of_bin) - 1)
     found: npt.NDArray[np.intp] = epoch_of_bin[places]

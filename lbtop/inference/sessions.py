@@ -30,9 +30,9 @@ STRETCH = 6
 """Sessions whose first sights are judged together: pinned sessions only lose their target at times."""
 STRETCHES = 12
 _DISTURBED, _DISTURBED_START = 0.05, 0.6
+"""How often a stretch of pinned sessions holds many from elsewhere: a target went, or the capture has just begun."""
 _WAVE = 0.4
 """How often users begin together: those issued here are then seen at once, and the others only with their next request."""
-"""How often a stretch of pinned sessions holds many from elsewhere: a target went, or the capture has just begun."""
 _ANY_RATE = np.array([0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95])
 _WAVE_RATE = np.array([0.03, 0.2, 0.4, 0.6, 0.8, 0.97])
 RANDOM_LEAST = 0.4

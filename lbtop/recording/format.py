@@ -35,6 +35,8 @@ MAX_FRAME = 64 << 20
 
 _HEAD = struct.Struct("<II")
 _INTEGERS = frozenset(("|u1", "<u2", "<u4", "<u8", "<i8"))
+_ALWAYS = frozenset(("seq", "at_ns", "conn"))
+"""In every row of every version. Rows of next to no bytes would let a few of them in a file stand for gigabytes in memory."""
 _U32 = struct.Struct("<I")
 
 
@@ -115,13 +117,16 @@ def row_layouts(described: Mapping[str, Any]) -> dict[str, np.dtype[np.void]]:
     try:
         if any(kind not in _INTEGERS for name, fields in described.items() if name in TABLES for _, kind in fields):
             raise Damaged("its layout holds a type that no row has")
-        return {
+        layouts = {
             str(name): np.dtype([(str(field), str(kind)) for field, kind in fields], align=True)
             for name, fields in described.items()
             if name in TABLES
         }
     except (TypeError, ValueError):
         raise Damaged("its layout cannot be read") from None
+    if any(not set(dtype.names or ()) >= _ALWAYS for dtype in layouts.values()):
+        raise Damaged("its layout lacks what every row has")
+    return layouts
 
 
 def parse_json(body: bytes) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,18 @@ def test_forged_sequence_numbers_cost_no_time(tmp_path: Path) -> None:
         recorder.add(batch, source.stats())
     recorder.close(source.stats())
     assert diagnose(open_recording(str(tmp_path / "x.lbtop"))).final
+
+
+@pytest.mark.parametrize("fields", [[], [["seq", "<u8"]], [["end", "|u1"]]])
+def test_rows_of_next_to_no_bytes_are_refused(fields: list[list[str]], tmp_path: Path) -> None:
+    """Four thousand million rows of no columns would fit into any frame."""
+    path = tmp_path / "x.lbtop"
+    with path.open("wb") as out:
+        out.write(format.MAGIC + struct.pack("<H", format.VERSION))
+        format.write_frame(out, format.LAYOUT, json.dumps({"tables": {**format.layout(), "opened": fields}}).encode())
+        format.write_frame(out, format.BATCH, bytes(8) + b"\x06opened" + struct.pack("<I", 0xFFFFFFFF))
+    with pytest.raises(LbtopError, match="its layout lacks what every row has"):
+        open_recording(str(path))
 
 
 def test_rows_out_of_order_are_damage(tmp_path: Path) -> None:
