@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 # One key value and what it did last. The layout of keytable.SLOT (checked when a view is taken).
 cdef struct Slot:
-    uint64_t value, previous, aux, request, top_conn, visited
+    uint64_t value, previous, aux, request, top_conn
     int64_t first_ns, last_ns, assigned_ns, longest_gap_ns, longest_age_ns
     uint32_t serial, arrivals, connections, marks_any, marks_all, marked
     uint32_t pending, aux_changes

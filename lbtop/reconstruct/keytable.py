@@ -25,7 +25,7 @@ ISSUED, NAMELESS = 1, 2
 
 SLOT = np.dtype(
     [
-        *[(name, "u8") for name in ("value", "previous", "aux", "request", "top_conn", "visited")],
+        *[(name, "u8") for name in ("value", "previous", "aux", "request", "top_conn")],
         *[(name, "i8") for name in ("first_ns", "last_ns", "assigned_ns", "longest_gap_ns", "longest_age_ns")],
         *[(name, "u4") for name in ("serial", "arrivals", "connections", "marks_any", "marks_all", "marked")],
         *[(name, "u4") for name in ("pending", "aux_changes")],
@@ -55,7 +55,6 @@ _FRESH = cython.declare(cython.Py_ssize_t, 4)
 _ISSUED = cython.declare(cython.ushort, 1)
 _NAMELESS = cython.declare(cython.ushort, 2)
 _MULTIPLIER = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
-_ONE = cython.declare(cython.ulonglong, 1)
 SPAN_STEPS = 32
 """Bins per doubling of the durations after which keys returned to their target."""
 _STEPS = cython.declare(cython.longlong, 32)
@@ -296,7 +295,6 @@ class KeyTable:
         self.slots[s].first = target
         self.slots[s].last = target
         self.slots[s].last_conn = target
-        self.slots[s].visited = _ONE << (target & 63)
         self.slots[s].top_conn = self.rows[i].conn
         self.slots[s].request = self.rows[i].request
         self.slots[s].aux = self.aux[i]
@@ -413,7 +411,6 @@ class KeyTable:
         self.moves_seen += 1
         self.slots[s].assigned_ns = self.rows[i].at_ns
         self.slots[s].last = target
-        self.slots[s].visited |= _ONE << (target & 63)
         return 0
 
 
