@@ -202,21 +202,26 @@ class Records:
                 return ACTIVATE
             if best == self.count:
                 return DONE
-            chosen.position = chosen.following
-            chosen.looked = 0
-            if ts_ns < self.since_ns or ts_ns >= self.until_ns:
-                if ts_ns - PAST_END > self.until_ns:
+            code = DONE
+            while code == DONE:
+                chosen.position = chosen.following
+                chosen.looked = 0
+                ts_ns = chosen.ts_ns
+                if self.since_ns <= ts_ns < self.until_ns:
+                    self.decoder.origin = best
+                    self.decoder.take(chosen.linktype, chosen.interface, ts_ns, chosen.data, chosen.captured, chosen.wire)
+                    if chosen.options:
+                        self.comments.take(
+                            chosen.linktype, chosen.options, chosen.options_end, chosen.swapped, self._host_side(chosen)
+                        )
+                    if self.decoder.tables.seq >= self.decoder.tables.due:
+                        return BATCH
+                elif ts_ns - PAST_END > self.until_ns:
                     # Far behind the end: packets are out of order by less than this.
                     chosen.active = 0
-                continue
-            self.decoder.origin = best
-            self.decoder.take(chosen.linktype, chosen.interface, ts_ns, chosen.data, chosen.captured, chosen.wire)
-            if chosen.options:
-                self.comments.take(
-                    chosen.linktype, chosen.options, chosen.options_end, chosen.swapped, self._host_side(chosen)
-                )
-            if self.decoder.tables.seq >= self.decoder.tables.due:
-                return BATCH
+                    break
+                # The only file has the next packet too.
+                code = self._look(chosen) if self.count == 1 else NEED
 
     def _look(self, entry):
         """Finds the next record of an input; DONE when there is one."""

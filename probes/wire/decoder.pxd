@@ -8,6 +8,11 @@ from lbtop.probes.wire.frame cimport Frame
 from lbtop.probes.wire.stream cimport Streams
 from lbtop.probes.wire.tables cimport Tables
 
+# Sets of four that share a cache line; 64 KB, as more would push other things out of the caches.
+cdef enum:
+    WAYS = 4
+    SEEN_SETS = 1023        # sets, less one: a mask
+
 # A packet seen lately, for recognising its copies.
 cdef struct Seen:
     uint64_t print

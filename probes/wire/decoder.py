@@ -4,8 +4,8 @@ import os
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, SYN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
-from cython.cimports.lbtop.probes.wire.ip import HEADER_READ, network, transport
+from cython.cimports.lbtop.probes.wire.frame import LINK_ETHERNET, PROTO_TCP, SYN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
+from cython.cimports.lbtop.probes.wire.ip import HEADER_READ, network, transport, usual
 from cython.cimports.lbtop.probes.wire.link import network_type
 from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
 from cython.cimports.lbtop.probes.wire.tunnels import inside_ip, inside_udp, is_tunnel_port
@@ -21,9 +21,6 @@ from lbtop.probes.wire.stream import Streams
 from lbtop.probes.wire.tables import LIMIT, Tables
 
 SEEN = np.dtype([("print", "u8"), ("when", "u8")], align=True)
-# Sets of four that share a cache line; 64 KB, as more would push other things out of the caches.
-WAYS = cython.declare(cython.size_t, 4)
-SEEN_SETS = cython.declare(cython.size_t, (1 << 10) - 1)
 TICK = cython.declare(cython.int, 10)
 """Times are compared in units of 1,024 ns: 48 bits of them last for nine years."""
 COPY_TICKS = cython.declare(int64_t, 10_000_000 >> 10)
@@ -143,7 +140,11 @@ class Decoder:
         slot: int32_t
         print: uint64_t
         joined: cython.Py_ssize_t = -1
-        if not self.parse(frame, linktype, True):
+        frame.vlan = 0
+        frame.place = (cython.cast(uint64_t, self.origin) << 32) | frame.interface
+        frame.tunnels = 0
+        frame.fragment = 0
+        if (linktype != LINK_ETHERNET or usual(self.buffer, frame) != HEADER_READ) and not self.parse(frame, linktype, True):
             if frame.fragment:
                 with cython.gil:
                     joined = self._join()
@@ -219,8 +220,8 @@ class Decoder:
         frame.vlan = 0
         frame.place = (cython.cast(uint64_t, self.origin) << 32) | frame.interface
         frame.tunnels = 0
-        kind = network_type(self.buffer, frame, linktype)
         frame.fragment = 0
+        kind = network_type(self.buffer, frame, linktype)
         while kind != 0 and network(self.buffer, frame, kind) == HEADER_READ and frame.fragment == 0:
             carried = transport(self.buffer, frame) == HEADER_READ
             if carried:
@@ -298,9 +299,13 @@ class Decoder:
             elif -CLOCKS_TICKS <= apart <= CLOCKS_TICKS:
                 copy = frame.ip_id != 0 and elsewhere
         # The latest comes first; what a full set forgets came before all others in it.
-        while way > 0:
-            ways[way] = ways[way - 1]
-            way -= 1
+        # Spelled out: as a loop it is a call of memmove.
+        if way == 3:
+            ways[3] = ways[2]
+        if way >= 2:
+            ways[2] = ways[1]
+        if way >= 1:
+            ways[1] = ways[0]
         ways[0].print = print
         ways[0].when = when
         return copy

@@ -4,7 +4,7 @@ import os
 
 import cython
 import numpy as np
-from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, be16
+from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, Octets, be16, span, swap16, word16
 from cython.cimports.lbtop.probes.wire.scan import MIX
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memset
@@ -123,6 +123,7 @@ class Hellos:
         ciphers: cython.Py_ssize_t
         total: uint64_t = 0
         greased: cython.bint = False
+        octets: Octets
         found: Extensions
         hello: cython.pointer(Hello)
         row: cython.pointer(HandshakeRow)
@@ -143,8 +144,9 @@ class Hellos:
         if at + 1 > end:
             return 0
         size &= ~1
-        for i in range(ciphers, ciphers + size, 2):
-            value = be16(self.buffer, i)
+        octets = span(self.buffer, ciphers, size + 1)
+        for i in range(0, size, 2):
+            value = swap16(word16(octets + i))
             if is_grease(value):
                 greased = True
             else:

@@ -6,7 +6,7 @@ there the record's own length counts.
 """
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, swap32, word16, word32
+from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, swap32, word16, word32, word64
 from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, PROTO_UDP, TYPE_IPV4, TYPE_IPV6
 
 MAPPED = cython.declare(cython.ulonglong, 0xFFFF0000)
@@ -108,6 +108,53 @@ def ipv6(buffer, frame):
             break
     frame.proto = proto
     frame.at = at
+    return HEADER_READ
+
+
+def usual(buffer, frame):
+    at: cython.Py_ssize_t = frame.begin
+    end: cython.Py_ssize_t = at + frame.captured
+    wire_end: cython.Py_ssize_t
+    segment: cython.Py_ssize_t = at + 34
+    header: cython.Py_ssize_t
+    octets: Octets
+    if frame.captured < 54:
+        return UNDECODED
+    octets = span(buffer, at, 54)
+    if swap16(word16(octets + 12)) != TYPE_IPV4 or octets[14] != 0x45 or octets[23] != PROTO_TCP:
+        return UNDECODED
+    if swap16(word16(octets + 20)) & 0x3FFF:
+        return UNDECODED  # a fragment
+    wire_end = at + 14 + swap16(word16(octets + 16))
+    if end > wire_end:
+        end = wire_end
+    header = (octets[46] >> 4) * 4
+    if end - segment < 20 or header < 20 or wire_end - segment < header:
+        return UNDECODED
+    frame.at = segment
+    frame.end = end
+    frame.wire_end = wire_end
+    frame.ip_id = swap16(word16(octets + 18))
+    frame.ttl = octets[22]
+    frame.proto = PROTO_TCP
+    frame.place = (frame.place ^ word64(octets) ^ (cython.cast(cython.ulonglong, word32(octets + 8)) << 17)) * SHIFT
+    frame.place = (frame.place ^ frame.ttl) * SHIFT
+    frame.source_high = 0
+    frame.target_high = 0
+    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 26)) << 32)
+    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 30)) << 32)
+    frame.source_port = swap16(word16(octets + 34))
+    frame.target_port = swap16(word16(octets + 36))
+    frame.seq = swap32(word32(octets + 38))
+    frame.ack = swap32(word32(octets + 42))
+    frame.flags = octets[47] & 0x3F
+    frame.window = swap16(word16(octets + 48))
+    frame.options = segment + 20
+    frame.payload = segment + header
+    frame.length = wire_end - segment - header
+    segment = end - segment
+    frame.options_length = (header if header < segment else segment) - 20
+    frame.payload_captured = segment - header if segment > header else 0
     return HEADER_READ
 
 

@@ -85,6 +85,28 @@ def test_wrapped(how: str) -> None:
         assert len(cut.finish()["connections"]) <= 1
 
 
+@pytest.mark.parametrize("at", range(40))
+def test_the_short_way_is_the_long_way(at: int) -> None:
+    """Ethernet, IPv4 and TCP are read at once where nothing is special, cooked captures layer by layer: the rows are the same."""
+    short, long = Decoder(key=KEY), Decoder(key=KEY)
+    plain = bytes(IP(src=CLIENT[0], dst=SERVER[0], id=9) / TCP(sport=CLIENT[1], dport=SERVER[1], flags="PA") / b"GET / HTTP")
+    for value in range(256):
+        packet = bytearray(plain)
+        packet[at] = value
+        for number, size in enumerate((len(plain) + 6, len(plain), 41, 40, 39)):
+            now_ns = START_NS + (5 * value + number) * 10_000_000
+            data = bytes(packet).ljust(size, b"\0")
+            whole = len(data)
+            for decoder, linktype, link in ((short, ONE, bytes(ETHER)), (long, SLL, bytes(CookedLinux(proto=0x0800)))):
+                head = link[: 12 if linktype == ONE else 14] + b"\x08\0"
+                decoder.packet(linktype, now_ns, len(head) + size, len(head) + whole, head + data[:size])
+    rows = [{name: table.tobytes() for name, table in decoder.finish().tables.items()} for decoder in (short, long)]
+    assert rows[0] == rows[1]
+    for count in ("packets", "undecoded", "truncated", "duplicates"):
+        assert getattr(short, count) == getattr(long, count)
+    assert rows[0]["connections"]
+
+
 @pytest.mark.parametrize(
     "chain",
     [
