@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     expectations = [judge.expectation(text) for text in options.expect]
     known = engine_options(options)
     # A capture is decoded from here on, while what judges it is still being loaded.
-    source = open_source(options, for_s=for_ns / 1e9)
+    source = open_source(options, for_s=for_ns / 1e9, ahead=True)
     progress = Progress()
     try:
         from lbtop.engine import diagnose

@@ -79,13 +79,15 @@ def _rotation(name: str) -> tuple[str, int]:
     return stem, int(name[len(stem) :] or -1)
 
 
-def open_source(options: argparse.Namespace, *, for_s: float | None = None, rows: int | None = None) -> Source:
+def open_source(
+    options: argparse.Namespace, *, for_s: float | None = None, rows: int | None = None, ahead: bool = False
+) -> Source:
     """What the command line names, ``rows`` at a time; without a FILE, this host's own traffic, for ``for_s`` seconds. Raises
-    LbtopError."""
+    LbtopError. ``ahead``: as for :func:`open_files`."""
     if options.files:
         if options.interface or options.port or options.probe != "auto":
             raise LbtopError("FILE is read, --interface, --port and --probe listen on this host: give one of them")
-        return open_files(options, rows=rows, ahead=rows is None)
+        return open_files(options, rows=rows, ahead=ahead)
     if options.since or options.until:
         raise LbtopError("--since and --until cut captures; live, give --for")
     if options.keylog:

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -24,6 +25,7 @@ from lbtop.faces.metrics import SnapshotCollector
 from lbtop.model.errors import LbtopError
 from lbtop.model.observation import Rows, SourceStats, empty
 from lbtop.model.snapshot import Snapshot
+from tests import attacks
 from tests.cli import frames
 from tests.corpus import CAPTURES
 from tests.readers import open_decoded
@@ -94,6 +96,35 @@ def test_scraped_and_ended_in_order(server: tuple[str, subprocess.Popen[str]]) -
     assert "lbtop_target_requests" in text
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+
+
+def test_a_capture_of_several_batches_is_scraped_while_it_is_read(tmp_path: Path) -> None:
+    """Between two of them it is asked which connections are open; whoever decodes ahead could not say."""
+    path = tmp_path / "x.pcap"
+    traffic = attacks.Attack()
+    for number in range(14_000):  # three rows each, and one more when all is read
+        ends = attacks.address(10 + number % 200), 1024 + number, attacks.address(2), 8080
+        traffic.connect(*ends)
+        traffic.say(*ends, b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        traffic.say(*ends[2:], *ends[:2], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        traffic.close(*ends)
+    path.write_bytes(traffic.taken())
+    command = [sys.executable, "-m", "lbtop", "serve", "--metrics", "127.0.0.1:0", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        found = re.search(r"http://\S+", process.stderr.readline())
+        assert found
+        deadline, packets = time.monotonic() + 60, 0.0
+        while packets < 98_000 and process.poll() is None and time.monotonic() < deadline:
+            text = urllib.request.urlopen(found[0], timeout=30).read().decode()
+            packets = float((re.search(r"^lbtop_packets_total\S* (\S+)", text, re.M) or ("", "0"))[1])
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0 and packets >= 98_000, process.stderr.read()
+    finally:
+        process.kill()
+        process.wait(5)
 
 
 class Silent:
