@@ -143,6 +143,9 @@ class Detection:
             half.need = self.buffer.u8[offset] + 4
             half.after = M_DETECT
             return AGAIN
+        if (what == N_SOCKS5 or what == N_SOCKS4) and conn.tunnel:
+            # A tunnel inside a tunnel is not entered: where its greeting ends, only a segment's end could tell.
+            what = N_BINARY
         if what == N_SOCKS5:
             conn.tunnel = 1
             conn.half[0].mode = M_SOCKS

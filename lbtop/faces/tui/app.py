@@ -324,7 +324,8 @@ class LbtopApp(App[int]):
                 self.deliver_text(io.StringIO(text), save_filename=file.name, open_method="download")
                 return
             try:
-                file.write_text(text, encoding="utf-8", newline="")
+                with file.open("x", encoding="utf-8", newline="") as new:  # never through a link that somebody put there
+                    new.write(text)
             except OSError as error:
                 self.notify(f"{file}: {error.strerror}", severity="error", markup=False)
             else:
