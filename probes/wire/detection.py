@@ -152,15 +152,17 @@ class Detection:
             conn.half[1].mode = M_SOCKS
             return 2 + self.buffer.u8[offset + 1]
         if what == N_SOCKS4:
-            conn.tunnel = 1
-            conn.half[1].mode = M_BODY
-            conn.half[1].need = 8
-            conn.half[1].after = M_DETECT
             used = find_byte(self.buffer, offset + 8, end, 0) + 1 - offset
             if self.buffer.u32[offset + 4] & 0xFFFFFF == 0:
                 # 4a: a name follows.
                 used = find_byte(self.buffer, offset + used, end, 0) + 1 - offset
-            return used if used > 0 else 0
+            if used <= 0:
+                return 0
+            conn.tunnel = 1
+            conn.half[1].mode = M_BODY
+            conn.half[1].need = 8
+            conn.half[1].after = M_DETECT
+            return used
         if conn.protocol7 == P7_UNKNOWN:
             if what == N_SSH:
                 conn.protocol7 = P7_SSH

@@ -181,15 +181,21 @@ def _binary(buffer, offset, end):
             return N_MORE if n < 12 else N_BINARY
         return N_MQTT if buffer.u8[at] == 0 and starts_folded(buffer, at + 2, end, b"mq", 2) else N_BINARY
     if first == 5:
-        if n < 2 or n < 2 + buffer.u8[offset + 1]:
-            return N_MORE if n < 2 or buffer.u8[offset + 1] <= 8 else N_BINARY
+        if n < 2:
+            return N_MORE
+        if buffer.u8[offset + 1] > MOST_SOCKS_METHODS:
+            return N_BINARY
+        if n < 2 + buffer.u8[offset + 1]:
+            return N_MORE
         at = 2 + buffer.u8[offset + 1]
         # Only a request or a name and password may follow before the server has answered.
         return N_SOCKS5 if at > 2 and (n == at or buffer.u8[offset + at] == 5 or buffer.u8[offset + at] == 1) else N_BINARY
     if first == 4:
-        if n < 9:
-            return N_MORE if n < 2 or buffer.u8[offset + 1] == 1 else N_BINARY
-        return N_SOCKS4 if buffer.u8[offset + 1] == 1 and find_byte(buffer, offset + 8, end, 0) >= 0 else N_BINARY
+        if n > 1 and buffer.u8[offset + 1] != 1:
+            return N_BINARY
+        if n > 8 and find_byte(buffer, offset + 8, min(end, offset + 8 + LONGEST_SOCKS_USER), 0) >= 0:
+            return N_SOCKS4
+        return N_MORE if n < 8 + LONGEST_SOCKS_USER else N_BINARY
     if first == 0:
         if n < 8:
             return N_MORE
