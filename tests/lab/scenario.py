@@ -208,6 +208,10 @@ class Run:
         time.sleep(settle)
         return balancer
 
+    def front(self, start: Callable[..., Balancer], targets: Any, **options: Any) -> Any:
+        """Keep a balancer that has the run's certificate for its clients: ``start`` is a function of tests.lab.balancer."""
+        return self.balance(start(self.net, self.directory, targets, certificate=self.certificate, **options))
+
     def finish(self) -> None:
         """End balancers, then targets, then recorders, so that every close is in the recording."""
         for balancer in self._balancers:

@@ -44,16 +44,7 @@ from tests.lab.target import Application
 )
 def alb_target_removed(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(
-        balancer.alb(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            interval="500ms",
-            server_options=" on-marked-down shutdown-sessions",
-        )
-    )
+    run.front(balancer.alb, targets, interval="500ms", server_options=" on-marked-down shutdown-sessions")
     people = users(run.net, 32, kinds=MIXED, addresses=20)
     during(lambda: browse(people, repeat=4, think=0.25, **HTTPS), (4.0, targets[0].stop))
 
@@ -79,16 +70,7 @@ def alb_target_removed(run: Run) -> None:
 )
 def alb_target_removed_lost(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(
-        balancer.alb(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            interval="500ms",
-            server_options=" on-marked-down shutdown-sessions",
-        )
-    )
+    run.front(balancer.alb, targets, interval="500ms", server_options=" on-marked-down shutdown-sessions")
     people = users(run.net, 32, kinds=MIXED, addresses=20)
     during(lambda: browse(people, repeat=4, think=0.25, **HTTPS), (4.0, targets[0].stop))
 
@@ -113,7 +95,7 @@ def alb_target_removed_lost(run: Run) -> None:
 )
 def alb_draining(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    alb = run.front(balancer.alb, targets)
     early, late = users(run.net, 24, kinds=MIXED), users(run.net, 36, kinds=MIXED, seed=23)
     during(
         lambda: browse(early, repeat=4, think=0.35, **HTTPS),
@@ -225,9 +207,7 @@ def nlb_targets_replaced(run: Run) -> None:
 )
 def alb_deploy_random(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    alb = run.balance(
-        balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False, algorithm="random")
-    )
+    alb = run.front(balancer.alb, targets, sticky=None, checks=False, algorithm="random")
     for index in (3, 4, 5):
         alb.admin(f"set server node0/t{index} state maint")
 
@@ -263,7 +243,7 @@ def alb_deploy_random(run: Run) -> None:
 )
 def alb_deploy_logged_out(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", unknown="redirect"))
-    alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, checks=False))
+    alb = run.front(balancer.alb, targets, checks=False)
     for index in (3, 4, 5):
         alb.admin(f"set server node0/t{index} state maint")
 
@@ -298,7 +278,7 @@ def alb_flapping(run: Run) -> None:
     sick: set[int] = set()
     app = Application(cookie="JSESSIONID", sessions="shared", health_status=lambda index: 503 if index in sick else 200)
     targets = run.serve(app)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, interval="300ms"))
+    run.front(balancer.alb, targets, interval="300ms")
     people = users(run.net, 24, kinds=("requests", "okhttp", "chrome124", "go"))
     during(
         lambda: browse(people, repeat=7, think=0.35, **HTTPS),

@@ -155,7 +155,7 @@ UNREADABLE = ("haproxy", "nlb", "alb", "unknown")
 )
 def defects_offload(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     browse(users(run.net, 25, kinds=MIXED, addresses=15), think=0.25, **HTTPS)
 
 

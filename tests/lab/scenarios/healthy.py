@@ -47,17 +47,7 @@ def bridging(name: str, shows: str, product: tuple[str, ...] = ("haproxy", "unkn
 )
 def haproxy_bridging(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            target_tls=True,
-            cookie="SRV insert",
-            algorithm="leastconn",
-        )
-    )
+    run.front(balancer.haproxy_http, targets, target_tls=True, cookie="SRV insert", algorithm="leastconn")
     browse(users(run.net, 14, kinds=MIXED), PAGES[:4], **HTTPS)
 
 
@@ -70,16 +60,12 @@ def haproxy_bridging(run: Run) -> None:
 )
 def nginx_bridging_keepalive(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            target_tls=True,
-            upstream="ip_hash; keepalive 8;",
-            location='proxy_http_version 1.1; proxy_set_header Connection "";',
-        )
+    run.front(
+        balancer.nginx,
+        targets,
+        target_tls=True,
+        upstream="ip_hash; keepalive 8;",
+        location='proxy_http_version 1.1; proxy_set_header Connection "";',
     )
     browse(users(run.net, 18, kinds=MIXED), PAGES[:4], **HTTPS)
 
@@ -93,9 +79,7 @@ def nginx_bridging_keepalive(run: Run) -> None:
 )
 def alb_bridging_two_nodes(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
-    run.balance(
-        balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, nodes=2, interval="1s")
-    )
+    run.front(balancer.alb, targets, target_tls=True, nodes=2, interval="1s")
     browse(users(run.net, 14, kinds=MIXED), PAGES[:4], **HTTPS)
 
 
@@ -109,9 +93,7 @@ def alb_bridging_two_nodes(run: Run) -> None:
 )
 def alb_bridging_ipv6(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True, ipv6=True)
-    run.balance(
-        balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, six=True, sticky=None)
-    )
+    run.front(balancer.alb, targets, target_tls=True, six=True, sticky=None)
     browse(users(run.net, 14, kinds=MIXED, ipv6=True), PAGES[:4], **HTTPS)
 
 
@@ -124,7 +106,7 @@ def alb_bridging_ipv6(run: Run) -> None:
 )
 def alb_bridging_drained(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
-    alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
+    alb = run.front(balancer.alb, targets, target_tls=True)
     people = users(run.net, 18, kinds=SCRIPTS)
     during(
         lambda: browse(people, PAGES[:5], think=0.4, start_within=4, **HTTPS),

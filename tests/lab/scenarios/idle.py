@@ -218,7 +218,7 @@ def _probing(user: User, idle: int, gaps: tuple[float, ...]) -> None:
 )
 def target_closes_first(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", keepalive_s=1.5))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, reuse="never"))
+    run.front(balancer.alb, targets, reuse="never")
     people = users(run.net, 30, kinds=("requests", "okhttp", "go", "chrome124"))
     pause_between(people, lambda user, turn: user.random.choice((0.2, 0.4, 0.9, 2.2, 2.8)), 7, **HTTPS)
 
@@ -259,7 +259,7 @@ def target_closes_first(run: Run) -> None:
 )
 def keepalive_race(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", keepalive_s=1.0))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, reuse="never"))
+    run.front(balancer.alb, targets, reuse="never")
     people = users(run.net, 24, kinds=("requests", "okhttp", "go"))
     pause_between(people, lambda user, turn: user.random.choice((0.3, 0.5, 0.98, 0.975, 0.985)), 9, **HTTPS)
 
@@ -284,7 +284,7 @@ def keepalive_race(run: Run) -> None:
 )
 def cookie_slides(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, expire="2s"))
+    run.front(balancer.alb, targets, expire="2s")
     people = users(run.net, 40, kinds=("requests", "okhttp", "go", "chrome124"))
     pause_between(people, lambda user, turn: user.random.choice((0.2, 0.4, 0.7, 1.0, 1.4, 1.7, 2.6, 3.1)), 14, **HTTPS)
 
@@ -312,9 +312,5 @@ def cookie_slides(run: Run) -> None:
 )
 def cookie_fixed(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid", sessions="shared"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, cookie="SRV insert maxlife 4s", algorithm="random"
-        )
-    )
+    run.front(balancer.haproxy_http, targets, cookie="SRV insert maxlife 4s", algorithm="random")
     browse(users(run.net, 40, kinds=BROWSERS), repeat=4, think=0.5, start_within=3, **HTTPS)

@@ -42,7 +42,7 @@ from tests.lab.target import Application
 )
 def l4_tls_browsers(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"))
-    run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.haproxy_tcp, targets)
     browse(users(run.net, 15, kinds=BROWSERS), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
@@ -69,7 +69,7 @@ def l4_tls_browsers(run: Run) -> None:
 )
 def l4_tls_scripts(run: Run) -> None:
     targets = run.serve(Application(sessions="shared", attributes="Path=/; HttpOnly"))
-    run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.haproxy_tcp, targets)
     browse(users(run.net, 30, kinds=("requests", "okhttp", "go")), PAGES[:5], scheme="https", port=443, fresh=True)
 
 
@@ -143,9 +143,7 @@ def tcp_plain_scripts(run: Run) -> None:
 )
 def l4_tls_addresses_kept(run: Run) -> None:
     targets = run.serve(Application())
-    run.balance(
-        balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, keep_address=True, algorithm="source")
-    )
+    run.front(balancer.haproxy_tcp, targets, keep_address=True, algorithm="source")
     browse(users(run.net, 36, kinds=BROWSERS, addresses=24), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
@@ -170,7 +168,7 @@ def l4_tls_addresses_kept(run: Run) -> None:
 )
 def l4_tls_proxy_ssl(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), proxy=True)
-    run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, proxy="send-proxy-v2-ssl"))
+    run.front(balancer.haproxy_tcp, targets, proxy="send-proxy-v2-ssl")
     browse(users(run.net, 25, kinds=("requests", "okhttp", "go")), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
@@ -198,7 +196,7 @@ def l4_tls_proxy_ssl(run: Run) -> None:
 )
 def l4_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
-    run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
+    run.front(balancer.haproxy_tcp, targets, target_tls=True)
     browse(users(run.net, 18, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
@@ -237,11 +235,7 @@ def l4_bridging(run: Run) -> None:
 )
 def l4_bridging_kept(run: Run) -> None:
     targets = run.serve(Application(), port=8443, tls=True)
-    run.balance(
-        balancer.haproxy_tcp(
-            run.net, run.directory, targets, certificate=run.certificate, target_tls=True, keep_address=True, algorithm="source"
-        )
-    )
+    run.front(balancer.haproxy_tcp, targets, target_tls=True, keep_address=True, algorithm="source")
     browse(users(run.net, 18, kinds=MIXED), PAGES[:4], scheme="https", port=443, fresh=True)
 
 
@@ -266,7 +260,7 @@ def l4_bridging_kept(run: Run) -> None:
 )
 def stunnel(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"))
-    run.balance(balancer.stunnel(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.stunnel, targets)
     browse(users(run.net, 20, kinds=BROWSERS), PAGES[:4], fresh=True, **HTTPS)
 
 
@@ -294,11 +288,7 @@ def stunnel(run: Run) -> None:
 )
 def hitch_proxy(run: Run) -> None:
     targets = run.serve(Application(), proxy=True)
-    run.balance(
-        balancer.hitch(
-            run.net, run.directory, targets[0].name, certificate=run.certificate, proxy="write-proxy-v2 = on\nproxy-tlv = on"
-        )
-    )
+    run.front(balancer.hitch, targets[0].name, proxy="write-proxy-v2 = on\nproxy-tlv = on")
     browse(users(run.net, 20, kinds=("requests", "okhttp", "go")), PAGES[:4], fresh=True, **HTTPS)
 
 

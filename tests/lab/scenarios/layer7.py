@@ -55,7 +55,7 @@ from tests.lab.target import Application
 )
 def alb_offload(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     browse(users(run.net, 20, kinds=MIXED, addresses=18), (*PAGES, *PAGES[1:2]), scheme="https", port=443)
 
 
@@ -108,7 +108,7 @@ def alb_offload(run: Run) -> None:
 )
 def alb_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"), port=8443, tls=True)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, reuse="safe"))
+    run.front(balancer.alb, targets, target_tls=True, reuse="safe")
     browse(users(run.net, 14, kinds=MIXED, addresses=12), PAGES[:5], scheme="https", port=443)
 
 
@@ -136,7 +136,7 @@ def alb_bridging(run: Run) -> None:
 )
 def bridging_tls12(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls={"maximum": ssl.TLSVersion.TLSv1_2})
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, sticky=None))
+    run.front(balancer.alb, targets, target_tls=True, sticky=None)
     browse(users(run.net, 15, kinds=MIXED), scheme="https", port=443)
 
 
@@ -186,7 +186,7 @@ def alb_plain(run: Run) -> None:
 )
 def insecure_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", attributes="Path=/"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     browse(users(run.net, 24, kinds=MIXED, addresses=15), **HTTPS)
 
 
@@ -212,7 +212,7 @@ def insecure_cookie(run: Run) -> None:
 )
 def ipv6(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"), ipv6=True)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, six=True))
+    run.front(balancer.alb, targets, six=True)
     browse(users(run.net, 24, kinds=MIXED, addresses=16, ipv6=True), **HTTPS)
 
 
@@ -238,11 +238,7 @@ def ipv6(run: Run) -> None:
 )
 def h2c_targets(run: Run) -> None:
     targets = run.serve_nginx(port=8080, listen="http2")
-    run.balance(
-        balancer.alb(
-            run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False, server_options=" proto h2"
-        )
-    )
+    run.front(balancer.alb, targets, sticky=None, checks=False, server_options=" proto h2")
     browse(users(run.net, 24, kinds=MIXED), **HTTPS)
 
 
@@ -280,7 +276,7 @@ def h2c_targets(run: Run) -> None:
 )
 def nginx_targets(run: Run) -> None:
     targets = run.serve_nginx(port=8080)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None))
+    run.front(balancer.alb, targets, sticky=None)
     browse(users(run.net, 24, kinds=MIXED), **HTTPS)
 
 
@@ -307,16 +303,5 @@ def nginx_targets(run: Run) -> None:
 )
 def bridging_close(run: Run) -> None:
     targets = run.serve_nginx(port=8443, tls=True)
-    run.balance(
-        balancer.alb(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            target_tls=True,
-            sticky=None,
-            reuse="never",
-            backend_extra="  option httpclose",
-        )
-    )
+    run.front(balancer.alb, targets, target_tls=True, sticky=None, reuse="never", backend_extra="  option httpclose")
     browse(users(run.net, 16, kinds=MIXED), PAGES[:4], think=0.1, **HTTPS)

@@ -31,7 +31,7 @@ from tests.lab.target import Application
 )
 def heavy_client(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     heavy, *others = users(run.net, 61, kinds=("requests", "okhttp", "go"))
     rush = [(heavy.ns, lambda: browse([heavy], repeat=60, think=0.01, **HTTPS))]
     together([*rush, (others[0].ns, lambda: browse(others, **HTTPS))])
@@ -62,7 +62,7 @@ def heavy_client(run: Run) -> None:
 )
 def long_sessions(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False))
+    run.front(balancer.alb, targets, sticky=None, checks=False)
     people = users(run.net, 60)
 
     def talk(index: int, user: User) -> None:
@@ -97,17 +97,7 @@ def long_sessions(run: Run) -> None:
 )
 def zone_imbalance(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(
-        balancer.alb(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            nodes=2,
-            zones=(targets[:1], targets[1:]),
-            check_all=True,
-        )
-    )
+    run.front(balancer.alb, targets, nodes=2, zones=(targets[:1], targets[1:]), check_all=True)
     browse(users(run.net, 64, kinds=MIXED), **HTTPS)
 
 
@@ -131,7 +121,7 @@ def zone_imbalance(run: Run) -> None:
 )
 def first_request_split(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     people = users(run.net, 30)
 
     def page(user: User) -> None:
@@ -168,7 +158,7 @@ def first_request_split(run: Run) -> None:
 def least_connections(run: Run) -> None:
     app = Application(cookie="JSESSIONID", sessions="shared", delay=lambda index, path: 0.09 if index == 2 else 0.03)
     targets = run.serve(app)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, algorithm="leastconn"))
+    run.front(balancer.alb, targets, sticky=None, algorithm="leastconn")
     browse(users(run.net, 30, kinds=MIXED), repeat=2, think=0.05, **HTTPS)
 
 
@@ -192,7 +182,7 @@ def least_connections(run: Run) -> None:
 )
 def hot_target(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    alb = run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    alb = run.front(balancer.alb, targets)
     browse(users(run.net, 24, kinds=MIXED), **HTTPS)
     for index in (1, 2):
         alb.admin(f"set weight node0/t{index} 10%")

@@ -131,7 +131,7 @@ def nlb_random(run: Run) -> None:
 )
 def nat_with_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     browse(users(run.net, 60, kinds=MIXED, addresses=1) + users(run.net, 20, kinds=MIXED, seed=5), PAGES[:4], **HTTPS)
 
 
@@ -154,7 +154,7 @@ def nat_with_cookie(run: Run) -> None:
 )
 def few_sessions(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, algorithm="random"))
+    run.front(balancer.alb, targets, algorithm="random")
     people = users(run.net, 8, kinds=("requests", "okhttp", "chrome124"))
     together(
         [(user.ns, lambda user=user, i=i: browse([user], repeat=2 + i % 4, think=0.1, **HTTPS)) for i, user in enumerate(people)]

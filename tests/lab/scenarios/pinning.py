@@ -42,9 +42,7 @@ from tests.lab.target import Application
 )
 def alb_app_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(
-        balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky="app_cookie", app_cookie="JSESSIONID")
-    )
+    run.front(balancer.alb, targets, sticky="app_cookie", app_cookie="JSESSIONID")
     browse(users(run.net, 30, kinds=MIXED, addresses=17), repeat=2, **HTTPS)
 
 
@@ -78,7 +76,7 @@ def alb_app_cookie(run: Run) -> None:
 )
 def alb_no_stickiness(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None))
+    run.front(balancer.alb, targets, sticky=None)
     browse(users(run.net, 30, kinds=MIXED), repeat=1, **HTTPS)
 
 
@@ -103,7 +101,7 @@ def alb_no_stickiness(run: Run) -> None:
 )
 def alb_broken_shared(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, honour=False, algorithm="random"))
+    run.front(balancer.alb, targets, honour=False, algorithm="random")
     browse(users(run.net, 30, kinds=MIXED), repeat=2, **HTTPS)
 
 
@@ -140,7 +138,7 @@ def alb_broken_shared(run: Run) -> None:
 )
 def alb_broken_local(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, honour=False, algorithm="random"))
+    run.front(balancer.alb, targets, honour=False, algorithm="random")
     browse(users(run.net, 30, kinds=MIXED), repeat=2, **HTTPS)
 
 
@@ -165,7 +163,7 @@ def alb_broken_local(run: Run) -> None:
 )
 def alb_cookies_ignored(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     people = users(run.net, 35, kinds=("requests", "okhttp", "chrome124", "go", "firefox133"))
     for user in people:
         user.keep_cookies = user.kind not in ("okhttp", "go")
@@ -194,7 +192,7 @@ def alb_cookies_ignored(run: Run) -> None:
 )
 def alb_target_groups(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb_groups(run.net, run.directory, (targets[:2], targets[2:]), certificate=run.certificate))
+    run.front(balancer.alb_groups, (targets[:2], targets[2:]))
     browse(users(run.net, 32, kinds=MIXED), repeat=2, **HTTPS)
 
 
@@ -218,7 +216,7 @@ def alb_target_groups(run: Run) -> None:
 )
 def alb_weights(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, weights=(6, 3, 3)))
+    run.front(balancer.alb, targets, sticky=None, weights=(6, 3, 3))
     browse(users(run.net, 30, kinds=MIXED), repeat=2, **HTTPS)
 
 
@@ -243,7 +241,7 @@ def alb_weights(run: Run) -> None:
 )
 def alb_two_nodes(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, nodes=2, interval="1s"))
+    run.front(balancer.alb, targets, nodes=2, interval="1s")
     browse(users(run.net, 30, kinds=MIXED, addresses=18), repeat=2, **HTTPS)
 
 
@@ -268,7 +266,7 @@ def alb_two_nodes(run: Run) -> None:
 )
 def cdn_in_front(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     people = users(run.net, 36, kinds=("requests",), addresses=3)
     for index, user in enumerate(people):
         user.headers = {

@@ -41,7 +41,7 @@ from tests.lab.target import Application
 )
 def caddy_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid"))
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="cookie"))
+    run.front(balancer.caddy, targets, policy="cookie")
     browse(users(run.net, 28, kinds=MIXED, addresses=18), **HTTPS)
 
 
@@ -66,7 +66,7 @@ def caddy_cookie(run: Run) -> None:
 )
 def caddy_ip_hash(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid"))
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="ip_hash"))
+    run.front(balancer.caddy, targets, policy="ip_hash")
     browse(users(run.net, 56, kinds=MIXED, addresses=28), PAGES[:4], **HTTPS)
 
 
@@ -104,7 +104,7 @@ def caddy_ip_hash(run: Run) -> None:
 )
 def caddy_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
+    run.front(balancer.caddy, targets, target_tls=True)
     browse(users(run.net, 15, kinds=MIXED), PAGES[:5], **HTTPS)
 
 
@@ -140,7 +140,7 @@ def caddy_bridging(run: Run) -> None:
 )
 def apache_route(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, sticky="ROUTEID"))
+    run.front(balancer.apache, targets, sticky="ROUTEID")
     browse(users(run.net, 28, kinds=BROWSERS, addresses=18), **HTTPS)
 
 
@@ -166,7 +166,7 @@ def apache_route(run: Run) -> None:
 )
 def apache_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
-    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
+    run.front(balancer.apache, targets, target_tls=True)
     browse(users(run.net, 12, kinds=MIXED), PAGES[:4], **HTTPS)
 
 
@@ -191,9 +191,7 @@ def apache_bridging(run: Run) -> None:
 def hitch_varnish(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid", sessions="shared"))
     run.balance(balancer.varnish(run.net, run.directory, targets))
-    run.balance(
-        balancer.hitch(run.net, run.directory, "127.0.0.1:6086", certificate=run.certificate, proxy="write-proxy-v2 = on")
-    )
+    run.front(balancer.hitch, "127.0.0.1:6086", proxy="write-proxy-v2 = on")
     browse(users(run.net, 24, kinds=BROWSERS), **HTTPS)
 
 
@@ -229,7 +227,7 @@ def hitch_varnish(run: Run) -> None:
 )
 def envoy_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid"))
-    run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, cookie="node"))
+    run.front(balancer.envoy, targets, cookie="node")
     browse(users(run.net, 28, kinds=MIXED, addresses=18), **HTTPS)
 
 
@@ -254,11 +252,7 @@ def envoy_cookie(run: Run) -> None:
 )
 def envoy_ring(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid"))
-    run.balance(
-        balancer.envoy(
-            run.net, run.directory, targets, certificate=run.certificate, policy="RING_HASH", ring_by="x-forwarded-for"
-        )
-    )
+    run.front(balancer.envoy, targets, policy="RING_HASH", ring_by="x-forwarded-for")
     browse(users(run.net, 56, kinds=MIXED, addresses=28), PAGES[:4], **HTTPS)
 
 
@@ -295,5 +289,5 @@ def envoy_ring(run: Run) -> None:
 )
 def envoy_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
-    run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
+    run.front(balancer.envoy, targets, target_tls=True)
     browse(users(run.net, 15, kinds=MIXED), **HTTPS)

@@ -43,7 +43,7 @@ from tests.lab.target import Application
 )
 def haproxy_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid"))
-    run.balance(balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, cookie="SRV insert"))
+    run.front(balancer.haproxy_http, targets, cookie="SRV insert")
     browse(users(run.net, 30, kinds=BROWSERS, addresses=18), repeat=1, **HTTPS)
 
 
@@ -71,9 +71,7 @@ def haproxy_cookie(run: Run) -> None:
 )
 def haproxy_indirect(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid"))
-    run.balance(
-        balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, cookie="SRV insert indirect nocache")
-    )
+    run.front(balancer.haproxy_http, targets, cookie="SRV insert indirect nocache")
     browse(users(run.net, 30, kinds=BROWSERS, addresses=12), repeat=1, **HTTPS)
 
 
@@ -98,7 +96,7 @@ def haproxy_indirect(run: Run) -> None:
 )
 def haproxy_source(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="source"))
+    run.front(balancer.haproxy_http, targets, algorithm="source")
     browse(users(run.net, 60, kinds=MIXED, addresses=30), PAGES[:4], **HTTPS)
 
 
@@ -125,7 +123,7 @@ def haproxy_source(run: Run) -> None:
 )
 def haproxy_scripts(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared", attributes="Path=/; HttpOnly"))
-    run.balance(balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="random"))
+    run.front(balancer.haproxy_http, targets, algorithm="random")
     browse(users(run.net, 30, kinds=("requests", "okhttp", "go")), **HTTPS)
 
 
@@ -159,7 +157,7 @@ def haproxy_scripts(run: Run) -> None:
 )
 def nginx_stock(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid", sessions="shared"))
-    run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.nginx, targets)
     browse(users(run.net, 25, kinds=BROWSERS), PAGES[:5], **HTTPS)
 
 
@@ -198,16 +196,12 @@ def nginx_stock(run: Run) -> None:
 )
 def nginx_ip_hash(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid"))
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            upstream="ip_hash;",
-            location="proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr; "
-            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;",
-        )
+    run.front(
+        balancer.nginx,
+        targets,
+        upstream="ip_hash;",
+        location="proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr; "
+        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;",
     )
     browse(users(run.net, 64, kinds=MIXED, addresses=40), PAGES[:4], **HTTPS)
 
@@ -234,16 +228,12 @@ def nginx_ip_hash(run: Run) -> None:
 )
 def nginx_cookie_hash(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            upstream="hash $cookie_JSESSIONID consistent; keepalive 8;",
-            location='proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; '
-            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;",
-        )
+    run.front(
+        balancer.nginx,
+        targets,
+        upstream="hash $cookie_JSESSIONID consistent; keepalive 8;",
+        location='proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; '
+        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;",
     )
     browse(users(run.net, 45, kinds=MIXED, addresses=20), repeat=2, **HTTPS)
 
@@ -269,7 +259,7 @@ def nginx_cookie_hash(run: Run) -> None:
 )
 def url_hash(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", sessions="shared"))
-    run.balance(balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="uri"))
+    run.front(balancer.haproxy_http, targets, algorithm="uri")
     steps = [("GET", f"/goods/{number}", None) for number in range(12)]
     browse(users(run.net, 30, kinds=BROWSERS), steps, **HTTPS)
 
@@ -308,5 +298,5 @@ def url_hash(run: Run) -> None:
 )
 def nginx_bridging(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls=True)
-    run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, target_tls=True))
+    run.front(balancer.nginx, targets, target_tls=True)
     browse(users(run.net, 15, kinds=MIXED), PAGES[:4], **HTTPS)

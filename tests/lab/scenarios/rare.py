@@ -24,17 +24,13 @@ def _sticky(run: Run, honoured: bool) -> None:
     digests = {target.name: hashlib.md5(target.name.encode()).hexdigest() for target in targets}
     names = "".join(f'    "{digest}" {name};\n' for name, digest in digests.items()) if honoured else ""
     values = "".join(f'    "{name}" {digest};\n' for name, digest in digests.items())
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            http=f"  map $cookie_srv_id $chosen {{\n    default backend;\n{names}  }}\n"
-            f"  map $upstream_addr $digest {{\n{values}  }}\n",
-            to="$chosen",
-            location=f'{ADDED} add_header Set-Cookie "srv_id=$digest; Path=/; Secure";',
-        )
+    run.front(
+        balancer.nginx,
+        targets,
+        http=f"  map $cookie_srv_id $chosen {{\n    default backend;\n{names}  }}\n"
+        f"  map $upstream_addr $digest {{\n{values}  }}\n",
+        to="$chosen",
+        location=f'{ADDED} add_header Set-Cookie "srv_id=$digest; Path=/; Secure";',
     )
     browse(users(run.net, 24, kinds=MIXED, addresses=12), PAGES[:5], **HTTPS)
 
@@ -99,17 +95,12 @@ def nginx_sticky_ignored(run: Run) -> None:
 def _tls_listener(run: Run, sessions: str) -> None:
     """HAProxy in the place of a Network Load Balancer's TLS listener: nothing added, health checks with ELB's User-Agent."""
     targets = run.serve(Application(cookie="JSESSIONID", sessions=sessions))
-    run.balance(
-        balancer.haproxy_tcp(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            algorithm="random",
-            checks=True,
-            extra="option httpchk\n"
-            "  http-check send meth GET uri /health hdr User-Agent ELB-HealthChecker/2.0 hdr Host 10.0.1.5:443",
-        )
+    run.front(
+        balancer.haproxy_tcp,
+        targets,
+        algorithm="random",
+        checks=True,
+        extra="option httpchk\n  http-check send meth GET uri /health hdr User-Agent ELB-HealthChecker/2.0 hdr Host 10.0.1.5:443",
     )
     browse(users(run.net, 18, kinds=BROWSERS), PAGES[:5], fresh=True, **HTTPS)
 

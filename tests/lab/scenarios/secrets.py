@@ -32,7 +32,7 @@ from tests.lab.target import Application
 )
 def secrets_offload(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     people = users(run.net, 20, kinds=("requests", "okhttp", "go"))
     _with_secrets(run, people, **HTTPS)
 
@@ -94,7 +94,7 @@ def secrets_plain(run: Run) -> None:
 )
 def numbers_not_cards(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.alb, targets)
     steps = [
         ("GET", "/orders/4000123412341234", None),
         ("GET", "/api/items?since=1795167539583", None),

@@ -58,7 +58,7 @@ def alb_health_failing(run: Run) -> None:
 def alb_slow_target(run: Run) -> None:
     app = Application(cookie="JSESSIONID", sessions="shared", delay=lambda index, path: 0.08 if index == 1 else 0.008)
     targets = run.serve(app)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None))
+    run.front(balancer.alb, targets, sticky=None)
     browse(users(run.net, 30, kinds=MIXED), **HTTPS)
 
 
@@ -84,7 +84,7 @@ def alb_target_errors(run: Run) -> None:
     app = Application(cookie="JSESSIONID", sessions="shared")
     app.reset = lambda index, path: index == 1 and app.random.random() < 0.3
     targets = run.serve(app)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None))
+    run.front(balancer.alb, targets, sticky=None)
     browse(users(run.net, 30, kinds=MIXED), repeat=2, think=0.1, **HTTPS)
 
 
@@ -140,7 +140,7 @@ def lossy_target(run: Run) -> None:
     lossy.run("nft", "add table ip loss")
     lossy.run("nft", "add chain ip loss input { type filter hook input priority 0 ; }")
     lossy.run("nft", "add rule ip loss input tcp dport 8080 numgen random mod 100 < 8 drop")
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, sticky=None, checks=False))
+    run.front(balancer.alb, targets, sticky=None, checks=False)
     browse(users(run.net, 30, kinds=MIXED), **HTTPS)
 
 
@@ -165,9 +165,7 @@ def lossy_target(run: Run) -> None:
 def upstream_timeout(run: Run) -> None:
     app = Application(cookie="JSESSIONID", delay=lambda index, path: 2.5 if path.startswith("/report") else 0.005)
     targets = run.serve(app)
-    run.balance(
-        balancer.alb(run.net, run.directory, targets, certificate=run.certificate, timeouts=balancer.Timeouts(server="1s"))
-    )
+    run.front(balancer.alb, targets, timeouts=balancer.Timeouts(server="1s"))
     steps = [*PAGES[:3], ("GET", "/report/monthly", None), *PAGES[3:5]]
     browse(users(run.net, 30, kinds=MIXED), steps, **HTTPS)
 
@@ -197,16 +195,12 @@ def weak_tls(run: Run) -> None:
         port=8443,
         tls={"minimum": ssl.TLSVersion.TLSv1, "maximum": ssl.TLSVersion.TLSv1, "ciphers": "DEFAULT:@SECLEVEL=0"},
     )
-    run.balance(
-        balancer.alb(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            target_tls=True,
-            sticky=None,
-            server_options=" ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0",
-        )
+    run.front(
+        balancer.alb,
+        targets,
+        target_tls=True,
+        sticky=None,
+        server_options=" ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0",
     )
     browse(users(run.net, 16, kinds=MIXED), PAGES[:4], **HTTPS)
 
@@ -259,5 +253,5 @@ def certificate_differs(run: Run) -> None:
     targets = run.serve(Application(sessions="shared"), port=8443, tls={"maximum": ssl.TLSVersion.TLSv1_2})
     stale = expired(run.directory, "old.shop.example", timedelta(days=20))
     targets[2].tls = server_context(stale, maximum=ssl.TLSVersion.TLSv1_2)
-    run.balance(balancer.alb(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, sticky=None))
+    run.front(balancer.alb, targets, target_tls=True, sticky=None)
     browse(users(run.net, 16, kinds=MIXED), PAGES[:4], **HTTPS)

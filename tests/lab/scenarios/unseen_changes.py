@@ -105,17 +105,7 @@ def nginx_consistent_removed(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     upstream = "hash $remote_addr consistent; keepalive 16;"
     options = ["max_fails=1 fail_timeout=60s"] * 4
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            upstream=upstream,
-            location=GUIDE,
-            server_options=options,
-        )
-    )
+    run.front(balancer.nginx, targets, upstream=upstream, location=GUIDE, server_options=options)
     people = users(run.net, 26, kinds=MIXED)
     during(lambda: browse(people, repeat=3, think=0.4, **HTTPS), (5.0, targets[0].stop))
 
@@ -153,15 +143,11 @@ def nginx_consistent_removed(run: Run) -> None:
 )
 def haproxy_maintenance(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
-    proxy = run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            cookie="SRVNAME insert nocache secure",
-            extra=PROTO + "  option redispatch\n",
-        )
+    proxy = run.front(
+        balancer.haproxy_http,
+        targets,
+        cookie="SRVNAME insert nocache secure",
+        extra=PROTO + "  option redispatch\n",
     )
     people = users(run.net, 24, kinds=MIXED, addresses=15)
     note_people(run, people)
@@ -193,17 +179,7 @@ def haproxy_maintenance(run: Run) -> None:
 )
 def haproxy_blue_green(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    proxy = run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            cookie="node insert nocache secure",
-            extra=PROTO,
-            checks=False,
-        )
-    )
+    proxy = run.front(balancer.haproxy_http, targets, cookie="node insert nocache secure", extra=PROTO, checks=False)
 
     def serve(active: range) -> None:
         for index in range(6):
@@ -237,17 +213,7 @@ def haproxy_blue_green(run: Run) -> None:
 )
 def haproxy_maxlife(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            algorithm="random",
-            cookie="pin insert nocache secure maxlife 8s",
-            extra=PROTO,
-        )
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="random", cookie="pin insert nocache secure maxlife 8s", extra=PROTO)
     people = users(run.net, 26, kinds=("requests", "okhttp", "go"))
     pause_between(people, lambda user, turn: 0.6 + user.random.random(), 22, **HTTPS)
 
@@ -274,17 +240,7 @@ def haproxy_maxlife(run: Run) -> None:
 )
 def haproxy_maxidle(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            algorithm="random",
-            cookie="pin insert nocache secure maxidle 4s",
-            extra=PROTO,
-        )
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="random", cookie="pin insert nocache secure maxidle 4s", extra=PROTO)
     people = users(run.net, 28, kinds=("requests", "okhttp", "go"))
     pause_between(people, lambda user, turn: 9.5 if turn % 5 == 4 else 0.3 + user.random.random(), 12, **HTTPS)
 
@@ -316,7 +272,7 @@ def haproxy_maxidle(run: Run) -> None:
 )
 def caddy_forgotten(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid", unknown="401"))
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="round_robin"))
+    run.front(balancer.caddy, targets, policy="round_robin")
     browse(users(run.net, 25, kinds=MIXED, seed=43), think=0.25, **HTTPS)
 
 

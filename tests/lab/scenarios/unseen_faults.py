@@ -35,7 +35,7 @@ from tests.lab.target import Application
 def caddy_slow(run: Run) -> None:
     app = Application(cookie="sid", sessions="shared", delay=lambda index, path: 0.12 if index == 2 else 0.035)
     targets = run.serve(app)
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="random"))
+    run.front(balancer.caddy, targets, policy="random")
     browse(users(run.net, 30, kinds=MIXED), repeat=2, think=0.2, **HTTPS)
 
 
@@ -60,7 +60,7 @@ def apache_resets(run: Run) -> None:
     app = Application(cookie="PHPSESSID", sessions="shared")
     app.reset = lambda index, path: index == 0 and app.random.random() < 0.25
     targets = run.serve(app)
-    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, member="retry=0"))
+    run.front(balancer.apache, targets, member="retry=0")
     browse(users(run.net, 30, kinds=BROWSERS[:6]), repeat=2, think=0.15, **HTTPS)
 
 
@@ -88,17 +88,7 @@ def haproxy_sick(run: Run) -> None:
     app = Application(cookie="JSESSIONID", sessions="shared")
     app.health_status = lambda index: 500 if index == 1 and time.monotonic() - began > 6 else 200
     targets = run.serve(app)
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            cookie="node insert nocache secure",
-            extra=PROTO,
-            interval="700ms",
-        )
-    )
+    run.front(balancer.haproxy_http, targets, cookie="node insert nocache secure", extra=PROTO, interval="700ms")
     began = time.monotonic()
     people = users(run.net, 30, kinds=MIXED, addresses=18)
     note_people(run, people)
@@ -136,9 +126,7 @@ def haproxy_sick(run: Run) -> None:
 )
 def nginx_early_close(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared", keepalive_s=1.2))
-    run.balance(
-        balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream="keepalive 32;", location=GUIDE)
-    )
+    run.front(balancer.nginx, targets, upstream="keepalive 32;", location=GUIDE)
     people = users(run.net, 20, kinds=("requests", "chrome131", "go"))
     pause_between(people, lambda user, turn: user.random.choice((0.3, 0.5, 0.9, 3.5, 4.5)), 8, **HTTPS)
 
@@ -165,15 +153,11 @@ def haproxy_report(run: Run) -> None:
     app = Application(cookie="JSESSIONID", delay=lambda index, path: 3.0 if path.startswith("/report") else 0.005)
     targets = run.serve(app)
     limits = balancer.Timeouts(server="1500ms")
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            extra=PROTO + "  stick-table type ip size 10k expire 30m\n  stick on src\n",
-            timeouts=limits,
-        )
+    run.front(
+        balancer.haproxy_http,
+        targets,
+        extra=PROTO + "  stick-table type ip size 10k expire 30m\n  stick on src\n",
+        timeouts=limits,
     )
     steps = (*PAGES[:3], ("GET", "/report/monthly", None), *PAGES[3:])
     people = users(run.net, 30, kinds=("requests", "okhttp", "firefox135"), addresses=18)
@@ -308,7 +292,7 @@ def stream_timeout(run: Run) -> None:
 def nginx_heavy(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"))
     upstream = "hash $remote_addr consistent; keepalive 16;"
-    run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream=upstream, location=GUIDE))
+    run.front(balancer.nginx, targets, upstream=upstream, location=GUIDE)
     heavy, *others = users(run.net, 46, kinds=("requests", "okhttp", "go"))
     rush = [(heavy.ns, lambda: browse([heavy], repeat=40, think=0.01, **HTTPS))]
     together([*rush, (others[0].ns, lambda: browse(others, PAGES[:5], think=0.2, **HTTPS))])
@@ -341,15 +325,7 @@ def nginx_heavy(run: Run) -> None:
 )
 def haproxy_office(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            extra=PROTO + "  stick-table type ip size 10k expire 30m\n  stick on src\n",
-        )
-    )
+    run.front(balancer.haproxy_http, targets, extra=PROTO + "  stick-table type ip size 10k expire 30m\n  stick on src\n")
     office = users(run.net, 45, kinds=MIXED, addresses=1)
     others = users(run.net, 25, kinds=MIXED, seed=9, networks=run.net.clients[1:])
     note_people(run, office, others)

@@ -40,11 +40,7 @@ HAPROXY = ("haproxy", "unknown")
 def stick_src(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
     table = "  stick-table type ip size 10k expire 30m\n  stick on src\n"
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, algorithm="leastconn", extra=PROTO + table
-        )
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="leastconn", extra=PROTO + table)
     people = users(run.net, 40, kinds=(*BROWSERS[3:7], "requests"), addresses=16)
     note_people(run, people)
     browse(people, PAGES[:5], think=0.25, start_within=3, **HTTPS)
@@ -78,11 +74,7 @@ def stick_session(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
     table = "  stick-table type string len 64 size 10k expire 30m\n"
     table += "  stick on req.cook(PHPSESSID)\n  stick store-response res.cook(PHPSESSID)\n"
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, algorithm="random", extra=PROTO + table
-        )
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="random", extra=PROTO + table)
     people = users(run.net, 36, kinds=MIXED, addresses=12)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)
@@ -101,11 +93,7 @@ def stick_session(run: Run) -> None:
 )
 def prefix(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid", shape=lambda index, token: f"s%3A{token}.c2lnbmF0dXJl"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, cookie="connect.sid prefix nocache", extra=PROTO
-        )
-    )
+    run.front(balancer.haproxy_http, targets, cookie="connect.sid prefix nocache", extra=PROTO)
     people = users(run.net, 26, addresses=10)
     node(people, scheme="https", port=443, rounds=1)
 
@@ -141,9 +129,7 @@ def prefix(run: Run) -> None:
 )
 def api(run: Run) -> None:
     targets = run.serve(Application(cookie=None))
-    run.balance(
-        balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="random(2)", extra=PROTO)
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="random(2)", extra=PROTO)
     browse(with_bearer(users(run.net, 24, kinds=("okhttp", "go", "requests")), run), repeat=2, think=0.2, **HTTPS)
 
 
@@ -162,9 +148,7 @@ def api(run: Run) -> None:
 def random_django(run: Run) -> None:
     also = ("csrftoken=Zr0c2l1aW5kZXBlbmRlbnQwMTIzNDU2Nzg5; Path=/; SameSite=Lax; Secure",)
     targets = run.serve(Application(cookie="sessionid", sessions="shared", also=also))
-    run.balance(
-        balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="random", extra=PROTO)
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="random", extra=PROTO)
     browse(users(run.net, 30, kinds=(*BROWSERS[5:], "requests")), think=0.2, **HTTPS)
 
 
@@ -187,11 +171,7 @@ def random_django(run: Run) -> None:
 )
 def tenant(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, algorithm="hdr(x-tenant)", extra=PROTO
-        )
-    )
+    run.front(balancer.haproxy_http, targets, algorithm="hdr(x-tenant)", extra=PROTO)
     people = users(run.net, 32, kinds=MIXED, addresses=20)
     for index, user in enumerate(people):
         user.headers["X-Tenant"] = f"tenant-{index % 8}"
@@ -229,16 +209,12 @@ def tenant(run: Run) -> None:
 )
 def dynamic_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="ASP.NET_SessionId"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            algorithm="leastconn",
-            cookie="srv_id insert dynamic",
-            extra=PROTO + "  dynamic-cookie-key correcthorse\n",
-        )
+    run.front(
+        balancer.haproxy_http,
+        targets,
+        algorithm="leastconn",
+        cookie="srv_id insert dynamic",
+        extra=PROTO + "  dynamic-cookie-key correcthorse\n",
     )
     people = users(run.net, 18, kinds=MIXED, addresses=9)
     note_people(run, people)
@@ -324,11 +300,7 @@ def plain(run: Run) -> None:
 )
 def h2_bridging(run: Run) -> None:
     targets = run.serve_nginx(port=8443, tls=True, listen="http2", body=500)
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, target_tls=True, checks=False, server_options=" alpn h2"
-        )
-    )
+    run.front(balancer.haproxy_http, targets, target_tls=True, checks=False, server_options=" alpn h2")
     browse(users(run.net, 9, kinds=BROWSERS), PAGES[:4], **HTTPS)
 
 
@@ -366,7 +338,7 @@ def stunnel_haproxy(run: Run) -> None:
     )
     run.balance(start(run.net, run.directory, body + servers(targets, "check inter 3s", cookies=True), [8000]))
     inner = Target(run.net.lb, 0, SECOND_NODE, 8000, run.app)  # only its name: the balancer listens there
-    run.balance(balancer.stunnel(run.net, run.directory, [inner], certificate=run.certificate, proxy=True))
+    run.front(balancer.stunnel, [inner], proxy=True)
     people = users(run.net, 26, kinds=BROWSERS[2:], addresses=15)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)

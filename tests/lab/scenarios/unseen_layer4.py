@@ -89,11 +89,7 @@ def stream_passthrough(run: Run) -> None:
 )
 def stream_terminates(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid", sessions="shared"), proxy=True)
-    run.balance(
-        balancer.nginx_stream(
-            run.net, run.directory, targets, port=443, certificate=run.certificate, proxy=True, upstream="least_conn;"
-        )
-    )
+    run.front(balancer.nginx_stream, targets, port=443, proxy=True, upstream="least_conn;")
     browse(users(run.net, 22, kinds=BROWSERS), PAGES[:5], fresh=True, think=0.2, **HTTPS)
 
 
@@ -128,17 +124,7 @@ def stream_terminates(run: Run) -> None:
 )
 def stream_bridges(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
-    run.balance(
-        balancer.nginx_stream(
-            run.net,
-            run.directory,
-            targets,
-            port=443,
-            certificate=run.certificate,
-            target_tls=True,
-            upstream="random two least_conn;",
-        )
-    )
+    run.front(balancer.nginx_stream, targets, port=443, target_tls=True, upstream="random two least_conn;")
     browse(users(run.net, 10, kinds=MIXED), PAGES[:3], fresh=True, think=0.2, **HTTPS)
 
 

@@ -50,7 +50,7 @@ GUIDE = (
 def consistent(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     upstream = "hash $remote_addr consistent; keepalive 16;"
-    run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream=upstream, location=GUIDE))
+    run.front(balancer.nginx, targets, upstream=upstream, location=GUIDE)
     people = users(run.net, 48, kinds=MIXED, addresses=22)
     note_people(run, people)
     browse(people, PAGES[:4], think=0.2, **HTTPS)
@@ -79,7 +79,7 @@ def random_two(run: Run) -> None:
     )
     targets = run.serve(app)
     upstream = "zone pool 64k; random two least_conn; keepalive 8;"
-    run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream=upstream, location=GUIDE))
+    run.front(balancer.nginx, targets, upstream=upstream, location=GUIDE)
     browse(users(run.net, 16, kinds=(*BROWSERS[:3], "requests")), think=0.2, **HTTPS)
 
 
@@ -130,7 +130,7 @@ def real_ip(run: Run) -> None:
 def session_hash(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid", sessions="shared"))
     upstream = "hash $cookie_sessionid; keepalive 8;"
-    run.balance(balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream=upstream, location=GUIDE))
+    run.front(balancer.nginx, targets, upstream=upstream, location=GUIDE)
     people = users(run.net, 36, kinds=MIXED, addresses=13)
     note_people(run, people)
     browse(people, repeat=2, think=0.15, **HTTPS)
@@ -226,7 +226,7 @@ def hitch_nginx(run: Run) -> None:
     )
     run.balance(balancer.nginx_conf(run.net, run.directory, text, [8081]))
     proxy = "write-proxy-v2 = on"
-    run.balance(balancer.hitch(run.net, run.directory, "127.0.0.1:8081", certificate=run.certificate, proxy=proxy))
+    run.front(balancer.hitch, "127.0.0.1:8081", proxy=proxy)
     people = users(run.net, 44, kinds=MIXED, addresses=22)
     note_people(run, people)
     browse(people, PAGES[:4], think=0.2, **HTTPS)
@@ -303,16 +303,12 @@ def both_schemes(run: Run) -> None:
 )
 def bridging_hash(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"), port=8443, tls=True)
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            target_tls=True,
-            upstream="hash $remote_addr; keepalive 6;",
-            location=GUIDE + "proxy_ssl_session_reuse on;",
-        )
+    run.front(
+        balancer.nginx,
+        targets,
+        target_tls=True,
+        upstream="hash $remote_addr; keepalive 6;",
+        location=GUIDE + "proxy_ssl_session_reuse on;",
     )
     people = users(run.net, 11)
     node(people, scheme="https", port=443)

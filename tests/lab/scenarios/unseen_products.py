@@ -50,7 +50,7 @@ NGHTTPX = ("nghttpx", "unknown")
 def envoy_maglev(run: Run) -> None:
     targets = run.serve(Application(cookie="sessionid"))
     hash_by = {"connection_properties": {"source_ip": True}}
-    run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, policy="MAGLEV", hash_by=hash_by))
+    run.front(balancer.envoy, targets, policy="MAGLEV", hash_by=hash_by)
     people = users(run.net, 44, kinds=MIXED, addresses=22)
     note_people(run, people)
     browse(people, PAGES[:4], think=0.2, **HTTPS)
@@ -75,7 +75,7 @@ def envoy_maglev(run: Run) -> None:
 def envoy_generated_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"))
     hash_by = {"cookie": {"name": "user-pin", "ttl": "3600s", "path": "/"}}
-    run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, policy="RING_HASH", hash_by=hash_by))
+    run.front(balancer.envoy, targets, policy="RING_HASH", hash_by=hash_by)
     people = users(run.net, 34, kinds=MIXED, addresses=13)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)
@@ -102,7 +102,7 @@ def envoy_generated_cookie(run: Run) -> None:
 )
 def envoy_least(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", sessions="shared"))
-    run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, policy="LEAST_REQUEST"))
+    run.front(balancer.envoy, targets, policy="LEAST_REQUEST")
     browse(users(run.net, 18, kinds=(*BROWSERS[5:9], "okhttp")), think=0.2, **HTTPS)
 
 
@@ -138,11 +138,7 @@ def envoy_least(run: Run) -> None:
 def envoy_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"), port=8443, tls=True)
     hash_by = {"connection_properties": {"source_ip": True}}
-    run.balance(
-        balancer.envoy(
-            run.net, run.directory, targets, certificate=run.certificate, policy="MAGLEV", hash_by=hash_by, target_tls=True
-        )
-    )
+    run.front(balancer.envoy, targets, policy="MAGLEV", hash_by=hash_by, target_tls=True)
     browse(users(run.net, 10, kinds=MIXED), PAGES[:4], think=0.2, **HTTPS)
 
 
@@ -168,7 +164,7 @@ def varnish_shard(run: Run) -> None:
     choose = "pool.backend(by=KEY, key=pool.key(bereq.http.X-Forwarded-For))"
     run.balance(balancer.varnish_by(run.net, run.directory, targets, choose=choose))
     proxy = "write-proxy-v2 = on"
-    run.balance(balancer.hitch(run.net, run.directory, "127.0.0.1:6086", certificate=run.certificate, proxy=proxy))
+    run.front(balancer.hitch, "127.0.0.1:6086", proxy=proxy)
     people = users(run.net, 42, kinds=BROWSERS, addresses=21)
     note_people(run, people)
     browse(people, PAGES[:4], think=0.2, **HTTPS)
@@ -202,7 +198,7 @@ def varnish_random(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
     run.balance(balancer.varnish_by(run.net, run.directory, targets, choose="pool.backend()", director="round_robin"))
     proxy = "write-proxy-v2 = on"
-    run.balance(balancer.hitch(run.net, run.directory, "127.0.0.1:6086", certificate=run.certificate, proxy=proxy))
+    run.front(balancer.hitch, "127.0.0.1:6086", proxy=proxy)
     browse(users(run.net, 23, kinds=MIXED, seed=41), think=0.25, **HTTPS)
 
 
@@ -225,11 +221,7 @@ def varnish_random(run: Run) -> None:
 def nghttpx_cookie(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"))
     affinity = "affinity=cookie;affinity-cookie-name=stay;affinity-cookie-path=/"
-    run.balance(
-        balancer.nghttpx(
-            run.net, run.directory, targets, certificate=run.certificate, affinity=affinity, add=("--add-x-forwarded-for",)
-        )
-    )
+    run.front(balancer.nghttpx, targets, affinity=affinity, add=("--add-x-forwarded-for",))
     people = users(run.net, 34, kinds=MIXED, addresses=13)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)
@@ -251,11 +243,7 @@ def nghttpx_cookie(run: Run) -> None:
 )
 def nghttpx_ip(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid"))
-    run.balance(
-        balancer.nghttpx(
-            run.net, run.directory, targets, certificate=run.certificate, affinity="affinity=ip", add=("--add-x-forwarded-for",)
-        )
-    )
+    run.front(balancer.nghttpx, targets, affinity="affinity=ip", add=("--add-x-forwarded-for",))
     people = users(run.net, 42, kinds=BROWSERS[3:], addresses=21)
     note_people(run, people)
     browse(people, PAGES[:4], think=0.2, **HTTPS)
@@ -273,7 +261,7 @@ def nghttpx_ip(run: Run) -> None:
 )
 def nghttpx_none(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(balancer.nghttpx(run.net, run.directory, targets, certificate=run.certificate, add=("--add-x-forwarded-for",)))
+    run.front(balancer.nghttpx, targets, add=("--add-x-forwarded-for",))
     node(users(run.net, 25), scheme="https", port=443)
 
 

@@ -40,7 +40,7 @@ from tests.lab.target import Application
 def caddy_target_stops(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
     policy = "cookie\n lb_try_duration 2s\n fail_duration 60s"
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy=policy))
+    run.front(balancer.caddy, targets, policy=policy)
     people = users(run.net, 30, kinds=MIXED, addresses=16)
     note_people(run, people)
     during(lambda: browse(people, repeat=3, think=0.35, **HTTPS), (5.0, targets[1].stop))
@@ -67,7 +67,7 @@ def caddy_target_stops(run: Run) -> None:
 )
 def envoy_target_stops(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
-    run.balance(balancer.envoy(run.net, run.directory, targets, certificate=run.certificate, cookie="backend"))
+    run.front(balancer.envoy, targets, cookie="backend")
     people = users(run.net, 30, kinds=MIXED, addresses=16)
     note_people(run, people)
     during(lambda: browse(people, repeat=3, think=0.35, **HTTPS), (5.0, targets[2].stop))
@@ -94,9 +94,7 @@ def envoy_target_stops(run: Run) -> None:
 )
 def haproxy_source_down(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    proxy = run.balance(
-        balancer.haproxy_http(run.net, run.directory, targets, certificate=run.certificate, algorithm="source", extra=PROTO)
-    )
+    proxy = run.front(balancer.haproxy_http, targets, algorithm="source", extra=PROTO)
     people = users(run.net, 45, kinds=MIXED, addresses=17)
     note_people(run, people)
     during(
@@ -184,15 +182,11 @@ def nat_moves_over(run: Run) -> None:
 )
 def haproxy_table_expires(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            algorithm="random",
-            extra=PROTO + "  stick-table type ip size 10k expire 3s\n  stick on src\n",
-        )
+    run.front(
+        balancer.haproxy_http,
+        targets,
+        algorithm="random",
+        extra=PROTO + "  stick-table type ip size 10k expire 3s\n  stick on src\n",
     )
     people = users(run.net, 18, kinds=("requests", "okhttp", "go"))
     pause_between(people, lambda user, turn: 5.2 if turn % 4 == 3 else 0.3 + user.random.random(), 12, **HTTPS)
@@ -260,11 +254,7 @@ def nginx_target_swaps(run: Run) -> None:
 )
 def crawlers(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID"))
-    run.balance(
-        balancer.haproxy_http(
-            run.net, run.directory, targets, certificate=run.certificate, cookie="srv insert nocache secure", extra=PROTO
-        )
-    )
+    run.front(balancer.haproxy_http, targets, cookie="srv insert nocache secure", extra=PROTO)
     people = users(run.net, 30, kinds=("requests", "chrome131", "go"))
     for user in people:
         user.keep_cookies = user.kind != "go"
@@ -321,6 +311,6 @@ def nat_cuts(run: Run) -> None:
 )
 def apache_early_close(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared", keepalive_s=2.0))
-    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate))
+    run.front(balancer.apache, targets)
     people = users(run.net, 24, kinds=("requests", "chrome131", "go"))
     pause_between(people, lambda user, turn: user.random.choice((0.2, 0.6, 1.4, 4.0, 5.0)), 7, **HTTPS)

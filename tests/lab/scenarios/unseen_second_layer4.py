@@ -55,11 +55,7 @@ ANY_TCP = ("haproxy", "nginx", "nlb", "unknown")
 )
 def tcp_terminates_v2(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), proxy=True)
-    run.balance(
-        balancer.haproxy_tcp(
-            run.net, run.directory, targets, certificate=run.certificate, proxy="send-proxy-v2", algorithm="leastconn"
-        )
-    )
+    run.front(balancer.haproxy_tcp, targets, proxy="send-proxy-v2", algorithm="leastconn")
     browse(users(run.net, 20, kinds=BROWSERS), PAGES[:5], fresh=True, think=0.2, **HTTPS)
 
 
@@ -84,7 +80,7 @@ def tcp_terminates_v2(run: Run) -> None:
 def hitch_stream(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", sessions="shared"))
     run.balance(balancer.nginx_stream(run.net, run.directory, targets, port=8000, upstream="random two least_conn;"))
-    run.balance(balancer.hitch(run.net, run.directory, f"{VIP}:8000", certificate=run.certificate))
+    run.front(balancer.hitch, f"{VIP}:8000")
     browse(users(run.net, 18, kinds=BROWSERS[2:]), PAGES[:5], fresh=True, think=0.2, **HTTPS)
 
 
@@ -121,7 +117,7 @@ def hitch_stream(run: Run) -> None:
 )
 def stunnel_lost(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID"), proxy=True)
-    run.balance(balancer.stunnel(run.net, run.directory, targets, certificate=run.certificate, proxy=True))
+    run.front(balancer.stunnel, targets, proxy=True)
     browse(users(run.net, 20, kinds=BROWSERS[1:]), PAGES[:5], fresh=True, think=0.2, **HTTPS)
 
 
@@ -145,11 +141,7 @@ def stunnel_lost(run: Run) -> None:
 )
 def stream_hides(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid"))
-    run.balance(
-        balancer.nginx_stream(
-            run.net, run.directory, targets, port=443, certificate=run.certificate, upstream="hash $remote_addr;"
-        )
-    )
+    run.front(balancer.nginx_stream, targets, port=443, upstream="hash $remote_addr;")
     browse(users(run.net, 20, kinds=BROWSERS), PAGES[:5], fresh=True, think=0.2, **HTTPS)
 
 
@@ -184,9 +176,7 @@ def stream_hides(run: Run) -> None:
 )
 def tcp_keeps_address(run: Run) -> None:
     targets = run.serve(Application(cookie="sid"))
-    run.balance(
-        balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, algorithm="source", keep_address=True)
-    )
+    run.front(balancer.haproxy_tcp, targets, algorithm="source", keep_address=True)
     people = users(run.net, 28, kinds=BROWSERS[3:], addresses=14)
     note_people(run, people)
     browse(people, PAGES[:4], fresh=True, think=0.2, **HTTPS)
@@ -213,5 +203,5 @@ def tcp_keeps_address(run: Run) -> None:
 )
 def tcp_tells_tls(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), proxy=True)
-    run.balance(balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, proxy="send-proxy-v2-ssl"))
+    run.front(balancer.haproxy_tcp, targets, proxy="send-proxy-v2-ssl")
     browse(users(run.net, 20, kinds=("requests", "okhttp", "go")), PAGES[:5], fresh=True, think=0.2, **HTTPS)

@@ -23,40 +23,28 @@ COOKIE: dict[str, Any] = {"mechanism": "lb_cookie"}
 
 def nginx(upstream: str) -> Start:
     def start(run: Run, targets: list[Target]) -> None:
-        run.balance(
-            balancer.nginx(run.net, run.directory, targets, certificate=run.certificate, upstream=upstream, location=GUIDE)
-        )
+        run.front(balancer.nginx, targets, upstream=upstream, location=GUIDE)
 
     return start
 
 
 def haproxy(algorithm: str, cookie: str = "") -> Start:
     def start(run: Run, targets: list[Target]) -> None:
-        run.balance(
-            balancer.haproxy_http(
-                run.net,
-                run.directory,
-                targets,
-                certificate=run.certificate,
-                algorithm=algorithm,
-                cookie=cookie,
-                extra=PROTO,
-            )
-        )
+        run.front(balancer.haproxy_http, targets, algorithm=algorithm, cookie=cookie, extra=PROTO)
 
     return start
 
 
 def caddy(policy: str) -> Start:
     def start(run: Run, targets: list[Target]) -> None:
-        run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy=policy))
+        run.front(balancer.caddy, targets, policy=policy)
 
     return start
 
 
 def apache(method: str, sticky: str | None = None) -> Start:
     def start(run: Run, targets: list[Target]) -> None:
-        run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, method=method, sticky=sticky))
+        run.front(balancer.apache, targets, method=method, sticky=sticky)
 
     return start
 
@@ -70,14 +58,14 @@ def envoy(**how: Any) -> Start:
 
 def nghttpx(run: Run, targets: list[Target]) -> None:
     add = ("--add-x-forwarded-for",)
-    run.balance(balancer.nghttpx(run.net, run.directory, targets, certificate=run.certificate, add=add))
+    run.front(balancer.nghttpx, targets, add=add)
 
 
 def varnish(choose: str, director: str) -> Start:
     def start(run: Run, targets: list[Target]) -> None:
         run.balance(balancer.varnish_by(run.net, run.directory, targets, choose=choose, director=director))
         proxy = "write-proxy-v2 = on"
-        run.balance(balancer.hitch(run.net, run.directory, "127.0.0.1:6086", certificate=run.certificate, proxy=proxy))
+        run.front(balancer.hitch, "127.0.0.1:6086", proxy=proxy)
 
     return start
 

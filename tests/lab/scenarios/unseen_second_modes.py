@@ -33,7 +33,7 @@ BRIDGED: dict[str, Any] = {"healthy": True, "really": "none", **INSIDE_TLS}
 )
 def caddy_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="random", target_tls=True))
+    run.front(balancer.caddy, targets, policy="random", target_tls=True)
     browse(users(run.net, 9, kinds=MIXED), PAGES[:4], think=0.2, **HTTPS)
 
 
@@ -55,9 +55,7 @@ def caddy_bridging(run: Run) -> None:
 )
 def apache_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
-    run.balance(
-        balancer.apache(run.net, run.directory, targets, certificate=run.certificate, method="bytraffic", target_tls=True)
-    )
+    run.front(balancer.apache, targets, method="bytraffic", target_tls=True)
     browse(users(run.net, 9, kinds=MIXED), PAGES[:4], think=0.2, **HTTPS)
 
 
@@ -88,9 +86,7 @@ def apache_bridging(run: Run) -> None:
 )
 def nghttpx_bridging(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
-    run.balance(
-        balancer.nghttpx(run.net, run.directory, targets, certificate=run.certificate, affinity="tls", add=("--insecure",))
-    )
+    run.front(balancer.nghttpx, targets, affinity="tls", add=("--insecure",))
     browse(users(run.net, 10, kinds=MIXED), PAGES[:4], think=0.2, **HTTPS)
 
 
@@ -116,9 +112,7 @@ def nghttpx_bridging(run: Run) -> None:
 )
 def tcp_reencrypts(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
-    run.balance(
-        balancer.haproxy_tcp(run.net, run.directory, targets, certificate=run.certificate, target_tls=True, algorithm="random")
-    )
+    run.front(balancer.haproxy_tcp, targets, target_tls=True, algorithm="random")
     browse(users(run.net, 9, kinds=MIXED), PAGES[:3], fresh=True, think=0.2, **HTTPS)
 
 
@@ -141,17 +135,7 @@ def tcp_reencrypts(run: Run) -> None:
 def nginx_bridging_browsers(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"), port=8443, tls=True)
     location = "proxy_http_version 1.1; proxy_set_header Connection '';"
-    run.balance(
-        balancer.nginx(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            target_tls=True,
-            upstream="least_conn; keepalive 4;",
-            location=location,
-        )
-    )
+    run.front(balancer.nginx, targets, target_tls=True, upstream="least_conn; keepalive 4;", location=location)
     browse(users(run.net, 9, kinds=BROWSERS), PAGES[:4], think=0.2, **HTTPS)
 
 

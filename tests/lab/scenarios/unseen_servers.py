@@ -36,9 +36,7 @@ APACHE = ("apache", "unknown")
 )
 def caddy_cookie_secret(run: Run) -> None:
     targets = run.serve(Application(cookie="connect.sid", shape=lambda index, token: f"s%3A{token}.c2ln"))
-    run.balance(
-        balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="cookie sticky_node hunter2hunter2")
-    )
+    run.front(balancer.caddy, targets, policy="cookie sticky_node hunter2hunter2")
     people = users(run.net, 28, kinds=BROWSERS, addresses=14)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)
@@ -63,7 +61,7 @@ def caddy_cookie_secret(run: Run) -> None:
 )
 def caddy_header(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="header X-Account"))
+    run.front(balancer.caddy, targets, policy="header X-Account")
     people = users(run.net, 36, kinds=("requests", "okhttp", "chrome131"), addresses=25)
     for index, user in enumerate(people):
         user.headers["X-Account"] = f"{7000 + index % 9}"
@@ -89,7 +87,7 @@ def caddy_header(run: Run) -> None:
 )
 def caddy_uri(run: Run) -> None:
     targets = run.serve(Application(cookie="sid", sessions="shared"))
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="uri_hash"))
+    run.front(balancer.caddy, targets, policy="uri_hash")
     steps = tuple(("GET", f"/goods/{number}", None) for number in (3, 5, 8, 13, 21, 34, 55))
     browse(users(run.net, 24, kinds=MIXED), steps, think=0.2, **HTTPS)
 
@@ -116,7 +114,7 @@ def caddy_choose(run: Run) -> None:
         cookie="_store_session", sessions="shared", rolling=True, shape=lambda index, token: f"{token}%3D--{token[:9]}"
     )
     targets = run.serve(app)
-    run.balance(balancer.caddy(run.net, run.directory, targets, certificate=run.certificate, policy="random_choose 2"))
+    run.front(balancer.caddy, targets, policy="random_choose 2")
     browse(users(run.net, 25, kinds=BROWSERS[4:]), think=0.2, **HTTPS)
 
 
@@ -148,16 +146,7 @@ def caddy_choose(run: Run) -> None:
 )
 def apache_jsessionid(run: Run) -> None:
     targets = run.serve(Application(cookie="JSESSIONID", shape=lambda index, token: f"{token}.r{index}"))
-    run.balance(
-        balancer.apache(
-            run.net,
-            run.directory,
-            targets,
-            certificate=run.certificate,
-            app_sticky="JSESSIONID|jsessionid",
-            extra="RequestHeader set X-Forwarded-Proto https",
-        )
-    )
+    run.front(balancer.apache, targets, app_sticky="JSESSIONID|jsessionid", extra="RequestHeader set X-Forwarded-Proto https")
     people = users(run.net, 32, kinds=MIXED, addresses=14)
     note_people(run, people)
     browse(people, think=0.2, **HTTPS)
@@ -175,7 +164,7 @@ def apache_jsessionid(run: Run) -> None:
 )
 def apache_traffic(run: Run) -> None:
     targets = run.serve(Application(cookie="PHPSESSID", sessions="shared"))
-    run.balance(balancer.apache(run.net, run.directory, targets, certificate=run.certificate, method="bytraffic"))
+    run.front(balancer.apache, targets, method="bytraffic")
     browse(users(run.net, 24, kinds=BROWSERS[1:]), think=0.2, **HTTPS)
 
 
