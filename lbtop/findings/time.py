@@ -237,11 +237,8 @@ def keepalive_too_long(context: Context) -> Iterator[Finding]:
         detail=f"Idle connections die after {seconds(limit)} at the latest; a probe that comes later only finds out.",
         service=context.service.service,
         evidence=(Evidence("keepalive", "timing", f"{len(late)} connections, median silence {first_probe:.2f} s"),),
-        advice=(
-            f"send the first probe sooner: sysctl net.ipv4.tcp_keepalive_time={max(int(limit / 2), 1)} (per network namespace), "
-            "or TCP_KEEPIDLE on the socket",
-        ),
-        confirm=(f"ss -Hnto '( sport = :{context.service.port} )' | grep keepalive",),
+        advice=_sooner_than(limit),
+        confirm=_timers_of(context.service.port),
         at_ns=int(late["at_ns"].min()),
     )
 
@@ -263,9 +260,18 @@ def _timers_too_long(context: Context) -> Iterator[Finding]:
                 "remembers an idle connection.",
                 service=context.service.service,
                 evidence=(Evidence("keepalive", "timing", f"timers of {count} sockets, {first_probe:.0f} s"),),
-                advice=(
-                    f"send the first probe sooner: sysctl net.ipv4.tcp_keepalive_time={max(int(limit / 2), 1)} "
-                    "(per network namespace), or TCP_KEEPIDLE on the socket",
-                ),
-                confirm=(f"ss -Hnto '( sport = :{port} )' | grep keepalive",),
+                advice=_sooner_than(limit),
+                confirm=_timers_of(port),
             )
+
+
+def _sooner_than(limit_s: float) -> tuple[str]:
+    """Advice, for half of the limit: one lost probe must not cost the connection."""
+    return (
+        f"send the first probe sooner: sysctl net.ipv4.tcp_keepalive_time={max(int(limit_s / 2), 1)} (per network namespace), "
+        "or TCP_KEEPIDLE on the socket",
+    )
+
+
+def _timers_of(port: int) -> tuple[str]:
+    return (f"ss -Hnto '( sport = :{port} )' | grep keepalive",)

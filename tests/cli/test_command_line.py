@@ -173,9 +173,10 @@ def test_observe_writes_a_file_and_leaves_one_alone_that_it_cannot_fill(capture:
     assert out.read_text().splitlines() == lines
 
 
-def test_ctrl_c_gives_the_verdict_on_what_was_read_so_far(capture: Path) -> None:
+def interrupted(capture: Path, *arguments: str) -> str:
+    """What ``lbtop diagnose`` prints that has read a capture through a pipe, waits for more and gets Ctrl-C: it has findings."""
     with subprocess.Popen(
-        [sys.executable, "-m", "lbtop", "diagnose", "--json", "-"],
+        [sys.executable, "-m", "lbtop", "diagnose", *arguments, "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -185,23 +186,19 @@ def test_ctrl_c_gives_the_verdict_on_what_was_read_so_far(capture: Path) -> None
         process.stdin.flush()
         wait_until_it_reads(process.pid)
         process.send_signal(signal.SIGINT)
-        found = json.loads(process.stdout.read())
+        told = process.stdout.read().decode()
         assert process.wait(30) == 1
+    return told
+
+
+def test_ctrl_c_gives_the_verdict_on_what_was_read_so_far(capture: Path) -> None:
+    found = json.loads(interrupted(capture, "--json"))
     assert found["source"]["packets"] > 100
     assert found["services"][0]["termination"]["mode"] == "offload"
 
 
 def test_a_verdict_on_less_than_all_says_so(capture: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "lbtop", "diagnose", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(capture.read_bytes())
-        process.stdin.flush()
-        wait_until_it_reads(process.pid)
-        process.send_signal(signal.SIGINT)
-        told = process.stdout.read().decode()
-        assert process.wait(30) == 1
+    told = interrupted(capture)
     assert f"Reading was ended early: {capture.stat().st_size:,} bytes were read." in " ".join(told.split())
 
 
