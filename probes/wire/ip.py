@@ -49,14 +49,19 @@ def ipv4(buffer, frame):
     frame.ttl = octets[8]
     frame.proto = octets[9]
     frame.place = (frame.place ^ frame.ttl) * SHIFT
-    frame.source_high = 0
-    frame.target_high = 0
-    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 12)) << 32)
-    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 16)) << 32)
+    ipv4_addresses(frame, octets + 12)
     frame.wire_end = at + total
     if frame.end > frame.wire_end:
         frame.end = frame.wire_end
     frame.at = at + header
+    return HEADER_READ
+
+
+def ipv4_addresses(frame, octets):
+    frame.source_high = 0
+    frame.target_high = 0
+    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets)) << 32)
+    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 4)) << 32)
     return HEADER_READ
 
 
@@ -139,23 +144,8 @@ def usual(buffer, frame):
     frame.proto = PROTO_TCP
     frame.place = (frame.place ^ word64(octets) ^ (cython.cast(cython.ulonglong, word32(octets + 8)) << 17)) * SHIFT
     frame.place = (frame.place ^ frame.ttl) * SHIFT
-    frame.source_high = 0
-    frame.target_high = 0
-    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 26)) << 32)
-    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 30)) << 32)
-    frame.source_port = swap16(word16(octets + 34))
-    frame.target_port = swap16(word16(octets + 36))
-    frame.seq = swap32(word32(octets + 38))
-    frame.ack = swap32(word32(octets + 42))
-    frame.flags = octets[47] & 0x3F
-    frame.window = swap16(word16(octets + 48))
-    frame.options = segment + 20
-    frame.payload = segment + header
-    frame.length = wire_end - segment - header
-    segment = end - segment
-    frame.options_length = (header if header < segment else segment) - 20
-    frame.payload_captured = segment - header if segment > header else 0
-    return HEADER_READ
+    ipv4_addresses(frame, octets + 26)
+    return segment_fields(frame, octets + 34, header)
 
 
 def transport(buffer, frame):
@@ -177,16 +167,21 @@ def tcp_header(buffer, frame):
     header = (octets[12] >> 4) * 4
     if header < 20 or frame.wire_end - at < header:
         return UNDECODED
+    return segment_fields(frame, octets, header)
+
+
+def segment_fields(frame, octets, header):
+    left: cython.Py_ssize_t = frame.end - frame.at
     frame.source_port = swap16(word16(octets))
     frame.target_port = swap16(word16(octets + 2))
     frame.seq = swap32(word32(octets + 4))
     frame.ack = swap32(word32(octets + 8))
     frame.flags = octets[13] & 0x3F
     frame.window = swap16(word16(octets + 14))
-    frame.options = at + 20
+    frame.options = frame.at + 20
     frame.options_length = (header if header < left else left) - 20
-    frame.length = frame.wire_end - at - header
-    frame.payload = at + header
+    frame.length = frame.wire_end - frame.at - header
+    frame.payload = frame.at + header
     frame.payload_captured = left - header if left > header else 0
     return HEADER_READ
 
