@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build" / "c"
 SHARED = "lbtop._cython_shared"
 """Cython's own code for memoryviews, once for all modules: a third of the compile time, half of the binaries."""
-OPTIONS = os.environ.get("LBTOP_COMPILE", "-O2 -g0").split()
-"""Of the C compiler: no debug information, which doubles its time. `make fuzz` compiles with sanitizers."""
+OPTIONS = os.environ.get("LBTOP_COMPILE", "-O2 -g0 --param=max-inline-insns-single=1000").split()
+"""Of the C compiler: no debug information, which doubles its time. What is declared inline is every packet's way, and shall be
+inline although checks of bounds make it look long. `make fuzz` compiles with sanitizers."""
 PACKAGES = {"lbtop": ROOT / "lbtop", "lbtop.probes": ROOT / "probes"}
 
 

@@ -19,6 +19,7 @@ cdef enum:
     BLOCK = 3           # input `which` is at a pcapng block that only Python code understands; it lies whole in the area
     DAMAGED = 4         # input `which` cannot be read any further
     ACTIVATE = 5        # time has come to the first packet of a file that is not read yet
+    AGAIN = 6           # only between the functions here: a record was too large, and is to be passed over
 
 cdef enum:
     PCAP = 1
@@ -76,7 +77,7 @@ cdef class Records:
     cdef int _walk(self) except -1 nogil
     cdef int _look(self, Input *entry) except -1 nogil
     cdef int _refill(self, Input *entry) except -1 nogil
-    cdef int _look_pcap(self, Input *entry) except -1 nogil
+    cdef inline int _look_pcap(self, Input *entry) except -1 nogil
     cdef int _look_pcapng(self, Input *entry) except -1 nogil
     cdef bint _host_side(self, Input *entry) except -1 nogil
     cdef int64_t _time(self, uint32_t interface, uint64_t units) noexcept nogil

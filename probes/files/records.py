@@ -225,18 +225,19 @@ class Records:
 
     def _look(self, entry):
         """Finds the next record of an input; DONE when there is one."""
+        code: cython.int = AGAIN
         left: cython.Py_ssize_t
-        if entry.skip:
-            left = entry.end - entry.position
-            if cython.cast(uint64_t, left) < entry.skip:
-                entry.skip -= left
-                entry.position = entry.end
-                return NEED
-            entry.position += cython.cast(cython.Py_ssize_t, entry.skip)
-            entry.skip = 0
-        if entry.format == PCAP:
-            return self._look_pcap(entry)
-        return self._look_pcapng(entry)
+        while code == AGAIN:
+            if entry.skip:
+                left = entry.end - entry.position
+                if cython.cast(uint64_t, left) < entry.skip:
+                    entry.skip -= left
+                    entry.position = entry.end
+                    return NEED
+                entry.position += cython.cast(cython.Py_ssize_t, entry.skip)
+                entry.skip = 0
+            code = self._look_pcap(entry) if entry.format == PCAP else self._look_pcapng(entry)
+        return code
 
     def _refill(self, entry):
         """The next chunk of an input that is read ahead, behind what is left of the last one. False at its end."""
@@ -279,7 +280,7 @@ class Records:
         if header + captured > self.buffer.area_size:
             self.oversized += 1
             entry.skip = header + captured
-            return self._look(entry)
+            return AGAIN
         if left < header + captured:
             return NEED
         entry.ts_ns = seconds * BILLION + fraction * entry.fraction_ns
@@ -320,7 +321,7 @@ class Records:
                 if kind in (ENHANCED_PACKET, OLD_PACKET, SIMPLE_PACKET):
                     self.oversized += 1
                 entry.skip = length
-                return self._look(entry)
+                return AGAIN
             if left < length:
                 return NEED
             entry.following = at + length

@@ -70,6 +70,8 @@ cdef class Assembly:
     cdef int clear(self, uint32_t slot) except -1 nogil
     # Takes payload of half h that is not wholly old. Answers what Streams learned from what could be delivered.
     cdef int accept(self, uint32_t h, uint32_t seq, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
+    # Counts payload whose turn it is, and hands it on where somebody looks at it; what Streams learned.
+    cdef int hand_over(self, uint32_t h, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
     # Gives up the first hole of a half and delivers what follows it.
     cdef int give_up(self, uint32_t h) except -1 nogil
     # Gives up every hole: the connection is over.
@@ -78,6 +80,5 @@ cdef class Assembly:
     cdef Py_ssize_t late(self, uint32_t h, uint32_t seq, Py_ssize_t length) except -1 nogil
     # Inserts an early segment; how many of its bytes are new.
     cdef Py_ssize_t keep(self, uint32_t h, uint32_t seq, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
-    cdef int _hand_over(self, uint32_t h, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t length, int64_t ts_ns) except -1 nogil
     cdef int _advance(self, uint32_t h) except -1 nogil
     cdef int _learn(self, uint32_t h, int learned) except -1 nogil

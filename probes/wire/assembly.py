@@ -70,7 +70,7 @@ class Assembly:
             if captured < 0:
                 captured = 0
         half.next += cython.cast(uint32_t, length)
-        learned = self._hand_over(h, offset, captured, length, ts_ns)
+        learned = self.hand_over(h, offset, captured, length, ts_ns)
         if half.waiting >= 0:
             learned |= self._advance(h)
         return learned
@@ -205,7 +205,7 @@ class Assembly:
             captured = captured - part if captured > part else 0
         return new
 
-    def _hand_over(self, h, offset, captured, length, ts_ns):
+    def hand_over(self, h, offset, captured, length, ts_ns):
         learned: cython.int = 0
         half: cython.pointer(Half) = cython.address(self.halves[h])
         half.bytes += length
@@ -245,7 +245,7 @@ class Assembly:
             self.free_range = at
             if length > 0:
                 self.halves[h].next += cython.cast(uint32_t, length)
-                learned |= self._hand_over(h, offset - gap, captured if captured > 0 else 0, length, self.ranges[at].ts_ns)
+                learned |= self.hand_over(h, offset - gap, captured if captured > 0 else 0, length, self.ranges[at].ts_ns)
             if offset >= 0:
                 self.buffer.give(offset)
         return learned

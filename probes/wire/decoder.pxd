@@ -8,18 +8,17 @@ from lbtop.probes.wire.frame cimport Frame
 from lbtop.probes.wire.stream cimport Streams
 from lbtop.probes.wire.tables cimport Tables
 
-# Sets of four that share a cache line; 64 KB, as more would push other things out of the caches.
+# Sets of four, each one cache line; 64 KB, as more would push other things out of the caches.
 cdef enum:
     WAYS = 4
     SEEN_SETS = 1023        # sets, less one: a mask
 
-# A packet seen lately, for recognising its copies.
+# Packets seen lately, for recognising their copies.
 cdef struct Seen:
-    uint64_t print
-    uint64_t when           # in units of 1,024 ns, with the uppermost 16 bits of its place above
+    uint64_t print[WAYS]
+    uint64_t when[WAYS]     # in units of 1,024 ns, with the uppermost 16 bits of its place above
 
-cdef inline uint64_t folded(uint64_t word) noexcept nogil:
-    return word ^ (word >> 32)
+cdef bint repeats(Frame frame, uint64_t before, uint64_t when) noexcept nogil
 
 
 @cython.final
@@ -44,10 +43,10 @@ cdef class Decoder:
 
     # Decodes the packet of `captured` bytes that lies in the buffer at `offset`; on the wire it had `wire` bytes.
     cdef int take(self, int linktype, uint32_t interface, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t wire) except -1 nogil
-    cdef int _take(self, Frame frame, int linktype) except -1 nogil
+    cdef inline int _take(self, Frame frame, Connections table, int linktype) except -1 nogil
     cdef int count(self, Frame frame) except -1 nogil
     cdef Py_ssize_t _join(self) except -2
     cdef bint parse(self, Frame frame, int linktype, bint tunnels) except -1 nogil
-    cdef uint64_t mark(self, Frame frame) except? 0xFFFFFFFFFFFFFFFE nogil
+    cdef inline uint64_t mark(self, Frame frame) except? 0xFFFFFFFFFFFFFFFE nogil
     cdef uint64_t _mark_unnumbered(self, Frame frame, uint64_t a) except? 0xFFFFFFFFFFFFFFFE nogil
-    cdef bint is_copy(self, Frame frame, uint64_t print) except -1 nogil
+    cdef inline bint is_copy(self, Frame frame, uint64_t print) except -1 nogil

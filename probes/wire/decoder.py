@@ -4,6 +4,7 @@ import os
 
 import cython
 import numpy as np
+from cython.cimports.lbtop.probes.wire.buffer import multiplied
 from cython.cimports.lbtop.probes.wire.frame import LINK_ETHERNET, PROTO_TCP, SYN, TYPE_ARP, TYPE_IPV4, TYPE_IPV6
 from cython.cimports.lbtop.probes.wire.ip import HEADER_READ, network, transport, usual
 from cython.cimports.lbtop.probes.wire.link import network_type
@@ -20,7 +21,7 @@ from lbtop.probes.wire.memory import lines
 from lbtop.probes.wire.stream import Streams
 from lbtop.probes.wire.tables import LIMIT, Tables
 
-SEEN = np.dtype([("print", "u8"), ("when", "u8")], align=True)
+SEEN = np.dtype([("print", "u8", WAYS), ("when", "u8", WAYS)], align=True)
 TICK = cython.declare(cython.int, 10)
 """Times are compared in units of 1,024 ns: 48 bits of them last for nine years."""
 COPY_TICKS = cython.declare(int64_t, 10_000_000 >> 10)
@@ -69,7 +70,7 @@ class Decoder:
         self.connections.bind(self.tables, self.streams, self.assembly)
         self.fragments = Fragments()
         self.frame = Frame()
-        self.seen = lines(WAYS * (SEEN_SETS + 1), SEEN)
+        self.seen = lines(SEEN_SETS + 1, SEEN)
         self.started_ns = NO_TIME
         self.ended_ns = NO_TIME
 
@@ -128,22 +129,23 @@ class Decoder:
         self.frame.captured = captured
         self.frame.wire = wire
         self.frame.interface = interface
+        return self._take(self.frame, self.connections, linktype)
+
+    def _take(self, frame, table, linktype):
+        slot: int32_t
+        print: uint64_t
+        joined: cython.Py_ssize_t = -1
+        ts_ns: int64_t = frame.ts_ns
+        frame.vlan = 0
+        frame.place = (cython.cast(uint64_t, self.origin) << 32) | frame.interface
+        frame.tunnels = 0
+        frame.fragment = 0
         if ts_ns > self.ended_ns:
             if self.started_ns == NO_TIME:
                 self.started_ns = ts_ns
             self.ended_ns = ts_ns
         elif ts_ns < self.started_ns:
             self.started_ns = ts_ns
-        return self._take(self.frame, linktype)
-
-    def _take(self, frame, linktype):
-        slot: int32_t
-        print: uint64_t
-        joined: cython.Py_ssize_t = -1
-        frame.vlan = 0
-        frame.place = (cython.cast(uint64_t, self.origin) << 32) | frame.interface
-        frame.tunnels = 0
-        frame.fragment = 0
         if (linktype != LINK_ETHERNET or usual(self.buffer, frame) != HEADER_READ) and not self.parse(frame, linktype, True):
             if frame.fragment:
                 with cython.gil:
@@ -152,21 +154,21 @@ class Decoder:
                 self.undecoded += 1
             if joined < 0:
                 return self.count(frame)
-        self.connections.now_ns = self.ended_ns
-        if self.ended_ns >= self.connections.next_sweep_ns:
-            self.connections.sweep()
+        table.now_ns = self.ended_ns
+        if self.ended_ns >= table.next_sweep_ns:
+            table.sweep()
         print = self.mark(frame)
-        slot = self.connections.find(frame)
+        slot = table.find(frame)
         if self.is_copy(frame, print):
             self.duplicates += 1
             if slot >= 0:
-                self.connections.all[slot].duplicates += 1
+                table.all[slot].duplicates += 1
         else:
             self.count(frame)
             if frame.proto == PROTO_TCP:
-                segment(self.connections, frame, slot)
+                segment(table, frame, slot)
             else:
-                datagram(self.connections, frame, slot)
+                datagram(table, frame, slot)
         if joined >= 0:
             self.buffer.give(joined)
         return 0
@@ -240,21 +242,20 @@ class Decoder:
 
     def mark(self, frame):
         """What all copies of a packet have in common, as a number."""
-        # Not under the run's seed: which packets a full set forgets must not differ between runs. The products do not wait for
-        # each other; folding each word first lets fields in its upper half reach the lower half of its product too.
-        a: uint64_t = folded(frame.source_low) * M1 + folded(frame.target_low) * M2
+        # Not under the run's seed: which packets a full set forgets must not differ between runs.
+        a: uint64_t = multiplied(frame.source_low ^ M1, frame.target_low ^ M2)
         ports: uint64_t = cython.cast(uint64_t, frame.source_port) << 16 | frame.target_port
-        a += folded(ports << 32 | frame.ip_id) * M3
-        a += folded(cython.cast(uint64_t, frame.seq) << 32 | frame.ack) * M4
-        a += folded(cython.cast(uint64_t, frame.flags) << 32 | cython.cast(uint64_t, frame.length)) * M5
-        if frame.proto != PROTO_TCP and frame.payload_captured >= 8:
+        numbers: uint64_t = cython.cast(uint64_t, frame.seq) << 32 | frame.ack
+        a ^= multiplied((ports << 32 | frame.ip_id) ^ M3, numbers ^ M4)
+        a += (cython.cast(uint64_t, frame.flags) << 32 | cython.cast(uint64_t, frame.length)) * M5
+        if frame.proto == PROTO_TCP:
+            if frame.ip_id == 0:
+                a = self._mark_unnumbered(frame, a)
+        elif frame.payload_captured >= 8:
             # Datagrams have no sequence number: what they carry has to tell them apart.
             a = (a ^ self.buffer.u64[frame.payload] ^ self.buffer.u64[frame.payload + frame.payload_captured - 8] * M2) * M1
-        elif frame.proto == PROTO_TCP and frame.ip_id == 0:
-            a = self._mark_unnumbered(frame, a)
-        a = folded(a) * M1
-        a = folded(a)
-        prefetch(cython.address(self.seen[(a & SEEN_SETS) * WAYS]))
+        a = multiplied(a ^ M2, M1)
+        prefetch(cython.address(self.seen[a & SEEN_SETS]))
         return a
 
     def _mark_unnumbered(self, frame, a):
@@ -275,37 +276,38 @@ class Decoder:
 
     def is_copy(self, frame, print):
         """Whether the frame is a second copy of a packet: from a mirror of both sides of a device, or from every interface."""
-        last: cython.pointer(Seen)
-        ways: cython.pointer(Seen)
-        way: cython.size_t
-        apart: int64_t
-        elsewhere: cython.bint
-        copy: cython.bint = False
+        ways: cython.pointer(Seen) = cython.address(self.seen[print & SEEN_SETS])
         when: uint64_t = (cython.cast(uint64_t, frame.ts_ns >> TICK) & TIME_MASK) | (frame.place & ~TIME_MASK)
-        # The set lies in the array when its first and its last way do.
-        ways = cython.address(self.seen[(print & SEEN_SETS) * WAYS])
-        last = cython.address(self.seen[(print & SEEN_SETS) * WAYS + WAYS - 1])
-        way = 0
-        while ways[way].print != print and ways + way != last:
-            way += 1
-        if ways[way].print == print:
-            apart = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, ways[way].when & TIME_MASK)
-            elsewhere = (ways[way].when ^ when) & ~TIME_MASK != 0
-            # The same packet at another place, or at the same place with a number that no packet sent again has; with both, it
-            # is one even where the clocks of two capturing hosts differ. Without such a number (IPv6, and senders that leave the
-            # id of what is not to be fragmented zero, RFC 6864), a segment that is there again at once was not sent again.
-            if -COPY_TICKS <= apart <= COPY_TICKS:
-                copy = frame.ip_id != 0 or elsewhere or (frame.proto == PROTO_TCP and -AT_ONCE_TICKS <= apart <= AT_ONCE_TICKS)
-            elif -CLOCKS_TICKS <= apart <= CLOCKS_TICKS:
-                copy = frame.ip_id != 0 and elsewhere
+        copy: cython.bint = False
+        way: cython.int = 3
+        if ways.print[0] == print or ways.print[1] == print or ways.print[2] == print or ways.print[3] == print:
+            way = 0
+            while ways.print[way] != print:
+                way += 1
+            copy = repeats(frame, ways.when[way], when)
         # The latest comes first; what a full set forgets came before all others in it.
         # Spelled out: as a loop it is a call of memmove.
         if way == 3:
-            ways[3] = ways[2]
+            ways.print[3] = ways.print[2]
+            ways.when[3] = ways.when[2]
         if way >= 2:
-            ways[2] = ways[1]
+            ways.print[2] = ways.print[1]
+            ways.when[2] = ways.when[1]
         if way >= 1:
-            ways[1] = ways[0]
-        ways[0].print = print
-        ways[0].when = when
+            ways.print[1] = ways.print[0]
+            ways.when[1] = ways.when[0]
+        ways.print[0] = print
+        ways.when[0] = when
         return copy
+
+
+def repeats(frame, before, when):
+    """Whether what the frame shares with a packet, seen at a time and place ``before``, makes it a copy of that one."""
+    apart: int64_t = cython.cast(int64_t, when & TIME_MASK) - cython.cast(int64_t, before & TIME_MASK)
+    elsewhere: cython.bint = (before ^ when) & ~TIME_MASK != 0
+    # The same packet at another place, or at the same place with a number that no packet sent again has; with both, it
+    # is one even where the clocks of two capturing hosts differ. Without such a number (IPv6, and senders that leave the
+    # id of what is not to be fragmented zero, RFC 6864), a segment that is there again at once was not sent again.
+    if -COPY_TICKS <= apart <= COPY_TICKS:
+        return frame.ip_id != 0 or elsewhere or (frame.proto == PROTO_TCP and -AT_ONCE_TICKS <= apart <= AT_ONCE_TICKS)
+    return -CLOCKS_TICKS <= apart <= CLOCKS_TICKS and frame.ip_id != 0 and elsewhere

@@ -6,12 +6,16 @@ there the record's own length counts.
 """
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, swap32, word16, word32, word64
+from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, word16, word32, word64
 from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, PROTO_UDP, TYPE_IPV4, TYPE_IPV6
 
-MAPPED = cython.declare(cython.ulonglong, 0xFFFF0000)
-"""Bytes 8 to 11 of an IPv4-mapped address (RFC 4291 section 2.5.5.2), loaded as a little-endian word."""
 MOST_EXTENSIONS = cython.declare(cython.int, 12)
+# Four bytes each, as little-endian words: Ethernet's type, then IPv4's version, header length (20 bytes) and type of service;
+# IPv4's fragment field (neither part nor beginning of a longer packet), time to live and protocol.
+ETHERNET_IPV4 = cython.declare(cython.uint, 0x00450008)
+WITHOUT_TOS = cython.declare(cython.uint, 0x00FFFFFF)
+WHOLE_TCP = cython.declare(cython.uint, PROTO_TCP << 24)
+WITHOUT_TTL = cython.declare(cython.uint, 0xFF00FF3F)
 SHIFT = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 
 
@@ -54,14 +58,6 @@ def ipv4(buffer, frame):
     if frame.end > frame.wire_end:
         frame.end = frame.wire_end
     frame.at = at + header
-    return HEADER_READ
-
-
-def ipv4_addresses(frame, octets):
-    frame.source_high = 0
-    frame.target_high = 0
-    frame.source_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets)) << 32)
-    frame.target_low = MAPPED | (cython.cast(cython.ulonglong, word32(octets + 4)) << 32)
     return HEADER_READ
 
 
@@ -120,23 +116,21 @@ def usual(buffer, frame):
     at: cython.Py_ssize_t = frame.begin
     end: cython.Py_ssize_t = at + frame.captured
     wire_end: cython.Py_ssize_t
-    segment: cython.Py_ssize_t = at + 34
     header: cython.Py_ssize_t
     octets: Octets
     if frame.captured < 54:
         return UNDECODED
     octets = span(buffer, at, 54)
-    if swap16(word16(octets + 12)) != TYPE_IPV4 or octets[14] != 0x45 or octets[23] != PROTO_TCP:
+    if word32(octets + 12) & WITHOUT_TOS != ETHERNET_IPV4 or word32(octets + 20) & WITHOUT_TTL != WHOLE_TCP:
         return UNDECODED
-    if swap16(word16(octets + 20)) & 0x3FFF:
-        return UNDECODED  # a fragment
     wire_end = at + 14 + swap16(word16(octets + 16))
     if end > wire_end:
         end = wire_end
+    at += 34
     header = (octets[46] >> 4) * 4
-    if end - segment < 20 or header < 20 or wire_end - segment < header:
+    if end - at < 20 or header < 20 or wire_end - at < header:
         return UNDECODED
-    frame.at = segment
+    frame.at = at
     frame.end = end
     frame.wire_end = wire_end
     frame.ip_id = swap16(word16(octets + 18))
@@ -145,7 +139,8 @@ def usual(buffer, frame):
     frame.place = (frame.place ^ word64(octets) ^ (cython.cast(cython.ulonglong, word32(octets + 8)) << 17)) * SHIFT
     frame.place = (frame.place ^ frame.ttl) * SHIFT
     ipv4_addresses(frame, octets + 26)
-    return segment_fields(frame, octets + 34, header)
+    segment_fields(frame, octets + 34, header)
+    return HEADER_READ
 
 
 def transport(buffer, frame):
@@ -167,22 +162,7 @@ def tcp_header(buffer, frame):
     header = (octets[12] >> 4) * 4
     if header < 20 or frame.wire_end - at < header:
         return UNDECODED
-    return segment_fields(frame, octets, header)
-
-
-def segment_fields(frame, octets, header):
-    left: cython.Py_ssize_t = frame.end - frame.at
-    frame.source_port = swap16(word16(octets))
-    frame.target_port = swap16(word16(octets + 2))
-    frame.seq = swap32(word32(octets + 4))
-    frame.ack = swap32(word32(octets + 8))
-    frame.flags = octets[13] & 0x3F
-    frame.window = swap16(word16(octets + 14))
-    frame.options = frame.at + 20
-    frame.options_length = (header if header < left else left) - 20
-    frame.length = frame.wire_end - frame.at - header
-    frame.payload = frame.at + header
-    frame.payload_captured = left - header if left > header else 0
+    segment_fields(frame, octets, header)
     return HEADER_READ
 
 

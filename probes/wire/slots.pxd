@@ -41,11 +41,15 @@ cdef struct Connection:
     uint32_t stack, duplicates, tsval
     uint16_t mss, window
 
+cdef inline uint64_t differ(uint64_t high, uint64_t low, uint16_t port, uint64_t other_high, uint64_t other_low, uint16_t other_port) noexcept nogil:
+    return (high ^ other_high) | (low ^ other_low) | (port ^ other_port)
+
 
 cdef class Slots:
     cdef Connection[::1] all
     cdef uint64_t[::1] index            # hash above, slot + 1 below; 0 = free
     cdef uint64_t seed
+    cdef uint64_t port_seed
     cdef readonly uint32_t cap
     cdef readonly uint32_t live
     cdef uint32_t fresh                 # slots never used start here

@@ -2,6 +2,7 @@
 
 import cython
 import numpy as np
+from cython.cimports.lbtop.probes.wire.buffer import multiplied
 from cython.cimports.libc.stdint import int32_t, uint32_t, uint64_t
 from lbtop.probes.wire.memory import lines
 
@@ -17,7 +18,6 @@ CONNECTION = np.dtype(
     align=True)  # fmt: skip
 
 M1 = cython.declare(uint64_t, 0x9E3779B97F4A7C15)
-M2 = cython.declare(uint64_t, 0xC2B2AE3D27D4EB4F)
 
 
 class Slots:
@@ -26,6 +26,7 @@ class Slots:
     def __init__(self, cap, seed):
         self.cap = cap
         self.seed = seed
+        self.port_seed = multiplied(seed, M1)
         self.all = lines(cap, CONNECTION)
         self.index = np.zeros(1 << 12, np.uint64)
         self.free = -1
@@ -35,55 +36,44 @@ class Slots:
 
     def find(self, frame):
         """Slot of the frame's connection, -1 when there is none; notes its hash and which end sent it."""
-        a_high: uint64_t = frame.source_high
-        a_low: uint64_t = frame.source_low
-        b_high: uint64_t = frame.target_high
-        b_low: uint64_t = frame.target_low
-        a_port: uint64_t = frame.source_port
-        b_port: uint64_t = frame.target_port
-        other: uint64_t
+        source: uint64_t = frame.source_low
+        target: uint64_t = frame.target_low
         hashed: uint64_t
         found: uint64_t
+        straight: uint64_t
+        crossed: uint64_t
         slot: int32_t
         conn: cython.pointer(Connection)
-        if a_low > b_low or (a_low == b_low and (a_high > b_high or (a_high == b_high and a_port > b_port))):
-            self.end = 1
-            other = a_high
-            a_high = b_high
-            b_high = other
-            other = a_low
-            a_low = b_low
-            b_low = other
-            other = a_port
-            a_port = b_port
-            b_port = other
-        else:
-            self.end = 0
-        hashed = (a_low ^ self.seed) * M1
-        hashed = (hashed ^ (hashed >> 32) ^ b_low) * M2
-        hashed = (hashed ^ (hashed >> 29) ^ ((a_port << 32) | (b_port << 16) | frame.proto)) * M1
-        if a_high | b_high:
-            hashed = ((hashed ^ a_high) * M2) ^ ((b_high ^ (hashed >> 31)) * M1)
-        hashed ^= hashed >> 32
-        self.hash = cython.cast(uint32_t, hashed)
+        # Products are the same for both directions. Every field meets the seed, or a capture could choose what collides.
+        hashed = multiplied(self.seed ^ source, self.seed ^ target)
+        hashed ^= multiplied(self.port_seed ^ frame.source_port, self.port_seed ^ frame.target_port)
+        if frame.source_high | frame.target_high:
+            hashed ^= multiplied(self.port_seed ^ frame.source_high, self.port_seed ^ frame.target_high)
+        self.hash = cython.cast(uint32_t, hashed ^ frame.proto)
         mask: cython.size_t = self.index.shape[0] - 1
         place: cython.size_t = self.hash & mask
         while True:
             found = self.index[place]
             if found == 0:
+                # The lower end comes first.
+                self.end = source > target or (
+                    source == target
+                    and (
+                        frame.source_high > frame.target_high
+                        or (frame.source_high == frame.target_high and frame.source_port > frame.target_port)
+                    )
+                )
                 return -1
             if cython.cast(uint32_t, found >> 32) == self.hash:
                 slot = cython.cast(int32_t, cython.cast(uint32_t, found)) - 1
                 conn = cython.address(self.all[slot])
-                if (
-                    conn.low_low == a_low
-                    and conn.high_low == b_low
-                    and conn.low_port == a_port
-                    and conn.high_port == b_port
-                    and conn.low_high == a_high
-                    and conn.high_high == b_high
-                    and conn.proto == frame.proto
-                ):
+                # Without a branch between the two: directions take turns in no order that a processor could learn.
+                straight = differ(conn.low_high, conn.low_low, conn.low_port, frame.source_high, source, frame.source_port)
+                straight |= differ(conn.high_high, conn.high_low, conn.high_port, frame.target_high, target, frame.target_port)
+                crossed = differ(conn.high_high, conn.high_low, conn.high_port, frame.source_high, source, frame.source_port)
+                crossed |= differ(conn.low_high, conn.low_low, conn.low_port, frame.target_high, target, frame.target_port)
+                if (straight == 0 or crossed == 0) and conn.proto == frame.proto:
+                    self.end = straight != 0
                     return slot
             place = (place + 1) & mask
 

@@ -24,15 +24,19 @@ class Streams:
         used: cython.Py_ssize_t
         before: cython.Py_ssize_t
         taken: cython.Py_ssize_t
-        self.answer = 0
-        self.direction = direction
-        self.slot = slot
-        self.fresh = True
         half.spoke = 1
         # What a late segment completes was complete when the latest of its packets had come.
         if ts_ns < half.clock:
             ts_ns = half.clock
         half.clock = ts_ns
+        if half.mode == M_BODY and n < half.need:
+            # The midst of a body, as most bytes are: nothing is learned from it.
+            half.need -= n
+            return 0
+        self.answer = 0
+        self.direction = direction
+        self.slot = slot
+        self.fresh = True
         self.unsealed = offset
         if conn.proto == UDP:
             self._datagram(conn, ts_ns, offset, end)

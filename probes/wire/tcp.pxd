@@ -13,11 +13,11 @@ cdef int datagram(Connections table, Frame frame, int32_t slot) except -1 nogil
 
 cdef bint begins_anew(Connections table, Frame frame, int32_t slot) except -1 nogil
 cdef int32_t open_connection(Connections table, Frame frame) except -2 nogil
-cdef int silences(Connection *conn, Half *half, Half *other, int end, int64_t ts_ns, bint answers) noexcept nogil
+cdef inline int silences(Connection *conn, Half *half, Half *other, int end, int64_t ts_ns, bint answers) noexcept nogil
 cdef int give_up_if_lost(Connections table, Frame frame, size_t h) except -1 nogil
 cdef int reset(Connections table, Frame frame, int32_t slot) except -1 nogil
 cdef int handshake(Connections table, Frame frame, int32_t slot) except -1 nogil
-cdef int payload(Connections table, Frame frame, int32_t slot) except -1 nogil
+cdef inline int payload(Connections table, Frame frame, int32_t slot, Connection *conn, Half *half, size_t h) except -1 nogil
 cdef bint closes_tls(Buffer buffer, Frame frame) except -1 nogil
 cdef int look_at_payload(Connections table, Frame frame, int32_t slot) except -1 nogil
 cdef int take_in(Connections table, Frame frame, int32_t slot, int learned) except -1 nogil

@@ -77,9 +77,9 @@ def segment(table, frame, slot):
             slot = -1
     if slot < 0:
         slot = open_connection(table, frame)
+        conn = cython.address(table.all[slot])
     # Slots and their halves never move: what points to them holds.
     h = cython.cast(cython.size_t, slot) * 2 + table.end
-    conn = cython.address(table.all[slot])
     half = cython.address(table.assembly.halves[h])
     other = cython.address(table.assembly.halves[h ^ 1])
     silences(conn, half, other, table.end, frame.ts_ns, not flags & RST)
@@ -104,12 +104,16 @@ def segment(table, frame, slot):
     else:
         if frame.window == 0:
             conn.flags |= FLAG_ZERO_WINDOW
-        if flags & ACK and conn.state & SYNACK_SEEN and conn.ack_ns == 0 and half.flags & CLIENT:
+        if conn.ack_ns == 0 and flags & ACK and conn.state & SYNACK_SEEN and half.flags & CLIENT:
             conn.ack_ns = frame.ts_ns - conn.synack_ns
             if conn.queue == HALF_OPEN:
                 table.requeue(slot, ACTIVE)
-    payload(table, frame, slot)
-    return 0
+        if frame.length == 0 and half.flags & STARTED and not flags & FIN:
+            # A third of all packets: it takes no sequence space, and is nothing but an acknowledgement or a keep-alive probe.
+            if frame.seq + 1 == half.next:
+                half.probes += 1
+            return 0
+    return payload(table, frame, slot, conn, half, h)
 
 
 def datagram(table, frame, slot):
@@ -297,22 +301,14 @@ def handshake(table, frame, slot):
     return 0
 
 
-def payload(table, frame, slot):
+def payload(table, frame, slot, conn, half, h):
     """Sequence numbers: what of the segment is new, what was sent again, and whether it ends its direction."""
-    h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
-    half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
-    conn: cython.pointer(Connection) = cython.address(table.all[slot])
     flags: cython.int = frame.flags
     seq: uint32_t = frame.seq
     length: cython.Py_ssize_t = frame.length
     gap: int32_t
     resent: cython.bint = False
     learned: cython.int = 0
-    if length == 0 and half.flags & STARTED and not flags & (SYN | FIN):
-        # A third of all packets: it takes no sequence space, and is nothing but an acknowledgement or a keep-alive probe.
-        if seq + 1 == half.next:
-            half.probes += 1
-        return 0
     if flags & SYN:
         if half.flags & SYN_SEEN:
             if length == 0:
@@ -335,7 +331,7 @@ def payload(table, frame, slot):
         half.probes += 1
         return 0
     if length > 0:
-        if not closes_tls(table.assembly.buffer, frame):
+        if length > MOST_ALERT or not closes_tls(table.assembly.buffer, frame):
             half.data_end = seq + cython.cast(uint32_t, length)
             half.data_ack = frame.ack
         if not half.flags & ANCHORED:
@@ -347,13 +343,22 @@ def payload(table, frame, slot):
         else:
             if not conn.state & DELIVERING:
                 look_at_payload(table, frame, slot)
-            learned = table.assembly.accept(h, seq, frame.payload, frame.payload_captured, length, frame.ts_ns)
-            if half.waiting >= 0 and not half.flags & ACKED and frame.ts_ns - table.assembly.holes[h].since > UNACKNOWLEDGED:
-                learned |= table.assembly.give_up(h)
-            if table.assembly.repeated:
-                resent = True
-            else:
+            if gap == 0 and half.waiting < 0:
+                # In its turn, as nearly every segment is.
+                half.next += cython.cast(uint32_t, length)
                 half.flags &= ~RESENT
+                if half.flags & OPAQUE:
+                    half.bytes += length
+                else:
+                    learned = table.assembly.hand_over(h, frame.payload, frame.payload_captured, length, frame.ts_ns)
+            else:
+                learned = table.assembly.accept(h, seq, frame.payload, frame.payload_captured, length, frame.ts_ns)
+                if half.waiting >= 0 and not half.flags & ACKED and frame.ts_ns - table.assembly.holes[h].since > UNACKNOWLEDGED:
+                    learned |= table.assembly.give_up(h)
+                if table.assembly.repeated:
+                    resent = True
+                else:
+                    half.flags &= ~RESENT
     if flags & FIN:
         if not half.flags & FIN_SEEN:
             half.fin = seq + cython.cast(uint32_t, length)
@@ -376,9 +381,9 @@ def payload(table, frame, slot):
 
 
 def closes_tls(buffer, frame):
-    """Whether the segment is one TLS record that can only be, or has the size of, a closing alert: it asks for nothing."""
+    """Whether a short segment is one TLS record that can only be, or has the size of, a closing alert: it asks for nothing."""
     at: cython.Py_ssize_t = frame.payload
-    if frame.length > MOST_ALERT or frame.payload_captured < 5 or buffer.u8[at + 1] != 3:
+    if frame.payload_captured < 5 or buffer.u8[at + 1] != 3:
         return False
     if be16(buffer, at + 3) + 5 != frame.length:
         return False
