@@ -75,6 +75,9 @@ cdef class Records:
     cdef int refills                    # chunks taken from the readers in this walk
 
     cdef int _walk(self) except -1 nogil
+    cdef int _alone(self, Input *entry) except -1 nogil
+    cdef int _merged(self) except -1 nogil
+    cdef inline int _take(self, Input *entry, uint32_t origin) except -1 nogil
     cdef int _look(self, Input *entry) except -1 nogil
     cdef int _refill(self, Input *entry) except -1 nogil
     cdef inline int _look_pcap(self, Input *entry) except -1 nogil

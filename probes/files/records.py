@@ -171,6 +171,26 @@ class Records:
             self.interfaces = grown
 
     def _walk(self):
+        return self._alone(cython.address(self.inputs[0])) if self.count == 1 else self._merged()
+
+    def _alone(self, entry):
+        """Walks the only input."""
+        code: cython.int
+        while entry.active:
+            code = self._look_pcap(entry) if entry.format == PCAP and entry.skip == 0 else self._look(entry)
+            if code == DONE:
+                if self._take(entry, 0) == BATCH:
+                    return BATCH
+            elif code == NEED and entry.reader >= 0 and self._refill(entry):
+                if self.refills > MOST_REFILLS:
+                    return BATCH
+            elif code != AGAIN:
+                self.which = 0
+                return code
+        return DONE
+
+    def _merged(self):
+        """Walks several inputs in order of time."""
         i: uint32_t
         best: uint32_t
         code: cython.int
@@ -202,26 +222,24 @@ class Records:
                 return ACTIVATE
             if best == self.count:
                 return DONE
-            code = DONE
-            while code == DONE:
-                chosen.position = chosen.following
-                chosen.looked = 0
-                ts_ns = chosen.ts_ns
-                if self.since_ns <= ts_ns < self.until_ns:
-                    self.decoder.origin = best
-                    self.decoder.take(chosen.linktype, chosen.interface, ts_ns, chosen.data, chosen.captured, chosen.wire)
-                    if chosen.options:
-                        self.comments.take(
-                            chosen.linktype, chosen.options, chosen.options_end, chosen.swapped, self._host_side(chosen)
-                        )
-                    if self.decoder.tables.seq >= self.decoder.tables.due:
-                        return BATCH
-                elif ts_ns - PAST_END > self.until_ns:
-                    # Far behind the end: packets are out of order by less than this.
-                    chosen.active = 0
-                    break
-                # The only file has the next packet too.
-                code = self._look(chosen) if self.count == 1 else NEED
+            if self._take(chosen, best) == BATCH:
+                return BATCH
+
+    def _take(self, entry, origin):
+        """Gives the record at hand to the decoder; BATCH when enough rows wait, else DONE."""
+        entry.position = entry.following
+        entry.looked = 0
+        if self.since_ns <= entry.ts_ns < self.until_ns:
+            self.decoder.origin = origin
+            self.decoder.take(entry.linktype, entry.interface, entry.ts_ns, entry.data, entry.captured, entry.wire)
+            if entry.options:
+                self.comments.take(entry.linktype, entry.options, entry.options_end, entry.swapped, self._host_side(entry))
+            if self.decoder.tables.seq >= self.decoder.tables.due:
+                return BATCH
+        elif entry.ts_ns - PAST_END > self.until_ns:
+            # Far behind the end: packets are out of order by less than this.
+            entry.active = 0
+        return DONE
 
     def _look(self, entry):
         """Finds the next record of an input; DONE when there is one."""

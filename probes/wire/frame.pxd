@@ -1,6 +1,8 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from lbtop.probes.wire.buffer cimport Octets, word32, word64
+
 # Link types (the capture file's registry) and Ethernet types this decoder knows.
 cdef enum:
     LINK_NULL = 0
@@ -39,6 +41,14 @@ cdef enum:
     RST = 0x04
     PSH = 0x08
     ACK = 0x10
+
+# A place with one more thing that tells two copies of a packet apart.
+cdef inline uint64_t mixed(uint64_t place, uint64_t what) noexcept nogil:
+    return (place ^ what) * <uint64_t>0x9E3779B97F4A7C15
+
+# Both addresses of an Ethernet header, of which all 12 bytes are there.
+cdef inline uint64_t link_addresses(Octets octets) noexcept nogil:
+    return word64(octets) ^ (<uint64_t>word32(octets + 8) << 17)
 
 
 @cython.final

@@ -6,17 +6,10 @@ there the record's own length counts.
 """
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, word16, word32, word64
-from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, PROTO_UDP, TYPE_IPV4, TYPE_IPV6
+from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, word16
+from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, PROTO_UDP, TYPE_IPV4, TYPE_IPV6, mixed
 
 MOST_EXTENSIONS = cython.declare(cython.int, 12)
-# Four bytes each, as little-endian words: Ethernet's type, then IPv4's version, header length (20 bytes) and type of service;
-# IPv4's fragment field (neither part nor beginning of a longer packet), time to live and protocol.
-ETHERNET_IPV4 = cython.declare(cython.uint, 0x00450008)
-WITHOUT_TOS = cython.declare(cython.uint, 0x00FFFFFF)
-WHOLE_TCP = cython.declare(cython.uint, PROTO_TCP << 24)
-WITHOUT_TTL = cython.declare(cython.uint, 0xFF00FF3F)
-SHIFT = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 
 
 def network(buffer, frame, ether_type):
@@ -52,7 +45,7 @@ def ipv4(buffer, frame):
     frame.fragment = ((fragment & 0x1FFF) << 3) | (1 if fragment & 0x2000 else 0)
     frame.ttl = octets[8]
     frame.proto = octets[9]
-    frame.place = (frame.place ^ frame.ttl) * SHIFT
+    frame.place = mixed(frame.place, frame.ttl)
     ipv4_addresses(frame, octets + 12)
     frame.wire_end = at + total
     if frame.end > frame.wire_end:
@@ -77,7 +70,7 @@ def ipv6(buffer, frame):
     frame.ttl = buffer.u8[at + 7]
     frame.ip_id = 0
     frame.fragment = 0
-    frame.place = (frame.place ^ frame.ttl) * SHIFT
+    frame.place = mixed(frame.place, frame.ttl)
     frame.source_high = buffer.u64[at + 8]
     frame.source_low = buffer.u64[at + 16]
     frame.target_high = buffer.u64[at + 24]
@@ -109,37 +102,6 @@ def ipv6(buffer, frame):
             break
     frame.proto = proto
     frame.at = at
-    return HEADER_READ
-
-
-def usual(buffer, frame):
-    at: cython.Py_ssize_t = frame.begin
-    end: cython.Py_ssize_t = at + frame.captured
-    wire_end: cython.Py_ssize_t
-    header: cython.Py_ssize_t
-    octets: Octets
-    if frame.captured < 54:
-        return UNDECODED
-    octets = span(buffer, at, 54)
-    if word32(octets + 12) & WITHOUT_TOS != ETHERNET_IPV4 or word32(octets + 20) & WITHOUT_TTL != WHOLE_TCP:
-        return UNDECODED
-    wire_end = at + 14 + swap16(word16(octets + 16))
-    if end > wire_end:
-        end = wire_end
-    at += 34
-    header = (octets[46] >> 4) * 4
-    if end - at < 20 or header < 20 or wire_end - at < header:
-        return UNDECODED
-    frame.at = at
-    frame.end = end
-    frame.wire_end = wire_end
-    frame.ip_id = swap16(word16(octets + 18))
-    frame.ttl = octets[22]
-    frame.proto = PROTO_TCP
-    frame.place = (frame.place ^ word64(octets) ^ (cython.cast(cython.ulonglong, word32(octets + 8)) << 17)) * SHIFT
-    frame.place = (frame.place ^ frame.ttl) * SHIFT
-    ipv4_addresses(frame, octets + 26)
-    segment_fields(frame, octets + 34, header)
     return HEADER_READ
 
 

@@ -5,7 +5,7 @@ null and loop, PPP (RFC 1661), and raw IP under its several numbers.
 """
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, word16, word32, word64
+from cython.cimports.lbtop.probes.wire.buffer import Octets, be16, be32, span, swap16, word16
 from cython.cimports.lbtop.probes.wire.frame import (
     LINK_ETHERNET,
     LINK_IPV4,
@@ -27,10 +27,11 @@ from cython.cimports.lbtop.probes.wire.frame import (
     TYPE_QINQ_OLD,
     TYPE_QINQ_OLDER,
     TYPE_VLAN,
+    link_addresses,
+    mixed,
 )
 
 MOST_TAGS = cython.declare(cython.int, 8)
-SHIFT = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 
 
 def is_known_link(linktype):
@@ -47,13 +48,13 @@ def network_type(buffer, frame, linktype):
     if linktype == LINK_SLL:
         if left < 16:
             return 0
-        frame.place = (frame.place ^ buffer.u64[frame.at] ^ (buffer.u64[frame.at + 6] * 31)) * SHIFT
+        frame.place = mixed(frame.place, buffer.u64[frame.at] ^ (buffer.u64[frame.at + 6] * 31))
         frame.at += 16
         return after_tags(buffer, frame, be16(buffer, frame.at - 2))
     if linktype == LINK_SLL2:
         if left < 20:
             return 0
-        frame.place = (frame.place ^ buffer.u64[frame.at + 4] ^ (buffer.u64[frame.at + 12] * 31)) * SHIFT
+        frame.place = mixed(frame.place, buffer.u64[frame.at + 4] ^ (buffer.u64[frame.at + 12] * 31))
         frame.at += 20
         return after_tags(buffer, frame, be16(buffer, frame.at - 20))
     if linktype in (LINK_NULL, LINK_LOOP):
@@ -88,7 +89,7 @@ def ethernet(buffer, frame):
     if frame.end - frame.at < 14:
         return 0
     octets = span(buffer, frame.at, 14)
-    frame.place = (frame.place ^ word64(octets) ^ (cython.cast(cython.ulonglong, word32(octets + 8)) << 17)) * SHIFT
+    frame.place = mixed(frame.place, link_addresses(octets))
     frame.at += 14
     ether_type = swap16(word16(octets + 12))
     if ether_type == TYPE_IPV4 or ether_type == TYPE_IPV6:
@@ -104,7 +105,7 @@ def after_tags(buffer, frame, ether_type):
             return 0
         if frame.vlan == 0:
             frame.vlan = be16(buffer, frame.at) & 0xFFF
-        frame.place = (frame.place ^ be16(buffer, frame.at)) * SHIFT
+        frame.place = mixed(frame.place, be16(buffer, frame.at))
         frame.at += 4
         ether_type = be16(buffer, frame.at - 2)
     if ether_type == TYPE_PPPOE:
