@@ -261,18 +261,24 @@ class Hellos:
         kind: cython.int
         size: cython.int
         group: cython.int
+        octets: Octets
         memset(found, 0, cython.sizeof(Extensions))
         found.start = min(at, end)
         found.end = found.start
+        if at + 4 > end:
+            return 0
+        octets = span(self.buffer, at, end - at)
         while at + 4 <= end:
-            kind = be16(self.buffer, at)
-            size = be16(self.buffer, at + 2)
+            kind = swap16(word16(octets))
+            size = swap16(word16(octets + 2))
+            octets += 4
             at += 4
             if at + size > end:
                 return 0
             found.end = at + size
             if is_grease(kind):
                 found.flags |= HL_GREASE
+                octets += size
                 at += size
                 continue
             found.count += 1
@@ -284,8 +290,8 @@ class Hellos:
             elif kind == 10:
                 found.groups = at
                 found.groups_size = size
-                for item in range(at + 2, at + size - 1, 2):
-                    if is_grease(be16(self.buffer, item)):
+                for item in range(2, size - 1, 2):
+                    if is_grease(swap16(word16(octets + item))):
                         found.flags |= HL_GREASE
             elif kind == 13:
                 found.signatures = at
@@ -310,9 +316,9 @@ class Hellos:
             elif kind == 51:
                 found.shares = at
                 found.shares_size = size
-                item = at + 2
-                while item + 4 <= at + size:
-                    group = be16(self.buffer, item)
+                item = 2
+                while item + 4 <= size:
+                    group = swap16(word16(octets + item))
                     if is_grease(group):
                         found.flags |= HL_GREASE
                     elif (
@@ -322,9 +328,10 @@ class Hellos:
                         or group == 0x639A
                     ):
                         found.flags |= HL_POST_QUANTUM
-                    item += 4 + be16(self.buffer, item + 2)
+                    item += 4 + swap16(word16(octets + item + 2))
             elif kind == 0xFE0D:
                 found.flags |= HL_ECH
+            octets += size
             at += size
         return 0
 
@@ -358,13 +365,16 @@ class Hellos:
     def _fingerprint(self, row, transport, ciphers, size, total, found):
         """JA4 and family. They do not depend on the order of ciphers and extensions, so neither does the key of their cache."""
         key: uint64_t = total * MIX ^ found.sum
+        octets: Octets
         at: cython.Py_ssize_t
         end: cython.Py_ssize_t
         place: cython.size_t
         key = mixed(key ^ (cython.cast(uint64_t, row.version_offered) << 32) ^ transport)
-        for at in range(found.signatures + 2, found.signatures + found.signatures_size - 1, 2):
-            key = (key ^ be16(self.buffer, at)) * MIX
-            key ^= key >> 29
+        if found.signatures_size > 3:
+            octets = span(self.buffer, found.signatures, found.signatures_size)
+            for at in range(2, found.signatures_size - 1, 2):
+                key = (key ^ swap16(word16(octets + at))) * MIX
+                key ^= key >> 29
         if found.alpn_size > 2:
             end = min(found.alpn + 3 + self.buffer.u8[found.alpn + 2], found.alpn + found.alpn_size)
             for at in range(found.alpn + 2, end):

@@ -3,7 +3,7 @@
 import os
 
 import cython
-from cython.cimports.lbtop.probes.wire.buffer import SCRATCH
+from cython.cimports.lbtop.probes.wire.buffer import SCRATCH, Octets, span, word64
 
 
 class SipHash:
@@ -33,17 +33,17 @@ class SipHash:
         v2: cython.ulonglong = self.c
         v3: cython.ulonglong = self.d
         word: cython.ulonglong
-        at: cython.Py_ssize_t = offset
-        end: cython.Py_ssize_t = offset + (length & ~7)
         rest: cython.int = length & 7
+        octets: Octets = span(buffer, offset, length + 8 - rest)
+        last: Octets = octets + (length - rest)
         _: cython.int
-        while at <= end:
-            if at < end:
-                word = buffer.u64[at]
+        while octets <= last:
+            if octets < last:
+                word = word64(octets)
             else:
                 word = cython.cast(cython.ulonglong, length) << 56
                 if rest:
-                    word |= buffer.u64[at] & ((cython.cast(cython.ulonglong, 1) << (8 * rest)) - 1)
+                    word |= word64(octets) & ((cython.cast(cython.ulonglong, 1) << (8 * rest)) - 1)
             v3 ^= word
             v0 += v1
             v2 += v3
@@ -56,7 +56,7 @@ class SipHash:
             v3 = ((v3 << 21) | (v3 >> 43)) ^ v0
             v2 = (v2 << 32) | (v2 >> 32)
             v0 ^= word
-            at += 8
+            octets += 8
         v2 ^= 0xFF
         for _ in range(3):
             v0 += v1

@@ -15,10 +15,11 @@ _REMEMBERED = 3
 """Arrays handed over that may be used again: as many as batches are under way."""
 
 
-def _copy(rows):
-    """A copy of rows as plain bytes: field by field, as numpy copies structured arrays, takes four times as long."""
-    copy = np.empty(len(rows), rows.dtype)
-    copy.view(np.uint8)[:] = rows.view(np.uint8)
+def _copy(rows, room=0):
+    """A copy of rows, with room for more behind them. As plain bytes: field by field, as numpy copies structured arrays, takes
+    four times as long."""
+    copy = np.empty(len(rows) + room, rows.dtype)
+    copy[: len(rows)].view(np.uint8)[:] = rows.view(np.uint8)
     return copy
 
 
@@ -92,9 +93,7 @@ class Tables:
 
     def _grow(self, table):
         old = self.arrays[table]
-        grown = np.empty(2 * len(old), old.dtype)
-        grown[: len(old)] = old
-        self.arrays[table] = grown
+        self.arrays[table] = _copy(old, len(old))
         self._bind(table)
         return 0
 
