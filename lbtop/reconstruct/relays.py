@@ -211,7 +211,7 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
         return IMPOSSIBLE  # whoever alone opens the connections to the one is not fed by it
     in_time = _in_time(front, back.endpoints, opened)
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
-    total = sum(tally.connections for tally in serving.values())
+    total = sum(tally.connections for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally))
     score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
     if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time < CLOSELY:
         score -= 6.0  # two servers of one kind, each with its own few callers, look just like this

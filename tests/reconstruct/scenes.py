@@ -317,6 +317,27 @@ def bridging_over_a_pool_on_the_same_port() -> tuple[Traffic, Expected]:
 
 
 @scene
+def bridging_over_three_kept_connections_while_clients_resolve_names() -> tuple[Traffic, Expected]:
+    """The clients' own questions to a name server pass the balancer too, and say nothing about who opens the backs."""
+    rng = random.Random(13)
+    traffic = Traffic()
+    pool = [traffic.connect(BALANCER, f"{target}:8443", at=0.05).hello(family="one", at=0.06) for target in TARGETS]
+    at = 0.1
+    for number in range(18):
+        at += rng.expovariate(8.0)
+        user = USERS[number]
+        _resolve(traffic, user, at - 0.001)
+        front = _front(traffic, user, at)
+        for kept in range(4):
+            pool[number % 3].data(client=430, server=480, at=at + 0.02 + kept)
+            front.data(client=430, server=480, at=at + 0.03 + kept)
+        front.close(at=at + 5.0)
+    for kept in pool:
+        kept.close(at=at + 6.0)
+    return traffic, _balancer_view(8443, {BALANCER}, False)
+
+
+@scene
 def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
     """A test from one desk: the only client of the front, the only caller of the backs."""
     traffic = Traffic()
