@@ -54,9 +54,10 @@ class Part:
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Part:
         """Those of the rows."""
-        if mask.all():
-            return self
-        index = np.flatnonzero(mask)
+        return self if mask.all() else self.at(np.flatnonzero(mask))
+
+    def at(self, index: npt.NDArray[np.intp]) -> Part:
+        """The rows at these places."""
         return Part(self._rows, index if self._index is None else self._index[index])
 
 
@@ -66,18 +67,26 @@ def numbers(rows: Rows | Part, name: str) -> U64:
     return values
 
 
+def columns(window: ServiceWindow, table: str) -> Part:
+    """All rows of the back leg's table, by columns that every ledger shares: they are read, never written."""
+    found = window.memo.get(f"all {table}")
+    if found is None:
+        found = window.memo[f"all {table}"] = Part(window.back[table])
+    part: Part = found
+    return part
+
+
 def counted(window: ServiceWindow, table: str) -> tuple[Part, Targets]:
     """The rows of a table at a target and not of a health check, with their targets. Worked out once per window."""
     found = window.memo.get(table)
     if found is None:
-        rows, target, health = window.back[table], window.target[table], window.health[table]
-        index = None
+        rows, target = columns(window, table), window.target[table]
         if len(rows):
-            keep = ~health & (target != NO_TARGET)
+            keep = ~window.health[table] & (target != NO_TARGET)
             if not keep.all():
                 index = np.flatnonzero(keep)
-                target = target[index]
-        found = window.memo[table] = (Part(rows, index), np.ascontiguousarray(target))
+                rows, target = rows.at(index), target[index]
+        found = window.memo[table] = (rows, np.ascontiguousarray(target))
     part: tuple[Part, Targets] = found
     return part
 

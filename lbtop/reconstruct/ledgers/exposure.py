@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.arrays import distinct
-from lbtop.model.observation import ConnFlag, Protocol7, Rows, SecretFlag, SecretKind
+from lbtop.model.observation import ConnFlag, Protocol7, SecretFlag, SecretKind
+from lbtop.reconstruct.arrivals import Part, columns
 from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import ServiceWindow
 
@@ -79,20 +80,20 @@ class ExposureLedger:
         self.with_gaps = 0
 
     def fold(self, window: ServiceWindow) -> None:
-        self._connections(BACK, window.back["connections"])
-        self._connections(FRONT, window.front["connections"])
-        back = window.back["connections"]
+        self._connections(BACK, columns(window, "connections"))
+        self._connections(FRONT, Part(window.front["connections"]))
+        back = columns(window, "connections")
         if len(back):
-            checks = back[window.health["connections"] & (back["first_data_ns"] != 0)]
-            self.checks += np.bincount(checks["protocol7"] % PROTOCOLS, minlength=PROTOCOLS)
+            checks = back["protocol7"][window.health["connections"] & (back["first_data_ns"] != 0)]
+            self.checks += np.bincount(checks % PROTOCOLS, minlength=PROTOCOLS)
             flags = back["flags"][(back["proto"] == 6) & (back["first_data_ns"] != 0)]
             self.judged += len(flags)
             self.one_direction += int(((flags & np.uint32(ConnFlag.ONE_DIRECTION)) != 0).sum())
             self.with_gaps += int(((flags & np.uint32(ConnFlag.GAPS)) != 0).sum())
-        self._secrets(BACK, window.back["secrets"])
-        self._secrets(FRONT, window.front["secrets"])
+        self._secrets(BACK, columns(window, "secrets"))
+        self._secrets(FRONT, Part(window.front["secrets"]))
 
-    def _connections(self, leg: int, rows: Rows) -> None:
+    def _connections(self, leg: int, rows: Part) -> None:
         if len(rows) == 0:
             return
         size = rows["bytes_c"] + rows["bytes_s"]
@@ -103,10 +104,10 @@ class ExposureLedger:
         self.sent[leg] += _sums(protocol, np.minimum(rows["bytes_c"], MOST_SENT))
         self.datagrams[leg] += _sums(protocol, rows["proto"] == 17)
 
-    def _secrets(self, leg: int, rows: Rows) -> None:
+    def _secrets(self, leg: int, rows: Part) -> None:
         inside = (rows["flags"] & SecretFlag.DECRYPTED) != 0
         if inside.any():  # what is inside TLS does not cross in clear
-            rows = rows[~inside]
+            rows = rows.where(~inside)
         if len(rows) == 0:
             return
         kinds = np.where(rows["kind"] == SecretKind.SET_COOKIE_SESSION, SecretKind.SESSION_COOKIE, rows["kind"])

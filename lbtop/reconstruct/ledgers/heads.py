@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import CookieFlag, ProxyFlag, ReqFlag, RespFlag, Rows
+from lbtop.model.observation import CookieFlag, ProxyFlag, ReqFlag, RespFlag
+from lbtop.reconstruct.arrivals import Part, columns, counted
 from lbtop.reconstruct.ledgers.tally import Tally, alike, bit_counts, pair
 from lbtop.reconstruct.window import ServiceWindow
 
@@ -49,30 +50,32 @@ class HeadLedger:
         self.proxy_tls = Tally(cap=16)  # TLS versions in SSL TLVs
 
     def fold(self, window: ServiceWindow) -> None:
-        requests = window.back["requests"]
+        requests = columns(window, "requests")
         if len(requests):
             checks = window.health["requests"]
+            rows, _ = counted(window, "requests")  # whose columns others use, too
             if checks.any():
                 self.checks.add(requests["user_agent"][checks].astype(np.uint64))
-                requests = requests[~checks]
-            self._requests(requests)
-        self._cookies(window.back["cookies"], window)
-        responses = window.back["responses"]
+            if len(rows) != len(requests) - int(np.count_nonzero(checks)):
+                rows = requests.where(~checks)
+            self._requests(rows)
+        self._cookies(columns(window, "cookies"), window)
+        responses = columns(window, "responses")
         if len(responses):
             answered = (responses["flags"] & np.uint32(RespFlag.UNANSWERED)) == 0
             self.servers.add(responses["server_header"][answered & (responses["server_header"] != 0)].astype(np.uint64))
-        self._proxies(window.back["proxies"])
+        self._proxies(columns(window, "proxies"))
 
-    def _requests(self, rows: Rows) -> None:
+    def _requests(self, rows: Part) -> None:
         if len(rows) == 0:
             return
-        flags = np.ascontiguousarray(rows["flags"])
-        cut = (flags & np.uint32(ReqFlag.TRUNCATED)) != 0
+        cut = (rows["flags"] & np.uint32(ReqFlag.TRUNCATED)) != 0
         if cut.any():
             self.cut += int(cut.sum())
-            rows, flags = rows[~cut], flags[~cut]
+            rows = rows.where(~cut)
             if len(rows) == 0:
                 return
+        flags = rows["flags"]
         self.requests += len(rows)
         self._connections(rows)
         proto = rows["forwarded_proto"] & np.uint8(3)
@@ -81,7 +84,7 @@ class HeadLedger:
             rows["header_shape"], rows["user_agent"], flags, rows["host"], rows["via"],
             rows["forwarded_port"].astype(np.uint64) << np.uint64(16) | rows["version"], proto * 2 + has_forwarded,
         )  # fmt: skip
-        rows, proto, has_forwarded = rows[first], proto[first], has_forwarded[first]
+        rows, proto, has_forwarded = rows.at(first), proto[first], has_forwarded[first]
         flags = flags[first]
         self.flags += bit_counts(flags, rows=count)
         self.forwarded_proto += np.bincount(proto, count, 4).astype(np.int64)
@@ -95,18 +98,18 @@ class HeadLedger:
             there = rows[column] != 0
             tally.add(rows[column][there].astype(np.uint64), rows=count[there])
 
-    def _connections(self, rows: Rows) -> None:
+    def _connections(self, rows: Part) -> None:
         proto = rows["forwarded_proto"]
         address = (rows["forwarded0"] & _LOW).astype(np.int64)
         agent = (rows["user_agent"] & _LOW).astype(np.int64)
         self.connections.add(rows["conn"], proto == HTTP, proto == HTTPS, address, address * address, agent, agent * agent)
 
-    def _cookies(self, rows: Rows, window: ServiceWindow) -> None:
+    def _cookies(self, rows: Part, window: ServiceWindow) -> None:
         if len(rows) == 0:
             return
-        flags = np.ascontiguousarray(rows["flags"])
+        flags = rows["flags"]
         checks = window.health["cookies"]
-        first, count = alike(np.ascontiguousarray(rows["name"]), flags, checks)
+        first, count = alike(rows["name"], flags, checks)
         names, kinds, data = rows["name"][first].astype(np.uint64), flags[first], ~checks[first]
         balancer, session, secure = (
             (kinds & np.uint32(bit)) != 0 for bit in (CookieFlag.BALANCER, CookieFlag.SESSION, CookieFlag.SECURE)
@@ -119,12 +122,12 @@ class HeadLedger:
         self.set_cookies.add(names[issued], *columns, rows=count[issued])
         discloses = np.uint32(CookieFlag.DISCLOSES)
         if (kinds & discloses).any():
-            named = rows[~checks & ((flags & (discloses | np.uint32(CookieFlag.SET))) == discloses)]
+            named = rows.where(~checks & ((flags & (discloses | np.uint32(CookieFlag.SET))) == discloses))
             here = (named["names"] == named["server"]) & (named["names_port"] == named["server_port"])
             self.named_targets.add(pair(named["name"], named["decoder"]), here)
 
-    def _proxies(self, rows: Rows) -> None:
-        rows = rows[(rows["flags"] & np.uint32(ProxyFlag.LOCAL)) == 0]
+    def _proxies(self, rows: Part) -> None:
+        rows = rows.where((rows["flags"] & np.uint32(ProxyFlag.LOCAL)) == 0)
         if len(rows) == 0:
             return
         self.proxies += len(rows)

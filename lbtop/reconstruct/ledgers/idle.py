@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag, Rows, Side
-from lbtop.reconstruct.arrivals import Part, counted, places_of
+from lbtop.reconstruct.arrivals import Part, columns, counted, places_of
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 KEPT = 4096
@@ -93,13 +93,13 @@ class IdleLedger:
         self.endings = np.concatenate((self.endings, made))[-KEPT:]
 
     def _remember_requests(self, window: ServiceWindow) -> None:
-        requests = window.back["requests"]
+        requests = columns(window, "requests")
         if len(requests):
             fresh = np.stack((requests["request"].astype(np.int64), requests["at_ns"]))
             self._asked = np.concatenate((self._asked, fresh), 1)[:, -ASKED_KEPT:]
 
     def _fold_unanswered(self, window: ServiceWindow) -> None:
-        rows, target = window.back["responses"], window.target["responses"]
+        rows, target = columns(window, "responses"), window.target["responses"]
         wanted = ((rows["flags"] & np.uint32(RespFlag.UNANSWERED)) != 0) & ~window.health["responses"] & (target != NO_TARGET)
         if not wanted.any():
             return

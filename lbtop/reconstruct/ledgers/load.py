@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, End, RespFlag
-from lbtop.reconstruct.arrivals import U64, clients_of, counted, distinct, numbers
+from lbtop.reconstruct.arrivals import U64, clients_of, columns, counted, distinct, numbers
 from lbtop.reconstruct.ledgers.leastloaded import LeastLoaded
 from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
@@ -90,7 +90,7 @@ class LoadLedger:
         _add_by_pair(self.by_client, numbers(rows, "client"), target, total, lasted // 1_000_000)
 
     def _fold_responses(self, window: ServiceWindow) -> None:
-        rows, target, health = window.back["responses"], window.target["responses"], window.health["responses"]
+        rows, target, health = columns(window, "responses"), window.target["responses"], window.health["responses"]
         if not len(rows):
             return
         data = ~health & (target != NO_TARGET) & ((rows["flags"] & np.uint32(RespFlag.UNANSWERED)) == 0)
@@ -98,7 +98,7 @@ class LoadLedger:
         checks = health & (target != NO_TARGET)
         if not checks.any():
             return
-        rows, target = rows[checks], target[checks]
+        rows, target = rows.where(checks), target[checks]
         unanswered = (rows["flags"] & np.uint32(RespFlag.UNANSWERED)) != 0
         error = ~unanswered & (rows["status"] >= 400)
         outcome = np.where(unanswered, CHECK_UNANSWERED, np.where(error, CHECK_ERROR, CHECK_OK))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import CookieFlag, HelloFlag, RespFlag, Rows
+from lbtop.model.observation import CookieFlag, HelloFlag, RespFlag
+from lbtop.reconstruct.arrivals import Part, columns, counted
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 ISSUED_KEPT = 1 << 16
@@ -32,20 +33,18 @@ class SessionLedger:
         self._numbers: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
     def fold(self, window: ServiceWindow) -> None:
-        cookies = window.back["cookies"]
+        cookies = columns(window, "cookies")
         if len(cookies):
             wanted = np.uint32(CookieFlag.SET | CookieFlag.SESSION)
             issued = (cookies["flags"] & np.uint32(wanted | CookieFlag.DELETE | CookieFlag.CUT)) == wanted
             issued &= window.target["cookies"] != NO_TARGET
             self._issue(cookies["value"][issued], window.target["cookies"][issued], cookies["seq"][issued])
-        responses = window.back["responses"]
-        if len(responses):
-            answered = (responses["flags"] & np.uint32(RespFlag.SESSION_PRESENTED)) != 0
-            answered &= ~window.health["responses"] & (responses["status"] != 0) & (responses["session"] != 0)
-            answered &= window.target["responses"] != NO_TARGET
-            if answered.any():
-                self._answered(responses[answered], window.target["responses"][answered])
-        hellos = window.back["handshakes"]
+        responses, target = counted(window, "responses")
+        answered = (responses["flags"] & np.uint32(RespFlag.SESSION_PRESENTED)) != 0
+        answered &= (responses["status"] != 0) & (responses["session"] != 0)
+        if answered.any():
+            self._answered(responses.where(answered), target[answered])
+        hellos = columns(window, "handshakes")
         if len(hellos):
             flags = hellos["flags"][~window.health["handshakes"]]
             offered = (flags & np.uint32(HelloFlag.TICKET_OFFERED | HelloFlag.SESSION_ID_OFFERED | HelloFlag.PSK_OFFERED)) != 0
@@ -69,7 +68,7 @@ class SessionLedger:
             self.expired = True
         self._values, self._issuers, self._numbers = every[chosen], issuers[chosen], order_of[chosen]
 
-    def _answered(self, rows: Rows, targets: npt.NDArray[np.uint16]) -> None:
+    def _answered(self, rows: Part, targets: npt.NDArray[np.uint16]) -> None:
         issuer = np.full(len(rows), -1, np.int32)
         if len(self._values):
             places = np.minimum(np.searchsorted(self._values, rows["session"]), len(self._values) - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lbtop.model.observation import ConnFlag
+from lbtop.reconstruct.arrivals import columns
 from lbtop.reconstruct.ledgers.tally import Tally, log_bin
 from lbtop.reconstruct.window import ServiceWindow
 
@@ -27,7 +28,7 @@ class StackLedger:
 
     def fold(self, window: ServiceWindow) -> None:
         self._stacks(window)
-        rows = window.back["connections"]
+        rows = columns(window, "connections")
         if len(rows):
             timed = np.flatnonzero(~window.health["connections"] & (rows["ack_ns"] > 0))
             trip, turn, opening = (rows[name][timed] for name in ("ack_ns", "turn_ns", "connect_ns"))
@@ -37,7 +38,7 @@ class StackLedger:
             self.late_turns += int(np.count_nonzero((turn > trip + LATE_NS) & (turn > LATE_TIMES * trip)))
 
     def _stacks(self, window: ServiceWindow) -> None:
-        rows = window.back["opened"]
+        rows = columns(window, "opened")
         if len(rows) == 0:
             return
         data = ~window.health["opened"] & (rows["proto"] == 6)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import ConnFlag, End, Interner, Protocol7, RespFlag
+from lbtop.model.observation import ConnFlag, End, Interner, Protocol7, RespFlag, Rows
 from lbtop.model.record import dataclass, field
 from lbtop.model.text import SafeText, safe_text
+from lbtop.reconstruct.arrivals import Part, columns
 from lbtop.reconstruct.window import ServiceWindow
 
 Counts = npt.NDArray[np.int64]
@@ -86,7 +87,7 @@ class TargetLedger:
         self._fold_responses(window)
         self._fold_connections(window)
         self._fold_proxies(window)
-        self._add_names(window.back["handshakes"]["sni"][~window.health["handshakes"]])
+        self._add_names(columns(window, "handshakes")["sni"][~window.health["handshakes"]])
 
     def _count(self, target: npt.NDArray[np.uint16], mask: npt.NDArray[np.bool_] | None = None) -> Counts:
         chosen = target if mask is None else target[mask]
@@ -104,7 +105,7 @@ class TargetLedger:
             np.maximum.at(high, target, last)
 
     def _fold_opened(self, window: ServiceWindow) -> None:
-        rows, target, health = window.back["opened"], window.target["opened"], window.health["opened"]
+        rows, target, health = columns(window, "opened"), window.target["opened"], window.health["opened"]
         if not len(rows):
             return
         self.connections += self._count(target)
@@ -114,7 +115,7 @@ class TargetLedger:
         self._add_clients(target[~health], rows["client"][~health], window)
 
     def _fold_requests(self, window: ServiceWindow) -> None:
-        rows, target, health = window.back["requests"], window.target["requests"], window.health["requests"]
+        rows, target, health = columns(window, "requests"), window.target["requests"], window.health["requests"]
         if not len(rows):
             return
         checks = self._count(target, health)
@@ -129,7 +130,7 @@ class TargetLedger:
             self._add_clients(target[named], client[named], window)
 
     def _fold_responses(self, window: ServiceWindow) -> None:
-        rows, target = window.back["responses"], window.target["responses"]
+        rows, target = columns(window, "responses"), window.target["responses"]
         keep = ~window.health["responses"] & ((rows["flags"] & RespFlag.UNANSWERED) == 0)
         if not keep.any():
             return
@@ -140,7 +141,7 @@ class TargetLedger:
         add_times(self.response, kept, rows["delay_ns"][keep])
 
     def _fold_connections(self, window: ServiceWindow) -> None:
-        rows, target, health = window.back["connections"], window.target["connections"], window.health["connections"]
+        rows, target, health = columns(window, "connections"), window.target["connections"], window.health["connections"]
         if not len(rows):
             return
         flags = rows["flags"]
@@ -152,12 +153,12 @@ class TargetLedger:
         self.probes += self._count(target, ~data & ~refused & ~silent & ((flags & ConnFlag.SYN) != 0))
         self.ended += self._count(target, data & (rows["end"] != End.OPEN))
         size = len(self.connections)
-        for total, columns in (
+        for total, names in (
             (self.bytes_in, ("bytes_c",)),
             (self.bytes_out, ("bytes_s",)),
             (self.retransmits, ("retransmits_c", "retransmits_s")),
         ):
-            for column in columns:
+            for column in names:
                 # Doubles are exact up to 2^53: far above what one window carries.
                 total += np.bincount(target, rows[column].astype(np.float64), size).astype(np.int64)
         reset = data & ~health & (rows["end"] == End.RST)
@@ -176,7 +177,7 @@ class TargetLedger:
         self._seen(target[alive], rows["opened_ns"][alive], rows["last_ns"][alive], data=False)
 
     def _fold_proxies(self, window: ServiceWindow) -> None:
-        rows, target = window.back["proxies"], window.target["proxies"]
+        rows, target = columns(window, "proxies"), window.target["proxies"]
         named = rows["source"] > 0
         if named.any():
             self.clients_named = True
@@ -256,7 +257,7 @@ def add_times(bins: npt.NDArray[np.uint32], target: npt.NDArray[np.uint16], dura
     bins += np.bincount(flat, minlength=bins.size).reshape(bins.shape).astype(np.uint32)
 
 
-def client_addresses(requests: np.ndarray, proxies: frozenset[int]) -> npt.NDArray[np.uint32]:
+def client_addresses(requests: Rows | Part, proxies: frozenset[int]) -> npt.NDArray[np.uint32]:
     """The rightmost forwarded address that is no recognised proxy, else the PROXY header's source; 0 where none is named."""
     own = requests["proxy_source"].copy()
     known = np.fromiter(proxies, np.uint32) if proxies else np.zeros(0, np.uint32)
