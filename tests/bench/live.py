@@ -43,6 +43,7 @@ class Watcher:
     name: str
     title: str
     command: tuple[str, ...]
+    settles_s: float = 1.0  # under load, before it is measured
     ratios: list[float] = field(default_factory=list)
     cpu_per_million: list[float] = field(default_factory=list)
     core_at_10k: float = math.nan
@@ -65,7 +66,12 @@ def interval(ratios: list[float]) -> tuple[float, float, float]:
 
 
 def watchers() -> list[Watcher]:
-    found = [Watcher("lbtop", "lbtop, eBPF filter", live("ebpf")), Watcher("lbtop-packet", "lbtop, plain ring", live("packet"))]
+    found = [
+        Watcher("lbtop", "lbtop, eBPF filter", live("ebpf")),
+        Watcher("lbtop-packet", "lbtop, plain ring", live("packet")),
+        # It looks at what it costs every two seconds, and goes down one step at a time.
+        Watcher("lbtop-limited", "lbtop, eBPF filter, --max-cpu 5%", live("ebpf", "--max-cpu", "5%"), settles_s=8.0),
+    ]
     if shutil.which("tcpdump"):
         command = ("tcpdump", "-Z", "root", "-n", "-i", "eth0", "-s", "0", "-w", "/dev/null")
         found.append(Watcher("tcpdump", "tcpdump -w /dev/null", command))
@@ -89,7 +95,7 @@ def compare(served: Served, found: list[Watcher], pairs: int) -> tuple[int, floa
             # Without first and with first, in turns.
             alone = served.load() if number % 2 == 0 else None
             with served.beside(watcher.name, watcher.command) as beside:
-                load, cpu = measured(served, beside)
+                load, cpu = measured(served, beside, watcher.settles_s)
             if alone is None:
                 alone = served.load()
             watcher.ratios.append(load.requests_per_s / alone.requests_per_s)
@@ -104,7 +110,7 @@ def compare(served: Served, found: list[Watcher], pairs: int) -> tuple[int, floa
             )
     for watcher in found:
         with served.beside(watcher.name, watcher.command) as beside:
-            load, cpu = measured(served, beside, STEADY_PAUSE_MS)
+            load, cpu = measured(served, beside, watcher.settles_s, STEADY_PAUSE_MS)
             watcher.core_at_10k = cpu / load.seconds * 10_000 / load.requests_per_s
         print(
             f"steady {watcher.name:<13}{load.requests_per_s:,.0f} requests/s, {cpu / load.seconds:.1%} of a processor", flush=True
@@ -118,7 +124,7 @@ def compare_bulk(served: Served, found: list[Watcher], pairs: int) -> None:
         for watcher in found:
             alone = served.load(bulk=True) if number % 2 == 0 else None
             with served.beside(watcher.name, watcher.command) as beside:
-                load, cpu = measured(served, beside, bulk=True)
+                load, cpu = measured(served, beside, watcher.settles_s, bulk=True)
             if alone is None:
                 alone = served.load(bulk=True)
             watcher.bulk_ratios.append(load.requests_per_s / alone.requests_per_s)
@@ -131,9 +137,9 @@ def compare_bulk(served: Served, found: list[Watcher], pairs: int) -> None:
             )
 
 
-def measured(served: Served, beside: Beside, pause_ms: float = 0.0, bulk: bool = False) -> tuple[Load, float]:
+def measured(served: Served, beside: Beside, settles_s: float, pause_ms: float = 0.0, bulk: bool = False) -> tuple[Load, float]:
     """A run, and the processor time the program beside it took; what is done once at the start is over by then."""
-    served.load(1, pause_ms=pause_ms, bulk=bulk)
+    served.load(settles_s, pause_ms=pause_ms, bulk=bulk)
     before = beside.cpu_s()
     load = served.load(pause_ms=pause_ms, bulk=bulk)
     time.sleep(0.3)
