@@ -2,17 +2,27 @@
 
 The decoder runs without the interpreter, so that a second processor folds one batch while the first decodes the next. At most
 one finished batch waits: memory stays what it was.
+
+Two processors have three threads then: one reads, one decodes, and whoever asks folds. Everybody waits for the decoder, so the
+one that folds gives way, or the reader would take its turns from the decoder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import sys
 import threading
 
 from lbtop.probes.files.reading import processors
 from lbtop.probes.files.source import CaptureSource
 
 from lbtop.model.observation import Batch, Rows, Source, SourceStats
+
+NICER = 5
+"""By how much the folding thread's priority is lowered (setpriority(2)): it takes half the decoder's time. On a host whose two
+processors have other work to do, it gets half the decoder's share, and both end together."""
 
 
 def decoded_ahead(source: CaptureSource) -> Source:
@@ -40,6 +50,7 @@ class Ahead:
         self._stopping = self._closed = self._over = False
         self._thread = threading.Thread(target=self._decode, name="lbtop-decoder", daemon=True)
         self._thread.start()
+        self._yielding: tuple[int, int] | None = _give_way() if processors() == 2 else None
 
     def poll(self, timeout_s: float = 0.0) -> Batch | None:
         if self._over:
@@ -50,11 +61,12 @@ class Ahead:
         except queue.Empty:
             return None
         if isinstance(found, BaseException):
-            self._over = True
+            self._end()
             raise found
         self._taken.release()
         batch, self._stats = found
-        self._over = batch.final
+        if batch.final:
+            self._end()
         return batch
 
     def stop(self) -> None:
@@ -76,7 +88,16 @@ class Ahead:
         self._source.stop()
         self._taken.release()
         self._thread.join()
+        self._end()
         self._source.close()
+
+    def _end(self) -> None:
+        self._over = True
+        if self._yielding is not None:
+            # Not allowed to everybody: then what little is left to do is done with less priority.
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, *self._yielding)
+            self._yielding = None
 
     def _decode(self) -> None:
         try:
@@ -91,3 +112,16 @@ class Ahead:
                     self._queue.put((batch, self._source.stats()))
         except BaseException as error:
             self._queue.put(error)
+
+
+def _give_way() -> tuple[int, int] | None:
+    """Lowers the calling thread's priority; that thread and the priority it had. None where threads have none of their own."""
+    if sys.platform != "linux":
+        return None
+    thread = threading.get_native_id()
+    before = os.getpriority(os.PRIO_PROCESS, thread)
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, before + NICER)
+    except OSError:
+        return None
+    return thread, before

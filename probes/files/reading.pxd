@@ -1,12 +1,46 @@
 cimport cython
 from cpython.pythread cimport PyThread_type_lock
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.buffer cimport Buffer
 
+# Asks for turns of so many nanoseconds on a processor for the calling thread (sched_setattr(2), Linux 6.12 and later): short turns
+# come soon. Where that is unknown or not allowed, everything stays as it was.
+cdef extern from *:
+    """
+    #include <string.h>
+    #include <unistd.h>
+    #include <stdint.h>
+    #if defined(__linux__)
+    #include <sys/syscall.h>
+    #endif
+    static int short_turns(uint64_t ns)
+    {
+    #if defined(SYS_sched_getattr) && defined(SYS_sched_setattr)
+        struct {
+            uint32_t size, policy;
+            uint64_t flags;
+            int32_t nice;
+            uint32_t priority;
+            uint64_t runtime, deadline, period;
+        } turns;
+        memset(&turns, 0, sizeof turns);
+        /* Only as a thread like any other (SCHED_OTHER): whoever chose another policy for it knows better. */
+        if (syscall(SYS_sched_getattr, 0, &turns, sizeof turns, 0) == 0 && turns.policy == 0) {
+            turns.size = sizeof turns;
+            turns.runtime = ns;
+            return syscall(SYS_sched_setattr, 0, &turns, 0) == 0;
+        }
+    #endif
+        return 0;
+    }
+    """
+    int short_turns(uint64_t ns) noexcept nogil
+
 cdef enum:
-    CHUNK = 1 << 19         # bytes read at a time: fewer, and the threads wait for each other; more, and the caches do not hold them
-    CHUNKS = 4              # of a file: one is decoded while others are filled, so that neither side waits for the other at every one
+    CHUNK = 1 << 20         # bytes read at a time: fewer, and the threads wake each other too often; more, and caches do not hold them
+    CHUNKS = 3              # of a file: one is decoded while others are filled, so that neither side waits for the other at every one
+    TURN_NS = 100_000       # the kernel's least: a chunk is copied in about as much
     FILES = 32              # read at the same time
 
 # One file. The reader owns a chunk while it holds the chunk's `empty`, the decoder once it has got its `filled`.

@@ -96,6 +96,8 @@ class Readers:
     def read(self, i: cython.uint):
         """What the thread of file ``i`` does until the file is at its end or :meth:`close` is called."""
         with cython.nogil:
+            # With a processor less than threads, it is to copy its chunk between two turns of the one that folds, and soon.
+            short_turns(TURN_NS)
             self._fill(cython.address(self.readings[i]))
 
     def taken(self, i: cython.uint):

@@ -306,10 +306,7 @@ class Records:
         entry.captured = captured
         entry.wire = wire if wire > captured else captured
         entry.following = at + header + captured
-        # Bytes read by another thread are in no cache of this one: the next record's headers come while this packet is decoded.
-        octets += header + captured
-        prefetch(octets)
-        prefetch(octets + LINE)
+        fetch_ahead(octets, header + captured)
         return DONE
 
     def _look_pcapng(self, entry):
@@ -393,6 +390,7 @@ class Records:
             entry.data = at + header
             entry.captured = captured
             entry.wire = wire if wire > captured else captured
+            fetch_ahead(cython.address(self.buffer.u8[at]), length)
             return DONE
 
     def _host_side(self, entry):

@@ -5,7 +5,15 @@ Called once per distinct shape of hello, so plain Python is fast enough here: th
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import hashlib
+    from collections.abc import Callable
 
 SNI, ALPN = 0x0000, 0x0010
 VOLATILE = frozenset((21, 35, 41, 42, 44))
@@ -82,6 +90,14 @@ def _hex(values: Sequence[int]) -> str:
 
 
 def _digest(text: str) -> str:
-    from hashlib import sha256  # OpenSSL takes 3 ms to load: only where there is TLS
+    return _sha256()(text.encode("ascii")).hexdigest()[:12]
 
-    return sha256(text.encode("ascii")).hexdigest()[:12]
+
+@functools.cache
+def _sha256() -> Callable[[bytes], hashlib._Hash]:
+    """The interpreter's own, as its ``random`` does it: OpenSSL behind hashlib takes 3 ms and 3 MB to load."""
+    for module in ("_sha2", "_sha256", "hashlib"):  # since Python 3.12, before, and where it was built without
+        with contextlib.suppress(ImportError):
+            found: Callable[[bytes], hashlib._Hash] = importlib.import_module(module).sha256
+            return found
+    raise ImportError("this Python has no SHA-256")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from lbtop.probes.files import CaptureSource, decoded_ahead, open_capture
-from lbtop.probes.files.ahead import Ahead
+from lbtop.probes.files.ahead import NICER, Ahead
 from lbtop.probes.files.feed import Feed
 from lbtop.probes.files.reading import WORTH_BYTES
 
@@ -195,6 +195,43 @@ def test_no_threads_on_one_processor_and_none_for_what_still_grows(capture: Path
     assert isinstance(ahead, Ahead)
     ahead.close()
     growing.close()
+
+
+def priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def test_who_folds_gives_way_where_three_threads_have_two_processors(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = priority()
+    for available, way in (({0, 1}, NICER), ({0, 1, 2}, 0)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, available=available: available)
+        source = Ahead(open_capture(str(capture), rows=10))
+        assert priority() == before + way
+        batches(source)
+        if os.geteuid() == 0:
+            assert priority() == before
+        source.close()
+
+
+def test_a_priority_that_may_not_be_changed_is_left(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(which: int, who: int, priority: int) -> None:
+        raise PermissionError
+
+    before = priority()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "setpriority", refused)
+        source = Ahead(open_capture(str(capture)))
+        assert priority() == before and batches(source)[-1].final
+        source.close()
+    source = Ahead(open_capture(str(capture)))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "setpriority", refused)
+        assert batches(source)[-1].final  # as for everybody but root
+        source.close()
+        assert priority() == before + NICER
+    if os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), before)
 
 
 def test_where_no_thread_may_be_started_it_goes_without(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
