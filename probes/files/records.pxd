@@ -3,24 +3,13 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from lbtop.probes.files.comments cimport Comments
 from lbtop.probes.files.reading cimport Readers
-from lbtop.probes.wire.buffer cimport Buffer, Octets, fetch, swap32
+from lbtop.probes.wire.buffer cimport Buffer, fetch_ahead, swap32
 from lbtop.probes.wire.decoder cimport Decoder
 
 # Four bytes of a file whose byte order may not be the machine's.
 cdef inline uint32_t field(Buffer buffer, Py_ssize_t offset, bint swapped) except? 0xFFFFFFFE nogil:
     cdef uint32_t value = buffer.u32[offset]
     return swap32(value) if swapped else value
-
-cdef enum:
-    AHEAD = 512             # bytes that are on their way while a record is decoded
-
-# Bytes that another thread read are in no cache of this one, and where a record's headers lie is only known from the one before.
-# Small records come faster than memory answers: theirs are fetched with all that lies between. Most of a large one nobody reads.
-cdef inline void fetch_ahead(Octets record, Py_ssize_t size) noexcept nogil:
-    if size < AHEAD:
-        fetch(record + AHEAD, size)
-    else:
-        fetch(record + size, AHEAD)
 
 # Why walk came back.
 cdef enum:

@@ -3,9 +3,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lbtop.probes.wire.buffer cimport Buffer
 from lbtop.probes.wire.decoder cimport Decoder
 
-cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void *place) noexcept nogil
-
 cdef enum:
     MARK_NONE = 0
     MARK_UNTIL = 1          # payload before sequence number `until` is of no interest

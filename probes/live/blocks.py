@@ -8,6 +8,7 @@ import cython
 import numpy as np
 from cython.cimports.lbtop.probes.live.blocks import MARK_FOREVER, MARK_NONE, MARK_UNTIL
 from cython.cimports.lbtop.probes.wire.assembly import CLIENT, OPAQUE
+from cython.cimports.lbtop.probes.wire.buffer import AHEAD, fetch
 from cython.cimports.lbtop.probes.wire.frame import PROTO_TCP, TYPE_VLAN
 from cython.cimports.lbtop.probes.wire.slots import DELIVERING
 from cython.cimports.lbtop.probes.wire.state import M_BODY, Conn
@@ -34,8 +35,8 @@ INTERFACE = cython.declare(cython.Py_ssize_t, 48 + 4)
 HARDWARE = cython.declare(cython.Py_ssize_t, 48 + 8)
 ADDRESS_END = cython.declare(cython.Py_ssize_t, 48 + 20)
 
-AHEAD = cython.declare(cython.Py_ssize_t, 512)
-LINE = cython.declare(cython.Py_ssize_t, 64)
+WORTH_RECALLING = cython.declare(uint32_t, 256)
+"""Packets of a block from which on it pays to fetch in one go what most of them will ask for."""
 
 USER = cython.declare(uint32_t, 1)
 VLAN_VALID = cython.declare(uint32_t, 1 << 4)
@@ -123,18 +124,16 @@ class Blocks:
         end: cython.Py_ssize_t = at + self.block_size
         step: cython.Py_ssize_t
         packet: cython.Py_ssize_t = at + self._u32(at + FIRST)
-        line: cython.Py_ssize_t
+        if left >= WORTH_RECALLING:
+            self.decoder.recall()
         while left > 0:
             if packet < at or packet + ADDRESS_END > end or packet & 3:
                 self.damaged += 1
                 return 0
             step = self._u32(packet + NEXT)
             if packet + step + AHEAD <= end:
-                # What another processor has written is on its way while this packet is decoded.
-                line = packet + step
-                while line < packet + step + AHEAD:
-                    prefetch(cython.address(self.ring[line]))
-                    line += LINE
+                # What another processor has written is on its way while this packet is decoded: all of it is copied.
+                fetch(cython.address(self.ring[packet + step]), AHEAD)
             self._packet(packet, end)
             left -= 1
             if step == 0 and left > 0:

@@ -2,7 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from lbtop.probes.wire.assembly cimport Assembly
-from lbtop.probes.wire.buffer cimport Buffer, prefetch
+from lbtop.probes.wire.buffer cimport Buffer, fetch, prefetch
 from lbtop.probes.wire.connections cimport Connections
 from lbtop.probes.wire.frame cimport Frame
 from lbtop.probes.wire.stream cimport Streams
@@ -44,6 +44,7 @@ cdef class Decoder:
     # Decodes the packet of `captured` bytes that lies in the buffer at `offset`; on the wire it had `wire` bytes.
     cdef int take(self, int linktype, uint32_t interface, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t captured, Py_ssize_t wire) except -1 nogil
     cdef inline int _take(self, Frame frame, Connections table, int linktype) except -1 nogil
+    cdef int recall(self) except -1 nogil
     cdef int count(self, Frame frame) except -1 nogil
     cdef Py_ssize_t _join(self) except -2
     cdef bint parse(self, Frame frame, int linktype, bint tunnels) except -1 nogil
