@@ -27,7 +27,7 @@ LONGEST_BLOCK = cython.declare(uint32_t, 1 << 28)
 UNKNOWN_LINK = cython.declare(cython.int, -2)
 PAST_END = cython.declare(int64_t, 60_000_000_000)
 FOREVER = cython.declare(int64_t, 0x7FFFFFFFFFFFFFFF)
-MOST_REFILLS = cython.declare(cython.int, 256)
+MOST_REFILLS = cython.declare(cython.int, 128)
 """Chunks after which the walk comes back although few rows wait."""
 
 SECTION = cython.declare(uint32_t, 0x0A0D0D0A)
