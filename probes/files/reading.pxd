@@ -14,7 +14,7 @@ cdef extern from *:
     #if defined(__linux__)
     #include <sys/syscall.h>
     #endif
-    static int short_turns(uint64_t ns)
+    static void short_turns(uint64_t ns)
     {
     #if defined(SYS_sched_getattr) && defined(SYS_sched_setattr)
         struct {
@@ -29,13 +29,12 @@ cdef extern from *:
         if (syscall(SYS_sched_getattr, 0, &turns, sizeof turns, 0) == 0 && turns.policy == 0) {
             turns.size = sizeof turns;
             turns.runtime = ns;
-            return syscall(SYS_sched_setattr, 0, &turns, 0) == 0;
+            syscall(SYS_sched_setattr, 0, &turns, 0);
         }
     #endif
-        return 0;
     }
     """
-    int short_turns(uint64_t ns) noexcept nogil
+    void short_turns(uint64_t ns) noexcept nogil
 
 cdef enum:
     CHUNK = 1 << 20         # bytes read at a time: fewer, and the threads wake each other too often; more, and caches do not hold them

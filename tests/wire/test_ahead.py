@@ -202,8 +202,8 @@ def priority() -> int:
 
 
 def test_who_folds_gives_way_where_three_threads_have_two_processors(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = priority()
     for available, way in (({0, 1}, NICER), ({0, 1, 2}, 0)):
+        before = priority()  # who is not root does not get it back
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid, available=available: available)
         source = Ahead(open_capture(str(capture), rows=10))
         assert priority() == before + way
