@@ -35,7 +35,10 @@ def held(pid: int) -> tuple[set[int], set[int]]:
     programs: set[int] = set()
     maps: set[int] = set()
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        text = entry.read_text()
+        try:
+            text = entry.read_text()
+        except FileNotFoundError:  # closed since they were listed: the process reads files under /proc as well
+            continue
         programs.update(int(number) for number in re.findall(r"^prog_id:\s+(\d+)", text, re.M))
         maps.update(int(number) for number in re.findall(r"^map_id:\s+(\d+)", text, re.M))
     return programs, maps
