@@ -15,6 +15,7 @@ import numpy.typing as npt
 from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
 from lbtop.model.record import dataclass
+from lbtop.reconstruct.clock import clocked
 from lbtop.reconstruct.feeders import FEW
 from lbtop.reconstruct.pairing import Link
 from lbtop.reconstruct.tallies import ENCRYPTED, WEB, ClientTally, Endpoint, EndpointTally
@@ -43,6 +44,8 @@ IMPOSSIBLE = -100.0
 MAX_NODES = 4
 CONCENTRATES = 5
 CLOSELY = 3.0
+WATCHES = 1.5
+KEPT_ALIVE = 1.5
 FEWEST_IN_TIME = 8  # so many moments are not close to others by chance
 NEARLY_ALL = 0.95
 
@@ -85,7 +88,8 @@ def guesses(
     backs = [
         back for back in _backs(serving) if not settled.intersection(back.endpoints) and not _is_infrastructure(back, serving)
     ]
-    fronts = [e for e in serving if e not in settled or e in {f for f, _ in proven}]
+    passing = {front for front, _ in proven}
+    fronts = [e for e in serving if (e not in settled or e in passing) and not is_infrastructure(e, serving[e])]
     fronts = sorted(fronts, key=lambda e: -serving[e].connections)[:MAX_CANDIDATES]
     found: dict[tuple[Endpoint, Endpoint], Link] = {}
     for back in backs[:MAX_CANDIDATES]:
@@ -162,9 +166,7 @@ def _shared(front: EndpointTally, back: EndpointTally) -> float:
         score += 3.0 if front.protocol == back.protocol else -8.0
     else:
         score += {("tls", "http"): 1.0, ("http", "tls"): -2.0}.get(kinds, 0.0)
-    volume = _volume(front, back)
-    if volume:
-        score += 2.0 if 0.8 < volume < 1.25 else 0.5 if 0.5 < volume < 2 else -2.0
+    score += _volumes(front, back)
     if front.requests >= 5 and back.requests >= 5:
         score -= 5.0  # a proxy's requests would have been recognised as the same
         asked = _ratio(back.requests, front.requests)
@@ -176,14 +178,24 @@ def _shared(front: EndpointTally, back: EndpointTally) -> float:
     return score
 
 
-def _volume(front: EndpointTally, back: EndpointTally) -> float:
-    """How much the back carried of what the front did; 0 where there is too little to compare. Answers tell the most."""
+def _volumes(front: EndpointTally, back: EndpointTally) -> float:
+    """Whether the back carried what the front did; 0 where there is too little to compare. Answers tell the most."""
     if front.ended < 0.5 * front.connections or back.ended < 0.5 * back.connections:
         return 0.0
-    for at_front, at_back in ((front.payload[1], back.payload[1]), (front.payload[0], back.payload[0])):
+    for side in (1, 0):
+        at_front, at_back = front.payload[side], back.payload[side]
         if at_front > ENOUGH_BYTES and at_back > ENOUGH_BYTES:
-            return at_back / at_front
+            volume = at_back / at_front
+            if 0.5 < volume < 2:
+                return 2.0 if 0.8 < volume < 1.25 else 0.5
+            return 0.0 if side and _may_fit(front, back) else -2.0
     return 0.0
+
+
+def _may_fit(front: EndpointTally, back: EndpointTally) -> bool:
+    """Whether handshakes of some size explain what one side's servers sent more than the other's."""
+    (front_least, front_most), (back_least, back_most) = front.answered, back.answered
+    return back_most >= front_least / 2 and front_most >= back_least / 2
 
 
 def _same_host(front: Group, back: Group, tally: EndpointTally, total: EndpointTally) -> float:
@@ -209,10 +221,17 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
         return IMPOSSIBLE
     if set(serving[front].clients) <= {address for address, _ in back.endpoints}:
         return IMPOSSIBLE  # whoever alone opens the connections to the one is not fed by it
+    by_clock = clocked(opened, back.endpoints)
     in_time = _in_time(front, back.endpoints, opened)
+    watches = 0.0
+    if in_time < 1.0 and by_clock.mask.any():
+        # Health checks inside TLS follow nobody's connection; what is left tells.
+        in_time = _in_time(front, back.endpoints, opened[~by_clock.mask])
+        if by_clock.watched >= 2 and np.count_nonzero(by_clock.mask) < sum(serving[e].connections for e in back.endpoints):
+            watches = WATCHES  # and does more than that there
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally))
-    score = STRANGERS + in_time + (2.0 if covered >= NEARLY_ALL * total else -1.0)
+    score = STRANGERS + in_time + watches + (2.0 if covered >= NEARLY_ALL * total else -1.0)
     if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time < CLOSELY:
         score -= 6.0  # two servers of one kind, each with its own few callers, look just like this
     if front[1] == back.port and _came_as_far(front, back, serving):
@@ -258,7 +277,8 @@ def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
         return CLOSELY
     if closer >= 2:
         return 1.0
-    return -3.0 if closer < 1.3 and len(at_back) >= 20 else 0.0
+    # Of many more back connections than front ones most answer requests on fronts that are kept alive, whenever those come.
+    return -3.0 if closer < 1.3 and 20 <= len(at_back) <= KEPT_ALIVE * len(at_front) else 0.0
 
 
 def _times(opened: Rows, endpoints: Iterable[Endpoint]) -> npt.NDArray[np.int64]:

@@ -7,6 +7,8 @@ from lbtop.model.record import dataclass, field
 
 TLS_HANDSHAKE_BYTES = 2500
 HELLO_BYTES = 500
+HANDSHAKE_BYTES = (200, 6000)
+"""The least and the most that servers' handshakes take: TLS 1.3 resumed, and a long chain of RSA certificates."""
 
 Endpoint = tuple[int, int]
 """Address number and port."""
@@ -72,6 +74,12 @@ class EndpointTally:
             max(self.bytes_c - HELLO_BYTES * self.encrypted, self.bytes_c / 3),
             max(self.bytes_s - TLS_HANDSHAKE_BYTES * self.encrypted, self.bytes_s / 3),
         )
+
+    @property
+    def answered(self) -> tuple[int, int]:
+        """The least and the most that servers can have sent besides TLS handshakes."""
+        least, most = HANDSHAKE_BYTES
+        return max(self.bytes_s - most * self.encrypted, 0), max(self.bytes_s - least * self.encrypted, 0)
 
     @property
     def encrypted(self) -> int:

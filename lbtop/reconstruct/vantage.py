@@ -10,6 +10,7 @@ from collections.abc import Set
 
 from lbtop.model.judgement import Evidence
 from lbtop.reconstruct.census import Census
+from lbtop.reconstruct.relays import is_infrastructure
 from lbtop.reconstruct.roles import Leg, Overrides, Roles
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
@@ -32,7 +33,8 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
     legs = {endpoint: roles.legs.get(endpoint) for endpoint in serving}
     if any(leg is Leg.FRONT for leg in legs.values()):
         own = {address for (address, _), leg in legs.items() if leg is Leg.FRONT} | set(roles.chains.callers())
-        share = _share_with(serving, own, roles.chains.backs)
+        plain = {endpoint: tally for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally)}
+        share = _share_with(plain, own, roles.chains.backs)  # everybody looks up names, and others' lookups pass here too
         if share >= NEARLY_ALL or roles.chains.rewritten:
             detail = f"both legs of the balancer are in view, and {share:.0%} of the connections are of one of them"
             return "load_balancer", [Evidence("both-legs", "addresses", detail)]

@@ -338,6 +338,70 @@ def bridging_over_three_kept_connections_while_clients_resolve_names() -> tuple[
 
 
 @scene
+def bridging_over_kept_connections_with_checks_inside_tls() -> tuple[Traffic, Expected]:
+    """Nearly all that the balancer opens are its checks; handshakes are most of what the servers send."""
+    rng = random.Random(17)
+    traffic = Traffic()
+    pool = [
+        traffic.connect(BALANCER, f"{target}:8443", at=0.6).hello(family="one", at=0.6 + 0.3 * n)
+        for n, target in enumerate(TARGETS)
+    ]
+    for number in range(12):
+        at = 0.5 + 0.15 * number + rng.random() * 0.1
+        front = _front(traffic, USERS[number], at)
+        front.data(server=2400, at=at + 0.003)
+        for kept in range(5):
+            pool[number % 3].data(client=480, server=900, at=at + 0.02 + kept)
+            front.data(client=430, server=880, at=at + 0.03 + kept)
+        front.close(at=at + 5.0)
+    _check_inside_tls(traffic, BALANCER, [f"{target}:8443" for target in TARGETS], 18.0)
+    return traffic, _balancer_view(8443, {BALANCER}, False)
+
+
+def _check_inside_tls(traffic: Traffic, caller: str, servers: list[str], until_s: float) -> None:
+    """Every two seconds each server by turns, as HAProxy does: a resumed handshake and little more."""
+    rng = random.Random(19)
+    for place, server in enumerate(servers):
+        at = 0.1 + 0.66 * place
+        while at < until_s:
+            check = traffic.connect(caller, server, at=at).hello(family="one", session="ticket", resumed=True, at=at + 0.001)
+            check.data(client=160, server=130, at=at + 0.003).close(at=at + 0.004)
+            at += 2.0 + rng.random() * 0.012
+
+
+@scene
+def a_monitor_of_other_servers_beside_a_target() -> tuple[Traffic, Expected]:
+    """Who does nothing but check has nothing to pass on: the clients' server is no front of those servers."""
+    traffic = Traffic()
+    rng = random.Random(23)
+    for number in range(40):
+        at = 0.4 * number + rng.random() * 0.3
+        _front(traffic, USERS[number % 30], at, f"{TARGETS[0]}:443").data(client=900, server=9_000, at=at + 0.1).close(
+            at=at + 0.5
+        )
+    servers = {f"10.0.5.{number}:8443" for number in (1, 2, 3)}
+    _check_inside_tls(traffic, "10.0.9.9", sorted(servers), 16.0)
+    return traffic, Expected({443: ({f"{TARGETS[0]}:443"}, set(), True), 8443: (servers, {"10.0.9.9"}, None)}, "mirror")
+
+
+@scene
+def bridging_with_a_connection_per_request_of_clients_that_keep_theirs() -> tuple[Traffic, Expected]:
+    """The backs follow requests inside the clients' TLS, long after these opened their connections."""
+    rng = random.Random(29)
+    traffic = Traffic()
+    for number in range(20):
+        opened = 2.0 * number + rng.random()
+        front = _front(traffic, USERS[number], opened)
+        for _ in range(5):
+            asked = opened + 10.0 * rng.random()
+            back = traffic.connect(BALANCER, f"{TARGETS[rng.randrange(3)]}:8443", at=asked)
+            back.hello(family="one", at=asked + 0.001).data(client=430, server=6_000, at=asked + 0.02).close(at=asked + 0.03)
+            front.data(client=430, server=5_900, at=asked + 0.03)
+        front.close(at=opened + 11.0)
+    return traffic, _balancer_view(8443, {BALANCER}, False)
+
+
+@scene
 def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
     """A test from one desk: the only client of the front, the only caller of the backs."""
     traffic = Traffic()

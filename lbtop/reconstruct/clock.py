@@ -1,0 +1,91 @@
+"""Connections that are opened by the clock: health checks, whatever they say inside TLS, and other probes.
+
+Nobody's request is behind them, so their times and their number say nothing about whose traffic a server carries. Who
+opens them says a lot: a host that asks several servers of one port at one pace keeps watch over them, as balancers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from lbtop.model.arrays import median
+from lbtop.model.observation import Rows
+from lbtop.model.record import dataclass
+from lbtop.reconstruct.columns import groups
+
+Times = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+SHORTEST_NS = 400_000_000
+TOLERANCE = 0.03  # of the interval: what a timer and a busy host are late by
+FEWEST = 4
+WHOLE = 0.7  # of the ticks from the first to the last are there
+ABOVE_CHANCE = 3.0
+MOST = 256  # of more openings at one server checks are too small a part to matter
+LOOK_AHEAD = 4
+SAME_PACE = 0.15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clocked:
+    """Which rows of OPENED were opened by the clock, and how many servers one client asked at one pace."""
+
+    mask: Mask
+    watched: int
+
+
+def clocked(opened: Rows, endpoints: Iterable[tuple[int, int]]) -> Clocked:
+    """Looks at the connections to these servers (address number and port), each client's at each server by themselves."""
+    among = np.zeros(len(opened), np.bool_)
+    for address, port in endpoints:
+        among |= (opened["server"] == address) & (opened["server_port"] == port)
+    mask = np.zeros(len(opened), np.bool_)
+    paces: dict[int, list[float]] = {}
+    columns = opened["client"], opened["server"], opened["server_port"]
+    for (client, _, _), rows in groups(*columns, among=among):
+        if not FEWEST <= len(rows) <= MOST:
+            continue
+        order = rows[np.argsort(opened["at_ns"][rows], kind="stable")]
+        ticks, interval_ns = _ticks(opened["at_ns"][order])
+        if interval_ns:
+            mask[order[ticks]] = True
+            paces.setdefault(client, []).append(interval_ns)
+    return Clocked(mask, max((_alike(each) for each in paces.values()), default=0))
+
+
+def _alike(paces: list[float]) -> int:
+    """How many of them are about the usual one."""
+    usual = median(np.array(paces))
+    return sum(abs(pace - usual) <= SAME_PACE * usual for pace in paces)
+
+
+def _ticks(times: Times) -> tuple[Mask, float]:
+    """Which moments, in order, follow each other at one interval, and that interval in nanoseconds; 0.0 for none.
+
+    Other moments may lie between them. By chance, too, one moment has another at some distance; a clock's ticks are
+    several times as many as that, and hardly one is missing.
+    """
+    nobody = np.zeros(len(times), np.bool_)
+    span = int(times[-1] - times[0])
+    ahead = [times[lag:] - times[:-lag] for lag in range(1, min(LOOK_AHEAD + 1, len(times)))]
+    intervals = np.unique(np.concatenate(ahead))
+    intervals = intervals[(intervals >= SHORTEST_NS) & (intervals <= (1 + TOLERANCE) * span / (FEWEST - 1))]
+    best, found = nobody, 0.0
+    for interval in intervals.tolist():
+        slack = int(TOLERANCE * interval)
+        after = np.searchsorted(times, times + interval - slack)
+        follows = after < np.searchsorted(times, times + interval + slack, side="right")
+        members = follows.copy()
+        members[after[follows]] = True
+        count = int(np.count_nonzero(members))
+        if count < FEWEST or count <= np.count_nonzero(best):
+            continue
+        first, last = np.flatnonzero(members)[[0, -1]]
+        due = (times[last] - times[first]) / interval + 1
+        chance = len(times) * -np.expm1(-2 * slack * len(times) / span)
+        if count >= WHOLE * due and np.count_nonzero(follows) >= ABOVE_CHANCE * chance:
+            best, found = members, float(interval)
+    return best, found
