@@ -23,6 +23,9 @@ from lbtop.reconstruct.facts import ServiceFacts
 MIXED_SHARE, MIXED_CONNECTIONS = 0.02, 3
 """A service is mixed when this share and this number of data connections come in each of two modes (contract: Mode)."""
 
+FEW_FAMILIES = 2
+"""So few TLS stacks may be one client's: then it is no mirror of many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaning:
@@ -69,6 +72,8 @@ def _lean(kind: str, facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -
         detail = f"{seen.ssh} SSH connections: their encryption ends where they end"
         evidence = Evidence("ssh", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
         return Leaning(_candidates({Mode.PASSTHROUGH: 0.97, Mode.BRIDGING: 0.03}), (evidence,), None)
+    if kind == "quic" and facts.vantage == "client" and facts.vantage_certain:
+        return _from_a_client(())
     if kind == "quic":
         detail = f"{seen.datagrams_tls} QUIC or DTLS flows: their encryption ends where they end"
         evidence = Evidence("encrypted-datagrams", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
@@ -119,8 +124,11 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
         candidates = _candidates({Mode.BRIDGING: 0.5, Mode.PASSTHROUGH: 0.25, Mode.NONE: 0.25})
         seen_in_front = Evidence("plain-in-tls-out", "front-leg", detail)
         return Leaning(candidates, (seen_in_front,), "nothing: plain in and TLS out is none of the modes, see the hops")
-    if facts.vantage == "client" and question.proven is None and len(facts.ledgers.handshakes.families) <= 2:
-        return _from_a_client(question)
+    if facts.vantage == "client":
+        if facts.vantage_certain and not (pairs.paired or pairs.hellos_front):
+            return _from_a_client(())  # whose stacks arrive at the first hop is no question
+        if question.proven is None and len(facts.ledgers.handshakes.families) <= FEW_FAMILIES:
+            return _from_a_client(question.evidence())
     candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
     evidence = question.evidence()
     if not len(facts.ledgers.handshakes.families) and question.proven is None:
@@ -134,12 +142,12 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
     return Leaning(candidates, evidence, settled)
 
 
-def _from_a_client(question: Question) -> Leaning:
-    """Seen where the connections are opened: this may be a client, and what follows the first hop is not in view."""
+def _from_a_client(evidence: tuple[Evidence, ...]) -> Leaning:
+    """Seen on the clients' side, as far as is known: what follows the first hop is not in view."""
     candidates = _candidates({Mode.BRIDGING: 0.3, Mode.PASSTHROUGH: 0.3, Mode.OFFLOAD: 0.3, Mode.L4_TLS: 0.1})
-    detail = "the capture was taken where the connections are opened: TLS on this hop says nothing about the next"
+    detail = "the capture was taken on the clients' side: TLS on this hop says nothing about the next"
     settled = "a capture at a target: what arrives there?"
-    return Leaning(candidates, (Evidence("first-hop-only", "vantage", detail), *question.evidence()), settled)
+    return Leaning(candidates, (Evidence("first-hop-only", "vantage", detail), *evidence), settled)
 
 
 def plain_questions(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> tuple[Question, Question]:

@@ -74,6 +74,7 @@ class ServiceFacts:
     addresses: Interner
     source: SourceStats
     vantage: str
+    vantage_certain: bool = False
     roles_evidence: list[Evidence] = field(default_factory=list)
     pairs: PairFacts = field(default_factory=PairFacts)
     ledgers: Ledgers = field(default_factory=Ledgers)

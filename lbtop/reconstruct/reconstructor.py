@@ -22,7 +22,7 @@ from lbtop.reconstruct.proxies import Forwarders
 from lbtop.reconstruct.roles import Leg, Overrides, Roles, decide
 from lbtop.reconstruct.split import Router
 from lbtop.reconstruct.tallies import Endpoint
-from lbtop.reconstruct.vantage import vantage_of
+from lbtop.reconstruct.vantage import CERTAIN, vantage_of
 
 WINDOW_ROWS = 32_768
 MORE = 1.5
@@ -155,6 +155,7 @@ class Reconstructor:
                     addresses=addresses,
                     source=stats,
                     vantage=vantage,
+                    vantage_certain=evidence[0].signal in CERTAIN,
                     roles_evidence=list(service.evidence),
                     pairs=roles.chains.pairs(service.targets, state.census.endpoints),
                     ledgers=state.ledgers[number],

@@ -15,11 +15,16 @@ from lbtop.reconstruct.roles import Leg, Overrides, Roles
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
 NEARLY_ALL = 0.95
+NODES = 8
 AT_ONCE = 0.1
 SOON = 0.25
 FEW = 3
 ENOUGH = 10
 NOTICEABLE_NS = 100_000
+
+
+CERTAIN = frozenset({"told", "clients-near-servers-away"})
+"""Signals that leave no doubt where the capture was taken: the others are what is usual."""
 
 
 def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str, list[Evidence]]:
@@ -44,6 +49,9 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
     caller = _caller_at_hand(serving, away)
     if caller is not None and (len(targets) > 1 or len(serving) == 1):
         return _at_caller(caller, roles)
+    if away and _many_at_hand(serving):
+        detail = "many clients' packets come straight from them and the servers' over a router: this is the clients' side"
+        return "client", [Evidence("clients-near-servers-away", "ttl", detail)]
     if len(targets) > 1:
         return "mirror", [Evidence("several-targets", "addresses", f"{len(targets)} target hosts are in view")]
     share = _share_with(serving, targets)
@@ -71,6 +79,14 @@ def _servers_away(serving: dict[Endpoint, EndpointTally]) -> bool:
     known = sum(tally.hops_known for tally in serving.values())
     near = sum(tally.near_servers for tally in serving.values())
     return known >= FEW and near <= (1 - NEARLY_ALL) * known
+
+
+def _many_at_hand(serving: dict[Endpoint, EndpointTally]) -> bool:
+    """Whether more clients than a balancer has nodes are on this side of every router."""
+    known = sum(tally.hops_known for tally in serving.values())
+    near = sum(tally.near_clients for tally in serving.values())
+    clients = {client for tally in serving.values() for client, part in tally.clients.items() if part.connections}
+    return len(clients) > NODES and near >= NEARLY_ALL * known
 
 
 def _caller_at_hand(serving: dict[Endpoint, EndpointTally], away: bool) -> tuple[set[int], float] | None:

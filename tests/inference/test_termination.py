@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from lbtop.engine import diagnose
+from lbtop.engine import Options, diagnose
 from lbtop.inference.weighing import CAP, Question, groups, weights
 from lbtop.model.judgement import DECISION_THRESHOLD, Mode
 from lbtop.model.observation import End, Protocol7, ReqFlag
@@ -47,6 +47,16 @@ CLEAR = {
     ),
     "browsers that speak as over HTTPS, nothing added": Deployment("l4_tls", population(browsers=1.0)),
 }
+
+
+@pytest.mark.parametrize("mode", ["passthrough", "bridging"])
+def test_from_the_clients_side_nobody_knows_what_is_behind_the_first_hop(mode: str) -> None:
+    """However many clients' own stacks arrive there: they arrive at a balancer's front, too."""
+    traffic = traffic_of(random.Random(1), Deployment(mode, population(), own_tcp=mode == "passthrough", preserved=True))
+    (service,) = diagnose(traffic.source(), Options(vantage="client")).services
+    verdict = service.termination.verdict
+    assert verdict.token == "unknown" and verdict.settled_by
+    assert [item.signal for item in verdict.evidence] == ["first-hop-only"]
 
 
 @pytest.mark.parametrize("name", CLEAR)

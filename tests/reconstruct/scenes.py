@@ -402,6 +402,19 @@ def bridging_with_a_connection_per_request_of_clients_that_keep_theirs() -> tupl
 
 
 @scene
+def an_office_and_a_shop_outside() -> tuple[Traffic, Expected]:
+    """At the office's gateway: its hosts are at hand, the shop's address is three routers away and may be a balancer's."""
+    traffic = Traffic()
+    rng = random.Random(31)
+    for number in range(60):
+        at, stack = 0.2 * number, STACKS[number % 4]
+        conn = traffic.connect(f"10.0.7.{number % 20 + 1}", VIP, at=at, stack=stack, ttl_s=61, connect_ms=9.0, ack_ms=0.3)
+        conn.hello(sni="shop.example", family=f"family {number % 5}", at=at + 0.01)
+        conn.data(client=700, server=8_000, at=at + 0.1).close(at=at + rng.random())
+    return traffic, Expected({443: ({VIP}, set(), True)}, "client")
+
+
+@scene
 def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
     """A test from one desk: the only client of the front, the only caller of the backs."""
     traffic = Traffic()
