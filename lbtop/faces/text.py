@@ -104,6 +104,8 @@ def _nothing(source: SourceFrame) -> str:
         return "Nothing to judge: there is no packet in it."
     if not source.connections:
         return f"Nothing to judge: {words.plural(source.packets, 'packet')}, and no connection that carries data in them."
+    if source.vantage_evidence and source.vantage_evidence[0].signal == "targets-not-in-view":
+        return f"Nothing to judge: {source.vantage_evidence[0].detail}."
     return f"Nothing to judge: {words.plural(source.connections, 'connection')}, and none that tells which end serves."
 
 

@@ -23,6 +23,8 @@ from lbtop.reconstruct.facts import ServiceFacts
 MIXED_SHARE, MIXED_CONNECTIONS = 0.02, 3
 """A service is mixed when this share and this number of data connections come in each of two modes (contract: Mode)."""
 
+CLIENTS_SIDE = "on the clients' side"
+
 FEW_FAMILIES = 2
 """So few TLS stacks may be one client's: then it is no mirror of many."""
 
@@ -73,7 +75,7 @@ def _lean(kind: str, facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -
         evidence = Evidence("ssh", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
         return Leaning(_candidates({Mode.PASSTHROUGH: 0.97, Mode.BRIDGING: 0.03}), (evidence,), None)
     if kind == "quic" and facts.vantage == "client" and facts.vantage_certain:
-        return _from_a_client(())
+        return _behind_the_first_hop(CLIENTS_SIDE)
     if kind == "quic":
         detail = f"{seen.datagrams_tls} QUIC or DTLS flows: their encryption ends where they end"
         evidence = Evidence("encrypted-datagrams", "protocol", detail, Mode.PASSTHROUGH.value, PROOF)
@@ -124,11 +126,13 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
         candidates = _candidates({Mode.BRIDGING: 0.5, Mode.PASSTHROUGH: 0.25, Mode.NONE: 0.25})
         seen_in_front = Evidence("plain-in-tls-out", "front-leg", detail)
         return Leaning(candidates, (seen_in_front,), "nothing: plain in and TLS out is none of the modes, see the hops")
+    if facts.vantage == "load_balancer" and facts.vantage_certain and not facts.vips and facts.clients_preserved:
+        return _behind_the_first_hop("on the load balancer, and shows the clients' side of it only")
     if facts.vantage == "client":
         if facts.vantage_certain and not (pairs.paired or pairs.hellos_front):
-            return _from_a_client(())  # whose stacks arrive at the first hop is no question
+            return _behind_the_first_hop(CLIENTS_SIDE)  # whose stacks arrive at the first hop is no question
         if question.proven is None and len(facts.ledgers.handshakes.families) <= FEW_FAMILIES:
-            return _from_a_client(question.evidence())
+            return _behind_the_first_hop(CLIENTS_SIDE, question.evidence())
     candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
     evidence = question.evidence()
     if not len(facts.ledgers.handshakes.families) and question.proven is None:
@@ -142,11 +146,11 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
     return Leaning(candidates, evidence, settled)
 
 
-def _from_a_client(evidence: tuple[Evidence, ...]) -> Leaning:
-    """Seen on the clients' side, as far as is known: what follows the first hop is not in view."""
+def _behind_the_first_hop(where: str, evidence: tuple[Evidence, ...] = ()) -> Leaning:
+    """What follows the clients' own hop is not in view."""
     candidates = _candidates({Mode.BRIDGING: 0.3, Mode.PASSTHROUGH: 0.3, Mode.OFFLOAD: 0.3, Mode.L4_TLS: 0.1})
-    detail = "the capture was taken on the clients' side: TLS on this hop says nothing about the next"
-    settled = "a capture at a target: what arrives there?"
+    detail = f"the capture was taken {where}: TLS on this hop says nothing about the next"
+    settled = "a capture at a target: what arrives there"
     return Leaning(candidates, (Evidence("first-hop-only", "vantage", detail), *evidence), settled)
 
 

@@ -29,10 +29,13 @@ CERTAIN = frozenset({"told", "clients-near-servers-away"})
 
 def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str, list[Evidence]]:
     """``target``, ``load_balancer``, ``mirror``, ``client`` or ``unknown``, with what it rests on."""
-    if overrides.vantage:
-        return overrides.vantage, [Evidence("told", "operator", f"the operator says so: {overrides.vantage}")]
     serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
     targets = {address for (address, _), leg in roles.legs.items() if leg is Leg.TARGET}
+    if serving and not targets and (overrides.balancers or overrides.only_targets):
+        detail = "no connection in view ends at a target, as these are given: the targets' side of the balancer is missing"
+        return overrides.vantage or "unknown", [Evidence("targets-not-in-view", "operator", detail)]
+    if overrides.vantage:
+        return overrides.vantage, [Evidence("told", "operator", f"the operator says so: {overrides.vantage}")]
     if not targets:
         return "unknown", [Evidence("no-target", "roles", "no target is in view")]
     legs = {endpoint: roles.legs.get(endpoint) for endpoint in serving}

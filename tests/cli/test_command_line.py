@@ -153,6 +153,15 @@ def test_names_are_shown(capture: Path) -> None:
     assert b"web1 10.0.1.11:8080" in done.stdout
 
 
+def test_who_calls_the_only_servers_balancers_is_told_that_no_target_is_in_view(capture: Path) -> None:
+    servers = [
+        target["target"] for target in json.loads(run("diagnose", "--json", str(capture)).stdout)["services"][0]["targets"]
+    ]
+    told = [option for server in servers for option in ("--lb", server.rpartition(":")[0])]
+    said = " ".join(run("diagnose", str(capture), *told).stdout.decode().split())
+    assert said.startswith("Nothing to judge: no connection in view ends at a target, as these are given")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(capture: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "lbtop", "observe", str(capture)], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -49,11 +49,11 @@ CLEAR = {
 }
 
 
-@pytest.mark.parametrize("mode", ["passthrough", "bridging"])
-def test_from_the_clients_side_nobody_knows_what_is_behind_the_first_hop(mode: str) -> None:
+@pytest.mark.parametrize("vantage", ["client", "load_balancer"])
+def test_from_the_clients_side_nobody_knows_what_is_behind_the_first_hop(vantage: str) -> None:
     """However many clients' own stacks arrive there: they arrive at a balancer's front, too."""
-    traffic = traffic_of(random.Random(1), Deployment(mode, population(), own_tcp=mode == "passthrough", preserved=True))
-    (service,) = diagnose(traffic.source(), Options(vantage="client")).services
+    traffic = traffic_of(random.Random(1), Deployment("passthrough", population(), own_tcp=True, preserved=True))
+    (service,) = diagnose(traffic.source(), Options(vantage=vantage)).services
     verdict = service.termination.verdict
     assert verdict.token == "unknown" and verdict.settled_by
     assert [item.signal for item in verdict.evidence] == ["first-hop-only"]
