@@ -15,6 +15,7 @@ from lbtop.inference.hellos import tls_signals
 from lbtop.inference.hops import hops
 from lbtop.inference.identity import ProductMarks, product_marks
 from lbtop.inference.weighing import PROOF, Question
+from lbtop.model.address import ip_text
 from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence, Mode, Verdict
 from lbtop.model.record import dataclass, replace
 from lbtop.model.snapshot import Termination
@@ -133,6 +134,8 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
             return _behind_the_first_hop(CLIENTS_SIDE)  # whose stacks arrive at the first hop is no question
         if question.proven is None and len(facts.ledgers.handshakes.families) <= FEW_FAMILIES:
             return _behind_the_first_hop(CLIENTS_SIDE, question.evidence())
+    if facts.may_be_front_of and question.probability < DECISION_THRESHOLD:
+        return _may_be_a_front(facts)
     candidates = _candidates({Mode.BRIDGING: question.probability, Mode.PASSTHROUGH: 1 - question.probability})
     evidence = question.evidence()
     if not len(facts.ledgers.handshakes.families) and question.proven is None:
@@ -152,6 +155,15 @@ def _behind_the_first_hop(where: str, evidence: tuple[Evidence, ...] = ()) -> Le
     detail = f"the capture was taken {where}: TLS on this hop says nothing about the next"
     settled = "a capture at a target: what arrives there"
     return Leaning(candidates, (Evidence("first-hop-only", "vantage", detail), *evidence), settled)
+
+
+def _may_be_a_front(facts: ServiceFacts) -> Leaning:
+    """What arrives at a target arrives at a balancer's front just the same."""
+    candidates = _candidates({Mode.PASSTHROUGH: 0.5, Mode.BRIDGING: 0.25, Mode.OFFLOAD: 0.2, Mode.L4_TLS: 0.05})
+    callers = ", ".join(ip_text(facts.addresses[number]) for number in facts.may_be_front_of)
+    detail = f"{callers} calls several servers, and nobody in view calls it: it may pass on what arrives here"
+    settled = "whether both are addresses of one load balancer (--lb), or this is a target of its own (--target)"
+    return Leaning(candidates, (Evidence("may-be-a-front", "addresses", detail),), settled)
 
 
 def plain_questions(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> tuple[Question, Question]:

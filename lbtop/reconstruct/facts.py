@@ -75,6 +75,7 @@ class ServiceFacts:
     source: SourceStats
     vantage: str
     vantage_certain: bool = False
+    may_be_front_of: tuple[int, ...] = ()  # who may pass on what the only target accepts: another address of the same balancer
     roles_evidence: list[Evidence] = field(default_factory=list)
     pairs: PairFacts = field(default_factory=PairFacts)
     ledgers: Ledgers = field(default_factory=Ledgers)

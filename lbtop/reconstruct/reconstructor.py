@@ -156,6 +156,7 @@ class Reconstructor:
                     source=stats,
                     vantage=vantage,
                     vantage_certain=evidence[0].signal in CERTAIN,
+                    may_be_front_of=roles.doubtful.get(service.targets[0], ()) if len(service.targets) == 1 else (),
                     roles_evidence=list(service.evidence),
                     pairs=roles.chains.pairs(service.targets, state.census.endpoints),
                     ledgers=state.ledgers[number],

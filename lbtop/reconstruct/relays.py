@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
-from lbtop.model.record import dataclass
+from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.clock import clocked
 from lbtop.reconstruct.feeders import FEW
 from lbtop.reconstruct.pairing import Link
@@ -40,6 +40,7 @@ MAX_CANDIDATES = 64
 SHIFTS = 16
 ENOUGH_BYTES = 5_000
 STRANGERS = -2.0
+DOUBTFUL = -3.0
 IMPOSSIBLE = -100.0
 MAX_NODES = 4
 CONCENTRATES = 5
@@ -78,10 +79,16 @@ class Group:
         return whole
 
 
-def guesses(
-    serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], opened: Rows
-) -> dict[tuple[Endpoint, Endpoint], Link]:
-    """Further links, likely though unproven."""
+@dataclass(slots=True, eq=False)
+class Guesses:
+    """``links``: likely though unproven. ``doubtful``: who may be a front, nobody can tell, by whose back connections."""
+
+    links: dict[tuple[Endpoint, Endpoint], Link] = field(default_factory=dict)
+    doubtful: dict[Endpoint, tuple[int, ...]] = field(default_factory=dict)
+
+
+def guesses(serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], opened: Rows) -> Guesses:
+    """What is likely besides what is proven."""
     settled = {endpoint for pair in proven for endpoint in pair}
     accepting = {address for address, _ in serving}
     opening = {client for tally in serving.values() for client, part in tally.clients.items() if part.connections}
@@ -91,11 +98,12 @@ def guesses(
     passing = {front for front, _ in proven}
     fronts = [e for e in serving if (e not in settled or e in passing) and not is_infrastructure(e, serving[e])]
     fronts = sorted(fronts, key=lambda e: -serving[e].connections)[:MAX_CANDIDATES]
-    found: dict[tuple[Endpoint, Endpoint], Link] = {}
+    found = Guesses()
     for back in backs[:MAX_CANDIDATES]:
         hosts = {address for address, _ in back.endpoints}
         total = back.total(serving)
         best: tuple[float, Group] | None = None
+        doubtful: list[Endpoint] = []
         for front in _candidates(back, [e for e in fronts if e[0] not in hosts], opening):
             tally = front.total(serving)
             score = _shared(tally, total)
@@ -109,11 +117,15 @@ def guesses(
                 continue
             if score > 0 and (best is None or score > best[0]):
                 best = score, front
+            elif score > DOUBTFUL and not front.callers and len(back.endpoints) > 1:
+                doubtful += front.endpoints
         if best is None:
+            if back.callers:
+                found.doubtful.update(dict.fromkeys(doubtful, tuple(sorted(back.callers))))
             continue
         for front_end in best[1].endpoints:
             for back_end in back.endpoints:
-                found[front_end, back_end] = Link(likely=best[0], callers=dict.fromkeys(sorted(back.callers), 1))
+                found.links[front_end, back_end] = Link(likely=best[0], callers=dict.fromkeys(sorted(back.callers), 1))
     return found
 
 
@@ -227,8 +239,10 @@ def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows)
     if in_time < 1.0 and by_clock.mask.any():
         # Health checks inside TLS follow nobody's connection; what is left tells.
         in_time = _in_time(front, back.endpoints, opened[~by_clock.mask])
-        if by_clock.watched >= 2 and np.count_nonzero(by_clock.mask) < sum(serving[e].connections for e in back.endpoints):
-            watches = WATCHES  # and does more than that there
+        if np.count_nonzero(by_clock.mask) == sum(serving[endpoint].connections for endpoint in back.endpoints):
+            watches = -WATCHES  # and nothing is left: a monitor
+        elif by_clock.watched > 1:
+            watches = WATCHES
     covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
     total = sum(tally.connections for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally))
     score = STRANGERS + in_time + watches + (2.0 if covered >= NEARLY_ALL * total else -1.0)

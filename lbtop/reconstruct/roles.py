@@ -50,6 +50,7 @@ class Roles:
     services: list[ServiceRole] = field(default_factory=list)
     chains: Chains = field(default_factory=lambda: Chains({}))
     proxies: frozenset[int] = frozenset()
+    doubtful: dict[Endpoint, tuple[int, ...]] = field(default_factory=dict)  # targets that may be fronts, by whose connections
     caps: set[str] = field(default_factory=set)
 
 
@@ -70,11 +71,14 @@ def decide(census: Census, links: Links, roles: Roles, overrides: Overrides, ope
     """Brings ``roles`` up to date. Numbers given before stay; an endpoint changes its leg only on better evidence."""
     serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
     proven = links.proven(serving)
-    for linked in ({**guesses(serving, proven, opened), **proven}, proven, {}):
+    guessed = guesses(serving, proven, opened)
+    for linked in ({**guessed.links, **proven}, proven, {}):
         roles.chains = chains = Chains(linked)
         roles.legs = legs = _legs(serving, chains, overrides)
         if not linked or Leg.TARGET in legs.values():
             break  # links that leave no end of any leg contradict each other
+    known = chains.fronts | chains.backs
+    roles.doubtful = {e: by for e, by in guessed.doubtful.items() if e not in known and not overrides.is_target(e)}
     for endpoint, (_, target) in roles.place.items():
         if target >= 0:
             legs.setdefault(endpoint, Leg.TARGET)  # one that nobody could reach so far

@@ -59,6 +59,25 @@ def test_from_the_clients_side_nobody_knows_what_is_behind_the_first_hop(vantage
     assert [item.signal for item in verdict.evidence] == ["first-hop-only"]
 
 
+def test_the_only_server_of_clients_beside_another_ones_caller_may_be_a_balancers_front() -> None:
+    """A cache passes little on: neither times nor volumes tell whether the caller is the same balancer."""
+    traffic = Traffic()
+    for number in range(40):
+        stack = f"1{3 + number % 2}60,64240,{6 + number % 3},MSTNW"
+        conn = traffic.connect(
+            f"198.51.100.{number % 25 + 1}", "192.0.2.10:443", at=0.2 * number, stack=stack, ttl=50 + number % 7
+        )
+        conn.hello(sni="shop.example", family=f"family {number % 5}").data(client=700, server=30_000).close(at=0.2 * number + 3)
+        if number < 3:
+            traffic.connect("10.9.9.5", f"10.9.8.{number}:8443").hello(family="one").data(client=900, server=9_000)
+    front, back = sorted(diagnose(traffic.source()).services, key=lambda service: service.port)
+    assert front.termination.verdict.token == "unknown"
+    assert "10.9.9.5" in front.termination.verdict.evidence[0].detail
+    assert (front.port, back.port) == (443, 8443)
+    (alone,) = diagnose(traffic.source(), Options(targets=("192.0.2.10:443",))).services
+    assert alone.termination.verdict.token == "passthrough"
+
+
 @pytest.mark.parametrize("name", CLEAR)
 def test_a_clear_case_is_called_what_it_is(name: str) -> None:
     deployment = CLEAR[name]
