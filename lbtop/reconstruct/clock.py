@@ -7,6 +7,7 @@ opens them says a lot: a host that asks several servers of one port at one pace 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,11 @@ TOLERANCE = 0.03  # of the interval: what a timer and a busy host are late by
 FEWEST = 4
 WHOLE = 0.7  # of the ticks from the first to the last are there
 ABOVE_CHANCE = 3.0
+CLEARLY_MORE = 1.5
 MOST = 256  # of more openings at one server checks are too small a part to matter
 LOOK_AHEAD = 4
+CANDIDATES = 16
+MOST_PAIRS = 64  # of clients and servers that are looked at
 SAME_PACE = 0.15
 
 
@@ -45,7 +49,7 @@ def clocked(opened: Rows, endpoints: Iterable[tuple[int, int]]) -> Clocked:
     mask = np.zeros(len(opened), np.bool_)
     paces: dict[int, list[float]] = {}
     columns = opened["client"], opened["server"], opened["server_port"]
-    for (client, _, _), rows in groups(*columns, among=among):
+    for (client, _, _), rows in islice(groups(*columns, among=among), MOST_PAIRS):
         if not FEWEST <= len(rows) <= MOST:
             continue
         order = rows[np.argsort(opened["at_ns"][rows], kind="stable")]
@@ -54,6 +58,16 @@ def clocked(opened: Rows, endpoints: Iterable[tuple[int, int]]) -> Clocked:
             mask[order[ticks]] = True
             paces.setdefault(client, []).append(interval_ns)
     return Clocked(mask, max((_alike(each) for each in paces.values()), default=0))
+
+
+def _usual(intervals: Times) -> list[int]:
+    """The most frequent ones, about equal ones taken together, the shortest first."""
+    if not len(intervals):
+        return []
+    bins = np.floor(np.log(intervals) / np.log1p(TOLERANCE)).astype(np.int64)
+    _, of, counts = np.unique(bins, return_inverse=True, return_counts=True)
+    often = np.sort(np.argsort(-counts, kind="stable")[:CANDIDATES])
+    return [int(median(intervals[of == which])) for which in often.tolist()]
 
 
 def _alike(paces: list[float]) -> int:
@@ -71,18 +85,18 @@ def _ticks(times: Times) -> tuple[Mask, float]:
     nobody = np.zeros(len(times), np.bool_)
     span = int(times[-1] - times[0])
     ahead = [times[lag:] - times[:-lag] for lag in range(1, min(LOOK_AHEAD + 1, len(times)))]
-    intervals = np.unique(np.concatenate(ahead))
+    intervals = np.concatenate(ahead)
     intervals = intervals[(intervals >= SHORTEST_NS) & (intervals <= (1 + TOLERANCE) * span / (FEWEST - 1))]
     best, found = nobody, 0.0
-    for interval in intervals.tolist():
+    for interval in _usual(intervals):
         slack = int(TOLERANCE * interval)
         after = np.searchsorted(times, times + interval - slack)
         follows = after < np.searchsorted(times, times + interval + slack, side="right")
         members = follows.copy()
         members[after[follows]] = True
         count = int(np.count_nonzero(members))
-        if count < FEWEST or count <= np.count_nonzero(best):
-            continue
+        if count < max(FEWEST, CLEARLY_MORE * np.count_nonzero(best)):
+            continue  # the ticks of a multiple are the same ones, and a few by chance
         first, last = np.flatnonzero(members)[[0, -1]]
         due = (times[last] - times[first]) / interval + 1
         chance = len(times) * -np.expm1(-2 * slack * len(times) / span)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
 from lbtop.model.record import dataclass, field
-from lbtop.reconstruct.clock import clocked
+from lbtop.reconstruct.clock import Clocked, clocked
 from lbtop.reconstruct.feeders import FEW
 from lbtop.reconstruct.pairing import Link
 from lbtop.reconstruct.tallies import ENCRYPTED, WEB, ClientTally, Endpoint, EndpointTally
@@ -104,13 +104,14 @@ def guesses(serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], ope
         total = back.total(serving)
         best: tuple[float, Group] | None = None
         doubtful: list[Endpoint] = []
+        watched = Watched(back, opened)
         for front in _candidates(back, [e for e in fronts if e[0] not in hosts], opening):
             tally = front.total(serving)
             score = _shared(tally, total)
             if front.callers:
                 score += _same_host(front, back, tally, total)
             elif back.callers and not back.callers & accepting:
-                score += _two_addresses(front.endpoints[0], back, serving, opened)
+                score += _two_addresses(front.endpoints[0], back, serving, opened, watched)
             elif not back.callers and front.port != back.port:
                 score += _borrowed(tally, total) + _in_time(front.endpoints[0], back.endpoints, opened)
             else:
@@ -227,16 +228,30 @@ def _same_host(front: Group, back: Group, tally: EndpointTally, total: EndpointT
     return score
 
 
-def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows) -> float:
+class Watched:
+    """The back's connections by the clock, looked for when they are first asked for."""
+
+    def __init__(self, back: Group, opened: Rows) -> None:
+        self._back, self._opened = back, opened
+        self._found: Clocked | None = None
+
+    @property
+    def by_clock(self) -> Clocked:
+        if self._found is None:
+            self._found = clocked(self._opened, self._back.endpoints)
+        return self._found
+
+
+def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows, watched: Watched) -> float:
     """Speaks for one balancer with an address on either side, against strangers and against two servers of one kind."""
     if len(back.callers) > MAX_NODES or back.callers & set(serving[front].clients):
         return IMPOSSIBLE
     if set(serving[front].clients) <= {address for address, _ in back.endpoints}:
         return IMPOSSIBLE  # whoever alone opens the connections to the one is not fed by it
-    by_clock = clocked(opened, back.endpoints)
     in_time = _in_time(front, back.endpoints, opened)
     watches = 0.0
-    if in_time < 1.0 and by_clock.mask.any():
+    by_clock = watched.by_clock if in_time < 1.0 else None
+    if by_clock is not None and by_clock.mask.any():
         # Health checks inside TLS follow nobody's connection; what is left tells.
         in_time = _in_time(front, back.endpoints, opened[~by_clock.mask])
         if np.count_nonzero(by_clock.mask) == sum(serving[endpoint].connections for endpoint in back.endpoints):
