@@ -161,8 +161,11 @@ def _may_be_a_front(facts: ServiceFacts) -> Leaning:
     """What arrives at a target arrives at a balancer's front just the same."""
     candidates = _candidates({Mode.PASSTHROUGH: 0.5, Mode.BRIDGING: 0.25, Mode.OFFLOAD: 0.2, Mode.L4_TLS: 0.05})
     callers = ", ".join(ip_text(facts.addresses[number]) for number in facts.may_be_front_of)
-    detail = f"{callers} calls several servers, and nobody in view calls it: it may pass on what arrives here"
-    settled = "whether both are addresses of one load balancer (--lb), or this is a target of its own (--target)"
+    if facts.may_be_front_of == (facts.targets[0][0],):
+        detail = f"{callers} passes on what arrives at other ports: whether also what arrives here, nothing in view tells"
+    else:
+        detail = f"{callers} calls several servers, and nobody in view calls it: it may pass on what arrives here"
+    settled = "what you know: is this a load balancer's address (--lb), or a target of its own (--target)"
     return Leaning(candidates, (Evidence("may-be-a-front", "addresses", detail),), settled)
 
 

@@ -2,8 +2,8 @@
 
 The marks, strongest first: one ``ClientHello.random`` on both (the client's own TLS went through); one initial sequence
 number on both (the packets themselves were forwarded: DNAT, SNAT); a PROXY header that names the front connection; the
-client's own address and port on both (a proxy that borrows them); the same request head on both within seconds; forwarded
-addresses that are the front's clients. The first three are proofs one by one, the others in numbers.
+client's own address and port on both (a proxy that borrows them); the same request head on both within seconds; requests
+that name a client of the front while it waits there. The first three are proofs one by one, the others in numbers.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.arrays import distinct
 from lbtop.model.judgement import Evidence
 from lbtop.model.observation import RespFlag, Rows, empty
 from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.columns import groups, in_order
 from lbtop.reconstruct.facts import PairFacts
+from lbtop.reconstruct.stays import Stays
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
 CARRIED = ("opened", "handshakes", "requests")
@@ -49,7 +49,8 @@ class Link:
     sources: int = 0  # same client address and port
     halves: int = 0  # of the sources: the front shows no SYN of its own, it is the same connection seen elsewhere
     heads: int = 0  # same request within seconds
-    forwarded: int = 0  # requests whose forwarded address is a client of the front
+    forwarded: int = 0  # requests that name a client of the front which is waiting there, or connected where that cannot be read
+    explained: int = 0  # of the front's requests, or connections where those cannot be read: those with such a request inside
     likely: float = 0.0  # log-odds where no pair proves it
     callers: dict[int, int] = field(default_factory=dict)  # who opened the back connections, if not the client itself
 
@@ -69,17 +70,36 @@ class Link:
         """Whether a sample of so many rows gives reason to look on: a balancer's ports come again by chance elsewhere."""
         return bool(self.proofs or self.forwarded) or self.sources > SOME * opened or self.heads > SOME * requests
 
-    def holds(self, front: EndpointTally | None, back: EndpointTally | None) -> bool:
-        """Whether the front feeds the back beyond doubt."""
+    def holds(self, front: EndpointTally | None, back: EndpointTally | None, pool: Pool) -> bool:
+        """Whether the front feeds the back beyond doubt. ``pool``: what the front's links to backs of that port have together."""
         if front is None or back is None:
             return False
         if self.proofs:
             return True
+        # Of several fronts of one back none has most of what the back gets, but each passes on most of what it gets itself.
         return (
-            (self.sources >= ENOUGH and self.sources >= MOST * back.connections)
-            or (self.heads >= ENOUGH and self.heads >= MOST * back.requests)
-            or (self.forwarded >= ENOUGH and self.forwarded >= MOST * back.requests)
+            (self.sources >= ENOUGH and (self.sources >= MOST * back.connections or pool.sources >= MOST * front.connections))
+            or (self.heads >= ENOUGH and (self.heads >= MOST * back.requests or pool.heads >= MOST * front.requests > 0))
+            or (self.forwarded >= ENOUGH and (self.forwarded >= MOST * back.requests or pool.explains(front)))
         )
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """Sums over the links of one front to all backs of one port."""
+
+    sources: int = 0
+    heads: int = 0
+    explained: int = 0
+
+    def add(self, link: Link) -> None:
+        self.sources += link.sources
+        self.heads += link.heads
+        self.explained += link.explained
+
+    def explains(self, front: EndpointTally) -> bool:
+        """Whether most of what the front got has a back request inside that names the same client."""
+        return self.explained >= MOST * (front.requests or front.connections)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +111,7 @@ class Links:
     changes: int = -1  # of the census, when it was last asked
     relayed: bool = False  # some endpoint has clients that another has not
     kept: dict[str, Rows] = field(default_factory=lambda: {table: empty(table) for table in CARRIED})  # the last rows before
+    ended: Rows = field(default_factory=lambda: empty("connections"))  # likewise
 
     def fold(self, window: Mapping[str, Rows], census: Census) -> None:
         """Looks for pairs: in a sample first, and in the whole window when there are any, or were any before."""
@@ -116,8 +137,9 @@ class Links:
             self._fold_randoms(joined["handshakes"], joined["opened"])
             self._fold_headers(window["proxies"], joined["opened"])
             self._fold_heads(joined["requests"], window["responses"])
-            self._fold_forwarded(window["requests"], window["opened"], census)
+            self._fold_forwarded(joined, window, census)
         self.kept = {table: rows[-KEPT_ROWS:].copy() for table, rows in joined.items()}
+        self.ended = window["connections"][-KEPT_ROWS:].copy()
 
     def _add(self, mark: str, front: Rows, back: Rows) -> None:
         """Counts pairs given as parallel rows that hold both ends' addresses and ports."""
@@ -222,6 +244,8 @@ class Links:
         within &= requests["user_agent"][first] == requests["user_agent"][second]
         within &= requests["client"][first] != requests["client"][second]  # one client may ask two servers at once
         named = requests["forwarded0"][second] == requests["client"][first]
+        # Who is sent from one front to another asks there for the same again, once it is answered here.
+        named &= (answered[0] == 0) | (requests["at_ns"][second].astype(np.uint64) <= answered[0])
         paired = named | within
         if 0 < np.count_nonzero(paired) < MOST * len(requests) / 2:
             self._add_heads_in_turn(requests, key, order, responses[by], first[paired], second[paired])
@@ -273,26 +297,28 @@ class Links:
         kept = self.kept[table]
         return int(kept["seq"][-1]) if len(kept) else -1
 
-    def _fold_forwarded(self, requests: Rows, opened: Rows, census: Census) -> None:
-        """Requests whose forwarded address is a client of some other endpoint in view."""
+    def _fold_forwarded(self, joined: Mapping[str, Rows], window: Mapping[str, Rows], census: Census) -> None:
+        """Requests that name a client which is waiting for an answer at some other endpoint in view, or connected to it."""
+        requests = window["requests"]
         named = requests[requests["forwarded0"] > 0]
         if not len(named):
             return
-        for (back_ip, back_port, caller), rows in groups(named["server"], named["server_port"], named["client"]):
-            forwarded = named["forwarded0"][rows]
-            for (front_ip, front_port), tally in census.endpoints.items():
-                if (front_ip, front_port) == (back_ip, back_port) or not tally.connections:
-                    continue
-                here = opened["client"][(opened["server"] == front_ip) & (opened["server_port"] == front_port)]
-                clients = distinct(np.concatenate([here, np.fromiter(tally.clients, np.uint32)]))
-                clients = clients[clients != caller]
-                matched = int(np.count_nonzero(np.isin(forwarded, clients)))
-                if matched:
-                    link = self._link((front_ip, front_port), (back_ip, back_port))
-                    if link is not None:
-                        self.version += link.forwarded < ENOUGH or matched > link.forwarded
-                        link.forwarded += matched
-                        link.callers[caller] = link.callers.get(caller, 0) + matched
+        ended = _joined(self.ended, window["connections"])
+        endpoints = census.endpoints
+        stays = Stays(endpoints, joined["opened"], ended, joined["requests"], window["responses"])
+        for (front_ip, front_port, back_ip, back_port, caller), found in stays.met_by(named):
+            if (front_ip, front_port) == (back_ip, back_port):
+                continue
+            beside = endpoints.get((front_ip, back_port))
+            if caller != front_ip and beside is not None and caller in beside.clients:
+                continue  # a server of the same kind as the back, fed by the same caller, is no front of it
+            link = self._link((front_ip, front_port), (back_ip, back_port))
+            if link is not None:
+                before = link.forwarded
+                link.forwarded += len(found.requests)
+                link.explained += found.stays
+                self.version += before < ENOUGH or link.forwarded >= 2 * before
+                link.callers[caller] = link.callers.get(caller, 0) + len(found.requests)
 
     def proven(self, endpoints: Mapping[Endpoint, EndpointTally]) -> dict[tuple[Endpoint, Endpoint], Link]:
         """Links beyond doubt, each in its one direction; of a front that is only guessed the strongest per back."""
@@ -300,9 +326,12 @@ class Links:
         for front, back in self.links:
             partners.setdefault(front, set()).add(back)
             partners.setdefault(back, set()).add(front)
+        pools: dict[tuple[Endpoint, int], Pool] = {}
+        for (front, back), link in self.links.items():
+            pools.setdefault((front, back[1]), Pool()).add(link)
         held = {}
         for (front, back), link in self.links.items():
-            if not link.holds(endpoints.get(front), endpoints.get(back)):
+            if not link.holds(endpoints.get(front), endpoints.get(back), pools[front, back[1]]):
                 continue
             mine = link.proofs + link.sources, link.strength, len(partners[front])
             other = self.links.get((back, front))
@@ -320,7 +349,11 @@ class Links:
         best: dict[Endpoint, int] = {}
         for (_, back), link in held.items():
             best[back] = max(best.get(back, 0), link.forwarded)
-        return {pair: link for pair, link in held.items() if link.pairs or link.forwarded == best[pair[1]]}
+        return {
+            (front, back): link
+            for (front, back), link in held.items()
+            if link.pairs or link.forwarded == best[back] or pools[front, back[1]].explains(endpoints[front])
+        }
 
 
 def _may_be_relayed(endpoints: Mapping[Endpoint, EndpointTally]) -> bool:

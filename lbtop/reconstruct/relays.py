@@ -41,6 +41,7 @@ SHIFTS = 16
 ENOUGH_BYTES = 5_000
 STRANGERS = -2.0
 DOUBTFUL = -3.0
+FEEDS_OTHERS = -2.0  # a listener usually has one pool
 IMPOSSIBLE = -100.0
 MAX_NODES = 4
 CONCENTRATES = 5
@@ -105,15 +106,17 @@ def guesses(serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], ope
         best: tuple[float, Group] | None = None
         doubtful: list[Endpoint] = []
         watched = Watched(back, opened)
-        for front in _candidates(back, [e for e in fronts if e[0] not in hosts], opening):
+        for front in _candidates(back, [e for e in fronts if e[0] not in hosts], opening, opened):
             tally = front.total(serving)
             score = _shared(tally, total)
+            if not passing.isdisjoint(front.endpoints):
+                score += FEEDS_OTHERS
             if front.callers:
                 score += _same_host(front, back, tally, total)
             elif back.callers and not back.callers & accepting:
-                score += _two_addresses(front.endpoints[0], back, serving, opened, watched)
+                score += _two_addresses(front, tally, back, serving, watched)
             elif not back.callers and front.port != back.port:
-                score += _borrowed(tally, total) + _in_time(front.endpoints[0], back.endpoints, opened)
+                score += _borrowed(tally, total) + _in_time(front.endpoints, back.endpoints, opened)
             else:
                 continue
             if score > 0 and (best is None or score > best[0]):
@@ -130,14 +133,20 @@ def guesses(serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], ope
     return found
 
 
-def _candidates(back: Group, fronts: list[Endpoint], opening: set[int]) -> list[Group]:
-    """Who might feed the back: all hosts that open its connections, by the port they accept on; else any that only accept."""
+def _candidates(back: Group, fronts: list[Endpoint], opening: set[int], opened: Rows) -> list[Group]:
+    """Who might feed the back: all hosts that open its connections, by the port they accept on; else any that only accept,
+    and all of these together whose connections are each close in time to the back's."""
     same: dict[int, list[Endpoint]] = {}
     for endpoint in fronts:
         if endpoint[0] in back.callers:
             same.setdefault(endpoint[1], []).append(endpoint)
     groups = [Group(tuple(endpoints), back.callers) for endpoints in same.values()]
-    return groups + [Group((endpoint,), frozenset()) for endpoint in fronts if endpoint[0] not in opening]
+    alone = [Group((endpoint,), frozenset()) for endpoint in fronts if endpoint[0] not in opening]
+    if len(alone) > 1 and back.callers and not back.callers & {endpoint[0] for endpoint in fronts}:
+        followed = [group.endpoints[0] for group in alone if _in_time(back.endpoints, group.endpoints, opened) >= 1.0]
+        if len(followed) > 1:
+            groups.append(Group(tuple(followed), frozenset()))
+    return groups + alone
 
 
 def _backs(serving: Serving) -> list[Group]:
@@ -232,38 +241,39 @@ class Watched:
     """The back's connections by the clock, looked for when they are first asked for."""
 
     def __init__(self, back: Group, opened: Rows) -> None:
-        self._back, self._opened = back, opened
+        self._back, self.opened = back, opened
         self._found: Clocked | None = None
 
     @property
     def by_clock(self) -> Clocked:
         if self._found is None:
-            self._found = clocked(self._opened, self._back.endpoints)
+            self._found = clocked(self.opened, self._back.endpoints)
         return self._found
 
 
-def _two_addresses(front: Endpoint, back: Group, serving: Serving, opened: Rows, watched: Watched) -> float:
+def _two_addresses(front: Group, tally: EndpointTally, back: Group, serving: Serving, watched: Watched) -> float:
     """Speaks for one balancer with an address on either side, against strangers and against two servers of one kind."""
-    if len(back.callers) > MAX_NODES or back.callers & set(serving[front].clients):
+    if len(back.callers) > MAX_NODES or back.callers & set(tally.clients):
         return IMPOSSIBLE
-    if set(serving[front].clients) <= {address for address, _ in back.endpoints}:
+    if set(tally.clients) <= {address for address, _ in back.endpoints}:
         return IMPOSSIBLE  # whoever alone opens the connections to the one is not fed by it
-    in_time = _in_time(front, back.endpoints, opened)
+    in_time = _in_time(front.endpoints, back.endpoints, watched.opened)
     watches = 0.0
     by_clock = watched.by_clock if in_time < 1.0 else None
     if by_clock is not None and by_clock.mask.any():
         # Health checks inside TLS follow nobody's connection; what is left tells.
-        in_time = _in_time(front, back.endpoints, opened[~by_clock.mask])
+        in_time = _in_time(front.endpoints, back.endpoints, watched.opened[~by_clock.mask])
         if np.count_nonzero(by_clock.mask) == sum(serving[endpoint].connections for endpoint in back.endpoints):
             watches = -WATCHES  # and nothing is left: a monitor
         elif by_clock.watched > 1:
             watches = WATCHES
-    covered = serving[front].connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
-    total = sum(tally.connections for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally))
+    covered = tally.connections + sum(serving[endpoint].connections for endpoint in back.endpoints)
+    total = sum(other.connections for endpoint, other in serving.items() if not is_infrastructure(endpoint, other))
     score = STRANGERS + in_time + watches + (2.0 if covered >= NEARLY_ALL * total else -1.0)
-    if len(serving[front].clients) < CONCENTRATES * len(back.callers) and in_time < CLOSELY:
+    few = len(tally.clients) < CONCENTRATES * len(back.callers)
+    if few and (in_time < CLOSELY or len(front.endpoints) > 1):
         score -= 6.0  # two servers of one kind, each with its own few callers, look just like this
-    if front[1] == back.port and _came_as_far(front, back, serving):
+    if front.port == back.port and any(_came_as_far(endpoint, back, serving) for endpoint in front.endpoints):
         score -= 4.0  # callers over as many routers as everybody else's: clients that were pinned to another server
     return score
 
@@ -287,9 +297,9 @@ def _borrowed(front: EndpointTally, back: EndpointTally) -> float:
     return STRANGERS + 2.0 + (2.0 if equal >= 0.8 * len(shared) else 0.0)
 
 
-def _in_time(front: Endpoint, backs: Iterable[Endpoint], opened: Rows) -> float:
+def _in_time(fronts: Iterable[Endpoint], backs: Iterable[Endpoint], opened: Rows) -> float:
     """Are back connections closer to front connections in time than moments picked at random?"""
-    at_front = _times(opened, [front])
+    at_front = _times(opened, fronts)
     at_back = _times(opened, backs)
     if len(at_front) < 3 or len(at_back) < 5:
         return 0.0

@@ -78,7 +78,10 @@ def decide(census: Census, links: Links, roles: Roles, overrides: Overrides, ope
         if not linked or Leg.TARGET in legs.values():
             break  # links that leave no end of any leg contradict each other
     known = chains.fronts | chains.backs
-    roles.doubtful = {e: by for e, by in guessed.doubtful.items() if e not in known and not overrides.is_target(e)}
+    # A further listener of a balancer may feed something, too.
+    beside = {e: (e[0],) for e, leg in legs.items() if leg is Leg.TARGET and e[0] in {address for address, _ in chains.fronts}}
+    doubtful = {**guessed.doubtful, **beside}
+    roles.doubtful = {e: by for e, by in doubtful.items() if e not in known and not overrides.is_target(e)}
     for endpoint, (_, target) in roles.place.items():
         if target >= 0:
             legs.setdefault(endpoint, Leg.TARGET)  # one that nobody could reach so far

@@ -415,6 +415,38 @@ def an_office_and_a_shop_outside() -> tuple[Traffic, Expected]:
 
 
 @scene
+def two_services_of_the_same_users() -> tuple[Traffic, Expected]:
+    """One behind a proxy that names the users, one that they reach themselves, at other moments: the second feeds nothing."""
+    traffic = Traffic()
+    rng = random.Random(37)
+    _behind_balancer(traffic, TARGETS[:2], 90)
+    for number in range(80):
+        at, user = 0.2 * number + rng.random(), USERS[number % 30]
+        conn = traffic.connect(user, f"10.0.0.{21 + number % 2}:8443", at=at, stack=STACKS[number % 4], ttl=50 + number % 7)
+        conn.hello(sni="login.example", family=f"family {number % 5}", at=at + 0.001).data(client=400, server=900, at=at + 0.01)
+        conn.close(at=at + 0.02)
+    back = ({f"{target}:8080" for target in TARGETS[:2]}, {BALANCER}, False)
+    return traffic, Expected({8080: back, 8443: ({"10.0.0.21:8443", "10.0.0.22:8443"}, set(), True)}, "mirror")
+
+
+@scene
+def offload_behind_two_addresses_and_a_port_that_only_redirects() -> tuple[Traffic, Expected]:
+    """Each passes on less than half of what the targets get; who asks in clear is sent to the other port, and passed on there."""
+    traffic = Traffic()
+    second, plain = "192.0.2.11:443", "192.0.2.10:80"
+    for number in range(90):
+        at, user = 0.3 * number, USERS[number % 30]
+        if number % 3 == 0:
+            redirected = traffic.connect(user, plain, at=at, stack=STACKS[number % 4]).request(path="/", at=at + 0.001)
+            redirected.respond(status=301, delay=0.001).close(at=at + 2)
+        front = _front(traffic, user, at + 0.4, second if number % 5 < 2 else VIP)
+        _http(traffic, BALANCER, f"{TARGETS[number % 3]}:8080", at + 0.41, user, "/", 700).close(at=at + 0.5)
+        front.data(client=500, server=800, at=at + 0.45).close(at=at + 0.6)
+    back = ({f"{target}:8080" for target in TARGETS}, {BALANCER}, False)
+    return traffic, Expected({8080: back, 80: ({plain}, set(), True)}, "load_balancer", vips={VIP, second})
+
+
+@scene
 def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
     """A test from one desk: the only client of the front, the only caller of the backs."""
     traffic = Traffic()
