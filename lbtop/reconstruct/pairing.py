@@ -305,7 +305,7 @@ class Links:
             return
         ended = _joined(self.ended, window["connections"])
         endpoints = census.endpoints
-        stays = Stays(endpoints, joined["opened"], ended, joined["requests"], window["responses"])
+        stays = Stays(endpoints, joined["opened"], ended, window["proxies"], joined["requests"], window["responses"])
         for (front_ip, front_port, back_ip, back_port, caller), found in stays.met_by(named):
             if (front_ip, front_port) == (back_ip, back_port):
                 continue
@@ -349,11 +349,17 @@ class Links:
         best: dict[Endpoint, int] = {}
         for (_, back), link in held.items():
             best[back] = max(best.get(back, 0), link.forwarded)
-        return {
+        held = {
             (front, back): link
             for (front, back), link in held.items()
             if link.pairs or link.forwarded == best[back] or pools[front, back[1]].explains(endpoints[front])
         }
+        return {pair: link for pair, link in held.items() if link.proofs or not _leads_over_another(pair, held)}
+
+
+def _leads_over_another(pair: tuple[Endpoint, Endpoint], held: Mapping[tuple[Endpoint, Endpoint], Link]) -> bool:
+    """Whether what comes in at the front goes on to another front of the same back first: a client waits at both."""
+    return any(outer == pair[0] and (middle, pair[1]) in held for outer, middle in held if middle != pair[1])
 
 
 def _may_be_relayed(endpoints: Mapping[Endpoint, EndpointTally]) -> bool:
@@ -440,10 +446,20 @@ class Chains:
             max(link.sources, link.pairs - sum(link.callers.values())) for (_, back), link in self.links.items() if back in wanted
         )
 
+    def _legs_to(self, wanted: set[Endpoint]) -> dict[tuple[Endpoint, Endpoint], Link]:
+        """The links that lead to the targets. One that only rewrites addresses is no leg of its own: what leads to it is."""
+        legs: dict[tuple[Endpoint, Endpoint], Link] = {}
+        for pair, link in self.links.items():
+            if pair[1] in wanted:
+                further = {other: outer for other, outer in self.links.items() if other[1] == pair[0]}
+                legs.update(further if further and link.sequences else {pair: link})
+        return legs
+
     def pairs(self, targets: Iterable[Endpoint], endpoints: Mapping[Endpoint, EndpointTally]) -> PairFacts:
         wanted = set(targets)
+        legs = self._legs_to(wanted)
         facts = PairFacts()
-        for front in self.fronts_of(wanted):
+        for front in dict.fromkeys(front for front, _ in legs):
             tally = endpoints[front]
             facts.front_connections += tally.connections
             facts.hellos_front += tally.client_hellos
@@ -452,11 +468,10 @@ class Chains:
         for back in wanted:
             if back in endpoints:
                 facts.hellos_back += endpoints[back].client_hellos
-        for (_, back), link in self.links.items():
-            if back in wanted:
-                facts.paired += link.pairs
-                facts.randoms_on_both += link.randoms
-                facts.same_isn += link.sequences
+        for link in legs.values():
+            facts.paired += link.pairs
+            facts.randoms_on_both += link.randoms
+            facts.same_isn += link.sequences
         return facts
 
     def evidence(self, targets: Iterable[Endpoint]) -> list[Evidence]:

@@ -93,10 +93,9 @@ def guesses(serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], ope
     settled = {endpoint for pair in proven for endpoint in pair}
     accepting = {address for address, _ in serving}
     opening = {client for tally in serving.values() for client, part in tally.clients.items() if part.connections}
-    backs = [
-        back for back in _backs(serving) if not settled.intersection(back.endpoints) and not _is_infrastructure(back, serving)
-    ]
     passing = {front for front, _ in proven}
+    fed = {back for _, back in proven}  # what passes on itself may have a front before it
+    backs = [back for back in _backs(serving) if not fed.intersection(back.endpoints) and not _is_infrastructure(back, serving)]
     fronts = [e for e in serving if (e not in settled or e in passing) and not is_infrastructure(e, serving[e])]
     fronts = sorted(fronts, key=lambda e: -serving[e].connections)[:MAX_CANDIDATES]
     found = Guesses()

@@ -38,11 +38,17 @@ class Stays:
     """Stays at endpoints: of requests where they can be read, else of connections."""
 
     def __init__(
-        self, endpoints: Mapping[Endpoint, EndpointTally], opened: Rows, ended: Rows, requests: Rows, responses: Rows
+        self,
+        endpoints: Mapping[Endpoint, EndpointTally],
+        opened: Rows,
+        ended: Rows,
+        proxies: Rows,
+        requests: Rows,
+        responses: Rows,
     ) -> None:
         readable = np.array([_key(endpoint) for endpoint, tally in endpoints.items() if tally.requests], np.uint64)
         encrypted = np.array([_key(end) for end, tally in endpoints.items() if tally.protocol in ENCRYPTED], np.uint64)
-        parts = [_of_connections(opened, ended, readable), _of_requests(requests, responses)]
+        parts = [_of_connections(opened, ended, proxies, readable), _of_requests(requests, responses)]
         client, server, begin, end = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.lexsort((begin, client))
         self._client, self._server, self._begin, self._end = client[order], server[order], begin[order], end[order]
@@ -80,11 +86,16 @@ class Stays:
 Part = tuple[Numbers, Numbers, Times, Times]
 
 
-def _of_connections(opened: Rows, ended: Rows, readable: Numbers) -> Part:
-    """Connections to endpoints whose requests cannot be read. What has not ended lasts."""
+def _of_connections(opened: Rows, ended: Rows, proxies: Rows, readable: Numbers) -> Part:
+    """Connections to endpoints whose requests cannot be read, of whom a PROXY header names. What has not ended lasts."""
     still = opened[~np.isin(opened["conn"], ended["conn"])]
     began = ended[ended["first_data_ns"] > 0]
     client = np.concatenate([began["client"], still["client"]]).astype(np.uint64)
+    told = np.sort(proxies[proxies["source"] > 0], order="conn")
+    if len(told):
+        conn = np.concatenate([began["conn"], still["conn"]])
+        place = np.minimum(np.searchsorted(told["conn"], conn), len(told) - 1)
+        client = np.where(told["conn"][place] == conn, told["source"][place].astype(np.uint64), client)
     server = np.concatenate([_keys(began), _keys(still)])
     begin = np.concatenate([began["opened_ns"], still["at_ns"]]).astype(np.int64) - SLACK_NS
     end = np.concatenate([began["last_ns"] + SLACK_NS, np.full(len(still), FOREVER)]).astype(np.int64)

@@ -10,6 +10,7 @@ from collections.abc import Set
 
 from lbtop.model.judgement import Evidence
 from lbtop.reconstruct.census import Census
+from lbtop.reconstruct.pairing import Chains
 from lbtop.reconstruct.relays import is_infrastructure
 from lbtop.reconstruct.roles import Leg, Overrides, Roles
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
@@ -40,9 +41,10 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
         return "unknown", [Evidence("no-target", "roles", "no target is in view")]
     legs = {endpoint: roles.legs.get(endpoint) for endpoint in serving}
     if any(leg is Leg.FRONT for leg in legs.values()):
-        own = {address for (address, _), leg in legs.items() if leg is Leg.FRONT} | set(roles.chains.callers())
+        # Everybody looks up names, and others' lookups pass here too.
         plain = {endpoint: tally for endpoint, tally in serving.items() if not is_infrastructure(endpoint, tally)}
-        share = _share_with(plain, own, roles.chains.backs)  # everybody looks up names, and others' lookups pass here too
+        told = {end[0] for end, leg in legs.items() if leg is Leg.FRONT and end not in roles.chains.fronts}
+        share = max((_share_with(plain, hosts | told, ends) for hosts, ends in _machines(roles.chains)), default=0.0)
         if share >= NEARLY_ALL or roles.chains.rewritten:
             detail = f"both legs of the balancer are in view, and {share:.0%} of the connections are of one of them"
             return "load_balancer", [Evidence("both-legs", "addresses", detail)]
@@ -65,6 +67,18 @@ def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str,
         detail = "one target is in view, but its packets have come over a router: the capture was taken somewhere on the way"
         return "mirror", [Evidence("target-is-away", "ttl", detail)]
     return "target", [Evidence("one-target", "addresses", detail)]
+
+
+def _machines(chains: Chains) -> list[tuple[set[int], set[Endpoint]]]:
+    """The balancers in view, each by all addresses it has there; and the backs to which it goes under its clients' addresses."""
+    machines: list[tuple[set[int], set[Endpoint]]] = []
+    for (front, back), link in chains.links.items():
+        hosts, ends = {front[0], *link.callers}, set[Endpoint]() if link.callers else {back}
+        same = [machine for machine in machines if machine[0] & hosts]
+        for others, further in same:
+            hosts, ends = hosts | others, ends | further
+        machines = [machine for machine in machines if machine not in same] + [(hosts, ends)]
+    return machines
 
 
 def _share_with(serving: dict[Endpoint, EndpointTally], hosts: set[int], endpoints: Set[Endpoint] = frozenset()) -> float:

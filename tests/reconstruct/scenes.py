@@ -237,9 +237,7 @@ def web_tier_and_application_tier() -> tuple[Traffic, Expected]:
         conn.request(path=path, forwarded=[USERS[number % 30]], at=at + 0.003).respond(delay=0.02).close(at=at + 0.03)
         front.respond(delay=0.03).close(at=at + 0.2)
     targets = {f"{t}:3000" for t in TARGETS}
-    return traffic, Expected(
-        {3000: (targets, {"10.0.0.4", "10.0.0.5"}, False)}, "load_balancer", vips={"10.0.0.4:80", "10.0.0.5:80"}
-    )
+    return traffic, Expected({3000: (targets, {"10.0.0.4", "10.0.0.5"}, False)}, "mirror", vips={"10.0.0.4:80", "10.0.0.5:80"})
 
 
 @scene
@@ -444,6 +442,43 @@ def offload_behind_two_addresses_and_a_port_that_only_redirects() -> tuple[Traff
         front.data(client=500, server=800, at=at + 0.45).close(at=at + 0.6)
     back = ({f"{target}:8080" for target in TARGETS}, {BALANCER}, False)
     return traffic, Expected({8080: back, 80: ({plain}, set(), True)}, "load_balancer", vips={VIP, second})
+
+
+@scene
+def a_tls_proxy_before_a_service_address_that_is_rewritten() -> tuple[Traffic, Expected]:
+    """On one node: the proxy's plain connections go to an address of the service, and from there, rewritten, to the targets."""
+    traffic = Traffic()
+    proxy, service = VIP.partition(":")[0], "10.96.0.10:80"
+    for number in range(60):
+        at, user = 0.2 * number, USERS[number % 20]
+        front = _front(traffic, user, at)
+        back = traffic.connect(proxy, service, at=at + 0.006)
+        back.request(path=f"/item/{number}", at=at + 0.007).respond(delay=0.02)
+        ends = back.ends["client_port"], back.row["isn_c"]
+        pod = traffic.connect(f"{proxy}:{ends[0]}", f"{TARGETS[number % 3]}:8080", at=at + 0.006001, isn=ends[1], ttl=63)
+        pod.request(path=f"/item/{number}", at=at + 0.007001).respond(delay=0.02)
+        front.data(client=400, server=2100, at=at + 0.03)
+        for conn in (pod, back, front):
+            conn.close(at=at + 0.1)
+    return traffic, Expected({8080: ({f"{t}:8080" for t in TARGETS}, {proxy}, False)}, "load_balancer", vips={service})
+
+
+@scene
+def nodes_of_a_cdn_before_a_balancer() -> tuple[Traffic, Expected]:
+    """TLS to the nodes, TLS from there to the balancer, plain to the targets: what the nodes accept is no target either."""
+    traffic = Traffic()
+    nodes = ("203.0.113.5", "203.0.113.6")
+    for number in range(60):
+        at, user, node = 0.2 * number, USERS[number % 30], nodes[number % 2]
+        outer = _front(traffic, user, at, f"{node}:443")
+        middle = traffic.connect(node, VIP, at=at + 0.01).hello(sni="shop.example", family="node", at=at + 0.011)
+        back = traffic.connect(BALANCER, f"{TARGETS[number % 3]}:8080", at=at + 0.02)
+        back.request(path="/", forwarded=(user, node), at=at + 0.021).respond(delay=0.01, size=2000)
+        for conn in (middle, outer):
+            conn.data(client=500, server=2100, at=at + 0.04)
+        for conn in (back, middle, outer):
+            conn.close(at=at + 0.1)
+    return traffic, Expected({8080: ({f"{t}:8080" for t in TARGETS}, {BALANCER}, False)}, "mirror", vips={VIP})
 
 
 @scene
