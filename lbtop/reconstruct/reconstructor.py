@@ -17,6 +17,7 @@ from lbtop.model.observation import TABLES, Batch, Interner, Rows, SourceStats, 
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, ServiceFacts
 from lbtop.reconstruct.health import HealthChecks
+from lbtop.reconstruct.inside import is_loopback
 from lbtop.reconstruct.pairing import Links
 from lbtop.reconstruct.proxies import Forwarders
 from lbtop.reconstruct.roles import Leg, Overrides, Roles, decide
@@ -63,20 +64,22 @@ class _State:
         places = self.census.fold(window, checks)
         self.links.fold(window, self.census)
         self.forwarders.fold(window["requests"])
-        self._decide(opened, overrides)
+        self._decide(opened, overrides, addresses)
         self.proxies = self.roles.proxies | self.forwarders.proxies
         for number, part in self.router.split(window, places, self.health, self.proxies, strings, addresses):
             for name in Ledgers.__slots__:
                 getattr(self.ledgers[number], name).fold(part)
         self.health.forget(window["connections"]["conn"])
 
-    def _decide(self, opened: Rows, overrides: Overrides) -> None:
+    def _decide(self, opened: Rows, overrides: Overrides, addresses: Interner) -> None:
         """Decides the roles anew when something has happened that can change them, or there is half as much again to go by."""
         changes, version, total = self.decided
         if (self.census.changes, self.links.version) == (changes, version) and self.census.total < MORE * total:
             return
         self.decided = self.census.changes, self.links.version, self.census.total
-        decide(self.census, self.links, self.roles, overrides, opened)
+        numbers = {address for address, _ in self.census.endpoints}
+        loopback = frozenset(number for number in numbers if is_loopback(addresses[number]))
+        decide(self.census, self.links, self.roles, overrides, opened, loopback)
         self.router = Router(self.roles, self.census.numbering.keys)
         while len(self.ledgers) < len(self.roles.services):
             self.ledgers.append(Ledgers())

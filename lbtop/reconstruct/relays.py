@@ -272,6 +272,8 @@ def _two_addresses(front: Group, tally: EndpointTally, back: Group, serving: Ser
     few = len(tally.clients) < CONCENTRATES * len(back.callers)
     if few and (in_time < CLOSELY or len(front.endpoints) > 1):
         score -= 6.0  # two servers of one kind, each with its own few callers, look just like this
+    if len(front.endpoints) > 1 and any(port == back.port for _, port in front.endpoints):
+        score -= 3.0  # two pools of servers of one kind look like that
     if front.port == back.port and any(_came_as_far(endpoint, back, serving) for endpoint in front.endpoints):
         score -= 4.0  # callers over as many routers as everybody else's: clients that were pinned to another server
     return score

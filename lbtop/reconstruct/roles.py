@@ -14,7 +14,8 @@ from lbtop.model.judgement import Evidence
 from lbtop.model.observation import Rows
 from lbtop.model.record import dataclass, field, replace
 from lbtop.reconstruct.census import Census
-from lbtop.reconstruct.feeders import NOBODY, Feeders, feeders, forwards
+from lbtop.reconstruct.feeders import BUSY, NOBODY, NODES, Feeders, feeders, forwards
+from lbtop.reconstruct.inside import inside
 from lbtop.reconstruct.pairing import Chains, Links
 from lbtop.reconstruct.relays import dependencies, guesses
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
@@ -51,6 +52,7 @@ class Roles:
     chains: Chains = field(default_factory=lambda: Chains({}))
     proxies: frozenset[int] = frozenset()
     doubtful: dict[Endpoint, tuple[int, ...]] = field(default_factory=dict)  # targets that may be fronts, by whose connections
+    inside: frozenset[Endpoint] = frozenset()  # what only its own host calls
     caps: set[str] = field(default_factory=set)
 
 
@@ -67,9 +69,16 @@ class Overrides:
         return endpoint in self.targets or (endpoint[0], 0) in self.targets
 
 
-def decide(census: Census, links: Links, roles: Roles, overrides: Overrides, opened: Rows) -> None:
-    """Brings ``roles`` up to date. Numbers given before stay; an endpoint changes its leg only on better evidence."""
-    serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
+def decide(
+    census: Census, links: Links, roles: Roles, overrides: Overrides, opened: Rows, loopback: frozenset[int] = frozenset()
+) -> None:
+    """Brings ``roles`` up to date. Numbers given before stay; an endpoint changes its leg only on better evidence.
+
+    ``loopback``: numbers of addresses that are every host's own.
+    """
+    everybody = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
+    roles.inside = frozenset(end for end in inside(everybody, loopback) if not overrides.is_target(end))
+    serving = {endpoint: tally for endpoint, tally in everybody.items() if endpoint not in roles.inside}
     proven = links.proven(serving)
     guessed = guesses(serving, proven, opened)
     for linked in ({**guessed.links, **proven}, proven, {}):
@@ -82,6 +91,7 @@ def decide(census: Census, links: Links, roles: Roles, overrides: Overrides, ope
     beside = {e: (e[0],) for e, leg in legs.items() if leg is Leg.TARGET and e[0] in {address for address, _ in chains.fronts}}
     doubtful = {**guessed.doubtful, **beside}
     roles.doubtful = {e: by for e, by in doubtful.items() if e not in known and not overrides.is_target(e)}
+    legs.update(dict.fromkeys(roles.inside, Leg.ASIDE))
     for endpoint, (_, target) in roles.place.items():
         if target >= 0:
             legs.setdefault(endpoint, Leg.TARGET)  # one that nobody could reach so far
@@ -127,7 +137,7 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
     groups: list[list[Endpoint]] = []
     for endpoints in by_port.values():
         if len(endpoints) == 1 or feeders([targets[endpoint] for endpoint in endpoints], relays).preserved:
-            groups.append(endpoints)
+            groups.extend(_apart(targets, endpoints))
             continue
         parts: list[tuple[set[int], list[Endpoint]]] = []
         for endpoint in endpoints:
@@ -140,6 +150,30 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
         order = {endpoint: index for index, endpoint in enumerate(endpoints)}
         groups.extend(sorted((sorted(part[1], key=order.__getitem__) for part in parts), key=lambda g: order[g[0]]))
     return groups
+
+
+def _apart(targets: dict[Endpoint, EndpointTally], endpoints: list[Endpoint]) -> list[list[Endpoint]]:
+    """Servers of one port that clients reach, and those among them that only a balancer does: a service each."""
+    parts: list[list[Endpoint]] = []
+    for endpoint in endpoints:
+        same = [part for part in parts if any(_together(targets[endpoint], targets[other]) for other in part)]
+        parts = [part for part in parts if part not in same] + [[e for part in same for e in part] + [endpoint]]
+    order = {endpoint: index for index, endpoint in enumerate(endpoints)}
+    return sorted((sorted(part, key=order.__getitem__) for part in parts), key=lambda part: order[part[0]])
+
+
+def _together(one: EndpointTally, other: EndpointTally) -> bool:
+    """Whether nothing sets two servers of a port apart: a few busy callers that the other has not, and another name or distance.
+
+    A client that is pinned by its address has a server of its own as well, but comes for the same and from as far as the others.
+    """
+    if one.clients.keys() & other.clients.keys() or not (_has_few_callers(one) or _has_few_callers(other)):
+        return True
+    return one.usual_name == other.usual_name and _is_near(one) == _is_near(other)
+
+
+def _has_few_callers(tally: EndpointTally) -> bool:
+    return not tally.unnamed and len(tally.clients) <= NODES and tally.connections >= BUSY * len(tally.clients)
 
 
 def _is_fed(tally: EndpointTally, relays: frozenset[int]) -> bool:

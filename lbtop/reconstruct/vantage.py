@@ -30,7 +30,7 @@ CERTAIN = frozenset({"told", "clients-near-servers-away"})
 
 def vantage_of(census: Census, roles: Roles, overrides: Overrides) -> tuple[str, list[Evidence]]:
     """``target``, ``load_balancer``, ``mirror``, ``client`` or ``unknown``, with what it rests on."""
-    serving = {endpoint: tally for endpoint, tally in census.endpoints.items() if tally.connections}
+    serving = {end: tally for end, tally in census.endpoints.items() if tally.connections and end not in roles.inside}
     targets = {address for (address, _), leg in roles.legs.items() if leg is Leg.TARGET}
     if serving and not targets and (overrides.balancers or overrides.only_targets):
         detail = "no connection in view ends at a target, as these are given: the targets' side of the balancer is missing"

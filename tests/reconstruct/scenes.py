@@ -482,6 +482,36 @@ def nodes_of_a_cdn_before_a_balancer() -> tuple[Traffic, Expected]:
 
 
 @scene
+def a_tls_proxy_before_another_proxy_on_one_host() -> tuple[Traffic, Expected]:
+    """Seen on every interface: from one to the other it goes over the loopback, which is no leg and no target."""
+    traffic = Traffic()
+    proxy = VIP.partition(":")[0]
+    for number in range(60):
+        at, user = 0.2 * number, USERS[number % 20]
+        front = _front(traffic, user, at)
+        local = _http(traffic, "127.0.0.1", "127.0.0.1:6081", at + 0.005, path=f"/item/{number}")
+        back = _http(traffic, proxy, f"{TARGETS[number % 3]}:8080", at + 0.006, user, f"/item/{number}", 2000)
+        front.data(client=400, server=2100, at=at + 0.03)
+        for conn in (back, local, front):
+            conn.close(at=at + 0.1)
+    return traffic, _balancer_view(8080, {proxy}, False)
+
+
+@scene
+def targets_with_a_program_of_their_own_behind_a_proxy_of_their_own() -> tuple[Traffic, Expected]:
+    """One target on every interface: its proxy is the end of the last leg that others can reach."""
+    traffic = Traffic()
+    for number in range(60):
+        at, user = 0.2 * number, USERS[number % 20]
+        back = _http(traffic, BALANCER, f"{TARGETS[0]}:8080", at, user, f"/item/{number}", 2000)
+        local = _http(traffic, "127.0.0.1", "127.0.0.1:8000", at + 0.002, user, f"/item/{number}", 1900)
+        _database(traffic, TARGETS[0], f"{TARGETS[0]}:5432", at + 0.004)
+        for conn in (local, back):
+            conn.close(at=at + 0.1)
+    return traffic, Expected({8080: ({f"{TARGETS[0]}:8080"}, {BALANCER}, False)}, "target")
+
+
+@scene
 def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
     """A test from one desk: the only client of the front, the only caller of the backs."""
     traffic = Traffic()

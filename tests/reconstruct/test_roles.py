@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from lbtop.model.address import endpoint_text, ip_text
@@ -81,3 +83,21 @@ def test_small_windows_find_the_same_roles(name: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr("lbtop.reconstruct.reconstructor.WINDOW_ROWS", 150)
     traffic, expected = SCENES[name]()
     assert seen(traffic, facts_of(traffic.source())) == expected.services
+
+
+def test_a_balancers_servers_and_servers_of_clients_on_one_port_are_two_services() -> None:
+    """The same users: of one through a balancer that re-encrypts, of the other themselves."""
+    traffic = Traffic()
+    rng = random.Random(41)
+    for number in range(160):
+        at = 0.15 * number
+        if number % 2:
+            back = traffic.connect("10.0.1.5", f"10.0.0.{11 + number // 2 % 2}:8443", at=at + rng.random())
+            back.hello(family="one").data(client=500, server=2100).close(at=at + 2)
+        else:
+            server = f"10.0.0.{21 + number // 2 % 2}:8443"
+            conn = traffic.connect(f"198.51.100.{number % 30}", server, at=at + rng.random(), ttl=50 + number % 7)
+            conn.hello(sni="login.example", family=f"family {number % 5}").data(client=400, server=2900).close(at=at + 2)
+    one, other = facts_of(traffic.source()).services
+    assert {len(one.targets), len(other.targets)} == {2}
+    assert {one.clients_preserved, other.clients_preserved} == {True, None}
