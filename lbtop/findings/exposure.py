@@ -20,6 +20,7 @@ CREDENTIALS = {
     "api_key": "API keys",
     "jwt": "JSON web tokens",
 }
+REDIRECTS = 3  # class of statuses
 SESSION, CARD = "session_cookie", "card_number"
 
 
@@ -34,6 +35,12 @@ def _backend_named(context: Context) -> bool:
         _mode(context) is Mode.NONE and any(hop.encryption == "tls" for hop in hops)
     )
     return behind_tls and context.service.exposure.plaintext_connections > 0
+
+
+def _only_redirects(context: Context) -> bool:
+    """Whether every answer sent the client elsewhere."""
+    answers = context.facts.ledgers.targets.status.sum(axis=0)
+    return bool(0 < answers[REDIRECTS] == answers.sum())
 
 
 def _of(context: Context, kinds: Iterable[str]) -> list[Sensitive]:
@@ -140,6 +147,8 @@ def plaintext_end_to_end(context: Context) -> Iterator[Finding]:
     exposure = service.exposure
     if any(hop.encryption == "tls" for hop in service.termination.hops):
         return  # a CDN in front takes TLS: not every hop is plain
+    if _only_redirects(context) and not exposure.sensitive:
+        return  # who is sent to TLS with the first answer sends nothing else in clear
     yield Finding(
         id="plaintext-end-to-end",
         severity=Severity.WARNING,

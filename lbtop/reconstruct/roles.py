@@ -16,12 +16,15 @@ from lbtop.model.record import dataclass, field, replace
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.feeders import BUSY, NOBODY, NODES, Feeders, feeders, forwards
 from lbtop.reconstruct.inside import inside
-from lbtop.reconstruct.pairing import Chains, Links
+from lbtop.reconstruct.pairing import Chains, Link, Links
 from lbtop.reconstruct.relays import dependencies, guesses
 from lbtop.reconstruct.tallies import Endpoint, EndpointTally
 
 MAX_SERVICES = 256
 MAX_TARGETS = 1024
+MOST = 0.9
+
+Pair = tuple[Endpoint, Endpoint]
 
 
 class Leg(IntEnum):
@@ -80,8 +83,13 @@ def decide(
     roles.inside = frozenset(end for end in inside(everybody, loopback) if not overrides.is_target(end))
     serving = {endpoint: tally for endpoint, tally in everybody.items() if endpoint not in roles.inside}
     proven = links.proven(serving)
-    guessed = guesses(serving, proven, opened)
-    for linked in ({**guessed.links, **proven}, proven, {}):
+    tools = _tools(proven, serving)
+    proven = {pair: link for pair, link in proven.items() if pair not in tools}
+    used = {endpoint for pair in tools for endpoint in pair}
+    guessed = guesses({end: tally for end, tally in serving.items() if end not in used}, proven, opened)
+    likely = {**guessed.links, **proven}
+    further = _tools(likely, serving)
+    for linked in ({pair: link for pair, link in likely.items() if pair not in further}, proven, {}):
         roles.chains = chains = Chains(linked)
         roles.legs = legs = _legs(serving, chains, overrides)
         if not linked or Leg.TARGET in legs.values():
@@ -108,6 +116,19 @@ def decide(
             proxies.update(dict.fromkeys(service.feeders.balancers))
             proxies.update(dict.fromkeys(address for address, _ in service.vips))
     roles.proxies = frozenset(proxies)
+
+
+def _tools(proven: dict[Pair, Link], serving: dict[Endpoint, EndpointTally]) -> set[Pair]:
+    """What targets use to reach a single server elsewhere, such as a forward proxy: that is theirs and no balancer."""
+    backs: dict[Endpoint, set[Endpoint]] = {}
+    for front, back in proven:
+        backs.setdefault(front, set()).add(back)
+    found: set[Pair] = set()
+    for front, fed in backs.items():
+        others = {address for other, pool in backs.items() if other != front for address, _ in pool}
+        if len(fed) == 1 and serving[front].share_of(others) >= MOST:
+            found.update((front, back) for back in fed)
+    return found
 
 
 def _legs(serving: dict[Endpoint, EndpointTally], chains: Chains, overrides: Overrides) -> dict[Endpoint, Leg]:

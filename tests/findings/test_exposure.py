@@ -25,6 +25,19 @@ def test_a_plain_service_has_no_encrypted_hop() -> None:
     assert "plaintext-backend-hop" not in found
 
 
+@pytest.mark.parametrize(("status", "secret", "fires"), [(301, "", False), (200, "", True), (301, "a cookie", True)])
+def test_a_port_that_only_redirects_leaves_nothing_unencrypted(status: int, secret: str, fires: bool) -> None:
+    """Unless clients bring it something to read."""
+    traffic = Traffic()
+    for number in range(12):
+        conn = traffic.connect(f"198.51.100.{number}", "192.0.2.10:80", at=float(number), ttl=50 + number % 5)
+        conn.request(path="/").respond(status)
+        if secret:
+            conn.secret(SecretKind.SESSION_COOKIE, secret, name="JSESSIONID")
+        conn.close()
+    assert ("plaintext-end-to-end" in found_in(traffic)) is fires
+
+
 def test_an_encrypted_service_fires_nothing_about_reading() -> None:
     found = found_in(tls_service([0x0304]))
     assert not {"plaintext-backend-hop", "plaintext-end-to-end", "session-cookie-in-plaintext", "weak-tls"} & set(found)

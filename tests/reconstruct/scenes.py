@@ -512,6 +512,26 @@ def targets_with_a_program_of_their_own_behind_a_proxy_of_their_own() -> tuple[T
 
 
 @scene
+def targets_that_reach_a_server_outside_through_a_forward_proxy() -> tuple[Traffic, Expected]:
+    """The same requests before and behind the forward proxy: it is the targets' own, like what is behind it."""
+    traffic = Traffic()
+    for number in range(60):
+        at, target = 0.2 * number, TARGETS[number % 3]
+        front = traffic.connect(USERS[number % 20], "192.0.2.10:80", at=at).request(path=f"/item/{number}", at=at + 0.001)
+        back = _http(traffic, BALANCER, f"{target}:8080", at + 0.002, USERS[number % 20], f"/item/{number}")
+        front.respond(delay=0.04)
+        for conn in (back, front):
+            conn.close(at=at + 0.1)
+        if number % 2:
+            ask = traffic.connect(target, "10.0.1.70:3128", at=at + 0.01).request(path="/price", at=at + 0.011)
+            _http(traffic, "10.0.1.70", "203.0.113.80:80", at + 0.012, path="/price", size=300).close(at=at + 0.1)
+            ask.respond(delay=0.03, size=300).close(at=at + 0.1)
+    own = {"10.0.1.70:3128"}
+    pool = ({f"{t}:8080" for t in TARGETS}, {BALANCER}, False)
+    return traffic, Expected({8080: pool}, "mirror", own, vips={"192.0.2.10:80"})
+
+
+@scene
 def one_client_through_a_balancer_with_two_addresses() -> tuple[Traffic, Expected]:
     """A test from one desk: the only client of the front, the only caller of the backs."""
     traffic = Traffic()
