@@ -8,7 +8,7 @@ import numpy as np
 
 from lbtop.findings.commands import tshark
 from lbtop.findings.rule import Context, rule
-from lbtop.findings.words import count_per_target, share, sticky_setting, target_name
+from lbtop.findings.words import count_per_target, share, sticky_setting, target_name, target_text
 from lbtop.inference.balance import USERS_OF_A_NAT
 from lbtop.model.judgement import Evidence, Finding, Mechanism, Severity
 from lbtop.model.snapshot import Skew
@@ -29,6 +29,17 @@ def _hot(context: Context) -> tuple[str, float]:
         return target_name(context, hot), float(carried[hot] / max(carried.sum(), 1e-9))
     target = max(context.service.targets, key=lambda entry: entry.share)
     return (f"{target.name} ({target.target})" if target.name else target.target), target.share
+
+
+def _hot_in_its_pool(context: Context) -> bool:
+    """Whether the hottest target is hot among those that are asked for the same names, and not just one of a pool in demand."""
+    shares = {entry.target: entry.share for entry in context.service.targets}
+    hot = max(range(len(context.facts.targets)), key=lambda number: shares.get(target_text(context, number), 0.0))
+    pool = context.facts.ledgers.names.pool(hot)
+    if pool is None:
+        return True
+    among = [shares.get(target_text(context, number), 0.0) for number in sorted(pool)]
+    return max(among) >= HOT * sum(among) / len(among)
 
 
 def _skew_evidence(skew: Skew) -> Evidence:
@@ -110,7 +121,7 @@ def hot_target(context: Context) -> Iterator[Finding]:
     How it is inferred. The units that the balancer deals (keys where it pins, else connections or requests) are
     dealt anew thousands of times, each with its cost, over the targets in service at its time. It fires where the
     seen peak is rarer than 1 in 100 (corrected for the number of metrics and services) and at least 1.25 times the
-    mean.
+    mean, of the targets that are asked for the same names.
 
     How to confirm. Count requests or connections per target over another period.
 
@@ -119,6 +130,8 @@ def hot_target(context: Context) -> Iterator[Finding]:
     """
     skew = context.service.skew
     if skew is None or not skew.significant or skew.peak_to_mean < HOT:
+        return
+    if not _hot_in_its_pool(context):
         return
     hot, hot_share = _hot(context)
     cause = f"; cause: {skew.cause.replace('_', ' ')}" if skew.cause not in (None, "unknown") else ""

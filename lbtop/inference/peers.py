@@ -40,7 +40,7 @@ def slow_targets(facts: ServiceFacts) -> list[Slow]:
     times = facts.ledgers.targets.response.astype(np.float64)
     found = []
     for target in range(len(times)):
-        mine, others = times[target], times.sum(0) - times[target]
+        mine, others = times[target], times[_peers(facts, target, len(times))].sum(0)
         count, peers = int(mine.sum()), int(others.sum())
         if count < SAMPLES or peers < SAMPLES:
             continue
@@ -51,6 +51,12 @@ def slow_targets(facts: ServiceFacts) -> list[Slow]:
         if p_value < RARE / len(times):
             found.append(Slow(target, median, peers_median, count, peers, p_value))
     return found
+
+
+def _peers(facts: ServiceFacts, target: int, targets: int) -> list[int]:
+    """The other targets of its pool: what has other names is other programs."""
+    pool = facts.ledgers.names.pool(target)
+    return [number for number in range(targets) if number != target and (pool is None or number in pool)]
 
 
 def _median_s(bins: Floats) -> float:

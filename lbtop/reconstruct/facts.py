@@ -13,6 +13,7 @@ from lbtop.reconstruct.ledgers.heads import HeadLedger
 from lbtop.reconstruct.ledgers.history import HistoryLedger
 from lbtop.reconstruct.ledgers.idle import IdleLedger
 from lbtop.reconstruct.ledgers.load import LoadLedger
+from lbtop.reconstruct.ledgers.names import NameLedger
 from lbtop.reconstruct.ledgers.nat import NatLedger
 from lbtop.reconstruct.ledgers.processes import ProcessLedger
 from lbtop.reconstruct.ledgers.sessions import SessionLedger
@@ -50,6 +51,7 @@ class Ledgers:
     idle: IdleLedger = field(default_factory=IdleLedger)
     datagrams: DatagramLedger = field(default_factory=DatagramLedger)
     processes: ProcessLedger = field(default_factory=ProcessLedger)
+    names: NameLedger = field(default_factory=NameLedger)
     history: HistoryLedger = field(default_factory=HistoryLedger)
 
 

@@ -47,6 +47,24 @@ def test_a_target_that_is_slower_than_its_peers() -> None:
     assert "slow-target" not in found_in(nlb(4, users=90, nat=0, delay={1: 0.013}))
 
 
+def routed_by_name(slow: str = "") -> Traffic:
+    """One port, two pools: a shop's pages in great demand on three targets, a slower interface on two others."""
+    rng = np.random.default_rng(9)
+    traffic = Traffic()
+    for number in range(900):
+        shop = number % 5 > 0
+        target = f"10.0.0.{11 + int(rng.integers(0, 3))}" if shop else f"10.0.0.{21 + number // 5 % 2}"
+        conn = traffic.connect("10.0.1.5", f"{target}:8080", at=0.1 * number)
+        conn.request(host="shop.example" if shop else "api.example", forwarded=[f"203.0.113.{number % 90}"])
+        conn.respond(delay=0.2 if target == slow else 0.002 if shop else 0.04).close()
+    return traffic
+
+
+def test_pools_behind_one_port_are_compared_within_themselves() -> None:
+    assert not {"slow-target", "hot-target"} & found_in(routed_by_name()).keys()
+    assert "10.0.0.22:8080" in found_in(routed_by_name("10.0.0.22"))["slow-target"].title
+
+
 def test_a_target_that_resets_connections() -> None:
     finding = found_in(nlb(5, users=90, nat=0, resets={2: 40}))["resets"]
     assert "10.0.0.13:8080" in finding.title
