@@ -169,9 +169,11 @@ class Links:
         first, second = _twins(handshakes["random"], handshakes["seq"], self._edge("handshakes"))
         if not len(first):
             return
-        # A server hello travels towards the client: the rows' order says nothing, that of the connections does.
+        # A server hello travels towards the client: the rows' order says nothing, that of the connections does. A PROXY header
+        # goes out before the client's first byte is in: what tells is the SYN.
         order = np.argsort(opened["conn"], kind="stable")
-        rank = [_looked_up(opened["conn"][order], opened["seq"][order], handshakes["conn"][side]) for side in (first, second)]
+        began = np.where(opened["syn_ns"] > 0, opened["syn_ns"], opened["at_ns"])[order].astype(np.uint64)
+        rank = [_looked_up(opened["conn"][order], began, handshakes["conn"][side]) for side in (first, second)]
         swap = rank[0] > rank[1]
         front, back = np.where(swap, second, first), np.where(swap, first, second)
         self._add("randoms", handshakes[front], handshakes[back])

@@ -101,3 +101,18 @@ def test_a_balancers_servers_and_servers_of_clients_on_one_port_are_two_services
     one, other = facts_of(traffic.source()).services
     assert {len(one.targets), len(other.targets)} == {2}
     assert {one.clients_preserved, other.clients_preserved} == {True, None}
+
+
+def test_every_hello_is_found_on_both_legs_also_behind_a_proxy_header_that_goes_out_before_it_is_in() -> None:
+    traffic = Traffic()
+    for number in range(30):
+        at = 0.3 * number
+        front = traffic.connect(f"198.51.100.{number % 9}", "192.0.2.10:443", at=at)
+        back = traffic.connect("10.0.1.5", f"10.0.0.{11 + number % 3}:8443", at=at + 0.001)
+        back.proxy(f"198.51.100.{number % 9}:{front.ends['client_port']}", at=at + 0.002)
+        front.hello(random=f"random {number}", at=at + 0.003)
+        back.hello(random=f"random {number}", at=at + 0.004)
+        for conn in (back, front):
+            conn.data(server=2000, at=at + 0.01).close(at=at + 0.1)
+    (service,) = facts_of(traffic.source()).services
+    assert service.pairs.randoms_on_both == service.pairs.hellos_front == 30
