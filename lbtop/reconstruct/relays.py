@@ -16,7 +16,7 @@ from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
 from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.clock import Clocked, clocked
-from lbtop.reconstruct.feeders import FEW
+from lbtop.reconstruct.feeders import FEW, forwards
 from lbtop.reconstruct.pairing import Link
 from lbtop.reconstruct.tallies import ENCRYPTED, WEB, ClientTally, Endpoint, EndpointTally
 
@@ -349,6 +349,8 @@ def dependencies(serving: Serving, fronts: set[Endpoint], backs: set[Endpoint]) 
         for endpoint, tally in rest.items()
         if endpoint in backs or tally.share_of(hosts - front_hosts - {endpoint[0]}) < 0.9
     }
+    # Hosts that call each other, a target and the balancer it calls for itself: what names its clients is the target.
+    roots = roots or {endpoint for endpoint, tally in rest.items() if forwards(tally)}
     using = {address for address, _ in roots} - front_hosts
     changed = True
     while changed:

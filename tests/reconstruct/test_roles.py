@@ -116,3 +116,16 @@ def test_every_hello_is_found_on_both_legs_also_behind_a_proxy_header_that_goes_
             conn.data(server=2000, at=at + 0.01).close(at=at + 0.1)
     (service,) = facts_of(traffic.source()).services
     assert service.pairs.randoms_on_both == service.pairs.hellos_front == 30
+
+
+def test_of_two_hosts_that_call_each_other_the_one_whose_caller_names_clients_is_the_target() -> None:
+    traffic = Traffic()
+    for number in range(60):
+        at = 0.2 * number
+        passed = traffic.connect("10.0.1.5", "10.0.0.11:8080", at=at)
+        passed.request(path=f"/item/{number}", forwarded=[f"198.51.100.{number % 20}"]).respond().close(at=at + 0.1)
+        traffic.connect("10.0.0.11", "10.0.1.5:8081", at=at + 0.01).request(path="/price").respond().close(at=at + 0.05)
+    facts = facts_of(traffic.source())
+    assert seen(traffic, facts) == {8080: ({"10.0.0.11:8080"}, {"10.0.1.5"}, False)}
+    assert [dependency.port for dependency in facts.services[0].dependencies] == [8081]
+    assert facts.vantage == "target"
