@@ -24,7 +24,8 @@ SEVERAL = 3
 
 
 class Forwarders:
-    """Counts, per forwarded address, how often it names somebody else further left, and how many."""
+    """Counts, per forwarded address, how often it names somebody else further left, and how many. Of requests that are no
+    health checks: those a proxy sends for itself, and names nobody."""
 
     def __init__(self) -> None:
         self._tallies: dict[int, tuple[int, int, frozenset[int]]] = {}

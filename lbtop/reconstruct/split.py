@@ -52,7 +52,7 @@ class Router:
             at_front = (self._service == number) & (self._target < 0)
             for table in TABLES:
                 self._take(part, table, window[table], places[table], at_back, at_front)
-                part.health[table] = health.of_connections(part.back[table]["conn"])
+                part.health[table] = health.among(part.back[table])
             yield number, part
 
     def _take(

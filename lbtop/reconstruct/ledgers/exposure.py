@@ -90,7 +90,9 @@ class ExposureLedger:
             self.judged += len(flags)
             self.one_direction += int(((flags & np.uint32(ConnFlag.ONE_DIRECTION)) != 0).sum())
             self.with_gaps += int(((flags & np.uint32(ConnFlag.GAPS)) != 0).sum())
-        self._secrets(BACK, columns(window, "secrets"))
+        secrets = columns(window, "secrets")
+        # what a server gives a checker, because it gives it to everybody, opens nobody's session
+        self._secrets(BACK, secrets.where(~(window.health["secrets"] & (secrets["kind"] == SecretKind.SET_COOKIE_SESSION))))
         self._secrets(FRONT, Part(window.front["secrets"]))
 
     def _connections(self, leg: int, rows: Part) -> None:

@@ -37,7 +37,7 @@ class SessionLedger:
         if len(cookies):
             wanted = np.uint32(CookieFlag.SET | CookieFlag.SESSION)
             issued = (cookies["flags"] & np.uint32(wanted | CookieFlag.DELETE | CookieFlag.CUT)) == wanted
-            issued &= window.target["cookies"] != NO_TARGET
+            issued &= (window.target["cookies"] != NO_TARGET) & ~window.health["cookies"]
             self._issue(cookies["value"][issued], window.target["cookies"][issued], cookies["seq"][issued])
         responses, target = counted(window, "responses")
         answered = (responses["flags"] & np.uint32(RespFlag.SESSION_PRESENTED)) != 0
