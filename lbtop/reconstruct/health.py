@@ -167,6 +167,10 @@ def _score(requests: Rows, habit: Habit, members: npt.NDArray[np.intp], every_ns
     names_clients = 2 * np.count_nonzero(requests["forwarded_count"][his] > passed_on) > others > 0
     if passed_on and not names_clients:
         return 0.0  # somebody behind a proxy, who may well poll
+    headers = _headers(strings[int(requests["header_shape"][members[0]])])
+    sounds = strings[method] in (b"OPTIONS", b"HEAD") or sounds_like_check(strings[path])
+    if not (names_clients or sounds or headers <= BARE_HEADERS):
+        return 0.0  # by the clock and nothing else: a monitor that collects figures, a program that polls
     score = 0.0
     if names_clients:
         score += 3.0  # the same address names the clients of its other requests
@@ -177,9 +181,8 @@ def _score(requests: Rows, habit: Habit, members: npt.NDArray[np.intp], every_ns
         score -= MAY_BE_ALL * (int(user_agent > 0) + int(not names_clients))
     if len(every_ns) > 1 and min(every_ns) > 0 and max(every_ns) - min(every_ns) <= REGULAR * max(every_ns):
         score += 2.0
-    if strings[method] in (b"OPTIONS", b"HEAD") or sounds_like_check(strings[path]):
+    if sounds:
         score += 1.5
-    headers = _headers(strings[int(requests["header_shape"][members[0]])])
     score += 2.0 if not headers else 1.0 if headers <= BARE_HEADERS else 0.0
     if len(distinct(requests["conn"][members])) == len(members):
         score += 0.5

@@ -32,6 +32,11 @@ class ClientTally:
     handshakes: int = 0
 
     @property
+    def load(self) -> int:
+        """Requests where these are in view: a balancer may carry any number of them over few connections."""
+        return max(self.connections, self.requests)
+
+    @property
     def only_checks(self) -> bool:
         """Nothing but health checks and probes came from here."""
         return self.requests == 0 and self.checks + self.attempts > 0 and self.connections <= self.checks

@@ -203,3 +203,17 @@ def test_who_polls_through_a_proxy_is_no_checker() -> None:
             forwarded=["198.51.100.77"],
         )  # fmt: skip
     assert counts(traffic) == (80, 0)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_monitor_that_collects_figures_is_no_checker(targets: int) -> None:
+    """At one target or at all of them: by the clock alone nothing is a check."""
+    traffic = traffic_with_users()
+    names = ("Host", "User-Agent", "Accept", "Accept-Encoding", "X-Prometheus-Scrape-Timeout-Seconds")
+    for number in range(10):
+        for target in range(targets):
+            server = f"10.0.0.{11 + target}:8080"
+            traffic.exchange(
+                "10.0.1.60", server, "/metrics", at=number * 2 + 0.3 * target, user_agent="Prometheus/2.45", headers=names
+            )
+    assert counts(traffic) == (60 + 10 * targets, 0)
