@@ -36,6 +36,11 @@ MODE_SENTENCES_DIRECT = {
     Mode.NONE: "Clients reach the targets directly and in clear",
 }
 
+MODE_SENTENCES_CALLER = {
+    Mode.PASSTHROUGH: "TLS ends at the targets; whether a balancer stands in front of them is not known",
+    Mode.NONE: "Nothing is encrypted; whether a balancer stands in front of the targets is not known",
+}
+
 SENTENCE_TLS_FURTHER_OUT = "The clients' TLS ends further out, at a {first}; plain from there through {lb} to the targets"
 
 MECHANISM_NAMES = {
@@ -96,6 +101,7 @@ PLACES = {
     "target": "targets",
     "cdn": "CDN",
     "proxy": "proxy",
+    "caller": "balancer or client",
 }
 
 

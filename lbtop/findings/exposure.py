@@ -51,10 +51,14 @@ def _of(context: Context, kinds: Iterable[str]) -> list[Sensitive]:
 def _clients_own(context: Context, hop: str) -> bool:
     """The hop is the client's own: anyone near the client reads along."""
     hops = context.service.termination.hops
-    return hop.startswith("client->") or (bool(hops) and hops[0].encryption == "plain")
+    whose = bool(hops) and (hops[0].from_ == "client" or _mode(context) is Mode.NONE)
+    return hop.startswith("client->") or (whose and hops[0].encryption == "plain")
 
 
-_ENDS = {"client": "clients", "load_balancer": "the load balancer", "cdn": "the CDN", "proxy": "a proxy", "target": "the targets"}
+_ENDS = {
+    "client": "clients", "load_balancer": "the load balancer", "cdn": "the CDN", "proxy": "a proxy", "target": "the targets",
+    "caller": "whoever calls (a balancer, or clients)",
+}  # fmt: skip
 
 
 def hop_words(hop: str) -> str:

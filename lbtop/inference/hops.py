@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lbtop.inference.arriving import browser_signals
-from lbtop.inference.identity import EVERYWHERE, ProductMarks
+from lbtop.inference.identity import EVERYWHERE, ProductMarks, stands_between
 from lbtop.inference.sockets import forwarded_everywhere
 from lbtop.inference.weighing import Question
 from lbtop.model.judgement import Mode, Verdict
@@ -18,6 +18,8 @@ VERSIONS = {
 }  # fmt: skip
 
 CLIENT, CDN, PROXY, BALANCER, TARGET = "client", "cdn", "proxy", "load_balancer", "target"
+CALLER = "caller"
+"""Who opens the targets' connections, where nothing tells whether that is a balancer or a client."""
 _OPEN = {"tls": "tls", "ssh": "tls", "plain": "plain", "quic": "tls", "datagrams": "plain"}
 
 
@@ -36,8 +38,8 @@ def hops(facts: ServiceFacts, arriving: str, verdict: Verdict[Mode], marks: Prod
     shakes = facts.ledgers.handshakes
     last = _OPEN.get(arriving, "unknown") if verdict.candidates and len(verdict.candidates) < len(Mode) else "unknown"
     back_versions = negotiated_versions(shakes.back)
-    if not has_balancer(facts) and verdict.value in (None, Mode.PASSTHROUGH, Mode.NONE):
-        return (Hop(CLIENT, TARGET, last, True, back_versions),)
+    if not has_balancer(facts, verdict.value) and verdict.value in (None, Mode.PASSTHROUGH, Mode.NONE):
+        return (Hop(CALLER if facts.balancers else CLIENT, TARGET, last, True, back_versions),)
     front_seen = facts.pairs.front_connections > 0
     first, first_versions = _first_hop(facts, verdict, front_seen)
     near = Hop(BALANCER, TARGET, last, True, back_versions)
@@ -68,11 +70,11 @@ def browsers_over_tls(facts: ServiceFacts) -> bool:
     return question.probability >= 0.8
 
 
-def has_balancer(facts: ServiceFacts) -> bool:
-    """Something distributes: a known balancer address, a front in view, several targets for the same clients, checkers."""
-    return bool(
-        facts.balancers or facts.vips or facts.pairs.front_connections or len(facts.targets) > 1 or facts.ledgers.heads.proxies
-    )
+def has_balancer(facts: ServiceFacts, mode: Mode | None) -> bool:
+    """Something distributes: a known balancer address, a front in view, PROXY headers, several targets for the same clients."""
+    known = bool(facts.balancers) and stands_between(facts, mode)
+    dealt = len(facts.targets) > 1 and not facts.chosen_by_name
+    return known or dealt or bool(facts.vips or facts.pairs.front_connections or facts.ledgers.heads.proxies)
 
 
 def _first_hop(facts: ServiceFacts, verdict: Verdict[Mode], seen: bool) -> tuple[str, tuple[str, ...]]:

@@ -52,7 +52,7 @@ def infer_identity(facts: ServiceFacts, termination: Termination | None = None) 
     Its addresses are those that open the targets' connections, where a proxy does and not a few clients themselves.
     """
     marks = product_marks(facts)
-    proxied = facts.clients_preserved is False or _stands_between(facts, termination)
+    proxied = stands_between(facts, termination.verdict.value if termination is not None else None)
     addresses = tuple(ip_text(facts.addresses[number]) for number in facts.balancers) if proxied else ()
     totals = {product: sum(kinds.values()) for product, kinds in marks.scores.items() if product not in marks.cdns}
     if not totals:
@@ -62,16 +62,16 @@ def infer_identity(facts: ServiceFacts, termination: Termination | None = None) 
     return LoadBalancer(addresses, product, round(confidence, 4), evidence)
 
 
-def _stands_between(facts: ServiceFacts, termination: Termination | None) -> bool:
-    """Few addresses open all connections and nothing names others: whether these are a proxy's all the same.
+def stands_between(facts: ServiceFacts, mode: Mode | None) -> bool:
+    """Whether the addresses that open the connections are a proxy's, also where they are few and nothing names others.
 
     What ends TLS or reads HTTP is a proxy; so is one TCP stack behind which many programs or sessions are (a NAT keeps its
-    clients' own), and a single address or two that spread over several targets.
+    clients' own), and a single address or two that spread over several targets without choosing one by its name.
     """
-    if termination is not None and termination.verdict.value in (Mode.BRIDGING, Mode.OFFLOAD, Mode.L4_TLS):
+    if facts.clients_preserved is False or mode in (Mode.BRIDGING, Mode.OFFLOAD, Mode.L4_TLS):
         return True
     nodes = max(len(facts.balancers), 1)
-    if nodes <= FEW_NODES and len(facts.targets) > 1:
+    if nodes <= FEW_NODES and len(facts.targets) > 1 and not facts.chosen_by_name:
         return True
     ledgers = facts.ledgers
     families = {key >> 32 for key, _ in ledgers.handshakes.families.items()}

@@ -78,6 +78,7 @@ class ServiceFacts:
     vantage: str
     vantage_certain: bool = False
     may_be_front_of: tuple[int, ...] = ()  # who may pass on what the only target accepts: another address of the same balancer
+    chosen_by_name: bool = False  # every target is asked under a name of its own: its clients choose it, nobody deals
     roles_evidence: list[Evidence] = field(default_factory=list)
     pairs: PairFacts = field(default_factory=PairFacts)
     ledgers: Ledgers = field(default_factory=Ledgers)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lbtop.model.judgement import Evidence
-from lbtop.model.record import dataclass
+from lbtop.model.record import dataclass, replace
 from lbtop.reconstruct.tallies import ClientTally, EndpointTally
 
 FEW = 8
@@ -32,6 +32,7 @@ class Feeders:
     checkers: tuple[int, ...]  # addresses that only check health: nodes of a balancer that keeps client addresses
     preserved: bool | None  # the targets see the clients' own addresses
     evidence: tuple[Evidence, ...]
+    choosing: bool = False  # every endpoint is asked under a name of its own: who asks chose it himself, nobody dealt
 
 
 NOBODY = Feeders((), (), None, ())
@@ -65,6 +66,15 @@ def forwards(endpoint: EndpointTally) -> bool:
 
 def feeders(tallies: list[EndpointTally], relays: frozenset[int] = frozenset()) -> Feeders:
     """Judges one group of endpoints. ``relays``: addresses proven to pass on what they accept themselves."""
+    return replace(_judged(tallies, relays), choosing=_asked_by_name(tallies))
+
+
+def _asked_by_name(tallies: list[EndpointTally]) -> bool:
+    names = [{name for name in tally.names if name > 1} for tally in tallies]
+    return len(names) > 1 and all(names) and len(set().union(*names)) == sum(map(len, names))
+
+
+def _judged(tallies: list[EndpointTally], relays: frozenset[int]) -> Feeders:
     clients = merged(tallies)
     unnamed = sum(tally.unnamed for tally in tallies)
     checkers = tuple(client for client, tally in clients.items() if tally.only_checks)

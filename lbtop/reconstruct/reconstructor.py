@@ -160,6 +160,7 @@ class Reconstructor:
                     vantage=vantage,
                     vantage_certain=evidence[0].signal in CERTAIN,
                     may_be_front_of=roles.doubtful.get(service.targets[0], ()) if len(service.targets) == 1 else (),
+                    chosen_by_name=service.feeders.choosing,
                     roles_evidence=list(service.evidence),
                     pairs=roles.chains.pairs(service.targets, state.census.endpoints),
                     ledgers=state.ledgers[number],
