@@ -227,7 +227,8 @@ def linked(sources: list[int], destinations: list[int], members: list[int]) -> l
 def _alone(facts: ServiceFacts, termination: Termination) -> float:
     """How likely the one target in view is the only one. Whoever checks health has a choice; without any balancer in
     evidence, that all sessions began here says nothing."""
-    if facts.checkers or facts.ledgers.targets.health_checks.any() or facts.ledgers.targets.probes.any():
+    ledger = facts.ledgers.targets
+    if facts.checkers or ledger.health_checks.any() or ledger.bare_checks.any() or ledger.probes.any():
         return ALONE_CHECKED
     heads = facts.ledgers.heads
     balanced = facts.balancers or facts.vips or heads.proxies or heads.forwarded

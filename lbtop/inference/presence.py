@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lbtop.model.arrays import median
 from lbtop.model.record import dataclass
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.ledgers.load import OPENED, REQUESTS
+from lbtop.reconstruct.ledgers.load import CHECKS, CHECKS_BAD, OPENED, PROBED, REQUESTS
 
 MISSED = 8.0
 """Arrivals a target must have missed, at its usual share, for its silence to be an absence (chance: e^-8 where arrivals
 are independent)."""
+REPEATED = 3
+"""So many checks show an interval."""
 UNUSUAL = 10.0
 """And so many times what it misses in its ordinary silences: arrivals of pinned clients come in bursts."""
 
@@ -29,7 +32,10 @@ class Absence:
 
 
 def absences(facts: ServiceFacts) -> list[Absence]:
-    """Every absence of every target, in order of targets and time. Resolution: a bin of the load series."""
+    """Every absence of every target, in order of targets and time. Resolution: a bin of the load series.
+
+    Only what a target could have got is missed: where names decide, arrivals under names that it serves.
+    """
     series = facts.ledgers.load.series
     if series.start_ns < 0:
         return []
@@ -43,15 +49,18 @@ def absences(facts: ServiceFacts) -> list[Absence]:
         there = np.flatnonzero(mine)
         if not len(there):
             continue
+        named, served = (part[:bins] for part in facts.ledgers.load.names.over(series, target))
         edges = np.concatenate(([-1], there, [bins]))
         spans = [(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if b - a > 1]
         silent = np.zeros(bins, np.bool_)
         missed = np.zeros(len(spans))
         # its share is measured where it was there: long silences are left out, for they lower the share they are judged by
         for _ in range(2):
-            share = mine.sum() / max(everything[~silent].sum(), 1.0)
+            dealt = (everything - mine)[~silent].sum() * _part(served, named, ~silent)
+            share = mine.sum() / max(mine.sum() + dealt, 1.0)
             odds = share / max(1.0 - share, 0.05)
-            missed = np.array([odds * float(everything[a + 1 : b].sum() - mine[a + 1 : b].sum()) for a, b in spans])
+            others = [(everything - mine)[a + 1 : b].sum() * _part(served, named, slice(a + 1, b)) for a, b in spans]
+            missed = odds * np.array(others, np.float64)
             away = missed >= np.maximum(MISSED, UNUSUAL * _ordinary(missed))
             for a, b in (span for span, is_away in zip(spans, away.tolist(), strict=True) if is_away):
                 silent[a + 1 : b] = True
@@ -61,6 +70,23 @@ def absences(facts: ServiceFacts) -> list[Absence]:
                 end = int(starts[b]) if b < bins else int(starts[-1]) + series.width_ns
                 found.append(Absence(target, start, end, a < 0, b >= bins, count))
     return found
+
+
+def checked_until(facts: ServiceFacts, target: int) -> int:
+    """Until when the target goes on answering health checks, to the end of the last interval (nanoseconds); 0 where never."""
+    series = facts.ledgers.load.series
+    if target >= series.counts.shape[2]:
+        return 0
+    well = np.flatnonzero((series.counts[CHECKS] - series.counts[CHECKS_BAD] + series.counts[PROBED])[:, target] > 0)
+    if len(well) < REPEATED:
+        return 0
+    return int(series.times()[well[-1]] + series.width_ns * (1 + 2 * median(np.diff(well))))
+
+
+def _part(served: npt.NDArray[np.float64], named: npt.NDArray[np.float64], where: slice | npt.NDArray[np.bool_]) -> float:
+    """The part of the named arrivals in these bins that the target could have got; all where nothing was named."""
+    total = float(named[where].sum())
+    return float(served[where].sum()) / total if total else 1.0
 
 
 def _ordinary(missed: npt.NDArray[np.float64]) -> float:

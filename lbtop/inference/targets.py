@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.inference.presence import absences
+from lbtop.inference.presence import absences, checked_until
 from lbtop.model.address import endpoint_text
 from lbtop.model.snapshot import Percentiles, Process, Skew, Stickiness, Target
 from lbtop.model.text import SafeText, safe_text
@@ -47,6 +47,7 @@ def _row(
 ) -> Target:
     http = ledger.is_http
     status = ledger.status[number]
+    checks = int(ledger.health_checks[number] + ledger.bare_checks[number])
     clients = None
     if ledger.clients_named or facts.clients_preserved:
         clients = int(np.count_nonzero(ledger.clients[number]))
@@ -54,7 +55,7 @@ def _row(
         target=text,
         connections=int(ledger.connections[number]),
         requests=int(ledger.requests[number]) if http else None,
-        health_checks=int(ledger.health_checks[number]) if http else None,
+        health_checks=checks if http or ledger.bare_checks.any() else None,
         probes=int(ledger.probes[number]),
         refused=int(ledger.refused[number]),
         bytes_in=int(ledger.bytes_in[number]),
@@ -117,6 +118,8 @@ def _states(facts: ServiceFacts, stickiness: Stickiness | None) -> list[str]:
         if absence.trailing:
             if ledger.live[number] and ledger.last_ns[number] > absence.start_ns + GRACE_NS:
                 continue  # connections go on there
+            if checked_until(facts, number) >= min(absence.end_ns, facts.ended_ns):
+                continue  # who still answers checks is there, whether or not anybody is sent to it
             turned_away = ledger.refused[number] > 0 or ledger.unanswered[number] > 0
             if turned_away or text in moved_from or (long and not pinned):
                 states[number] = "gone"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.observation import ConnFlag, Rows
+from lbtop.model.observation import ConnFlag, ProxyFlag, Rows
 from lbtop.reconstruct.columns import Keys, Numbering, Numbers, first_seen, groups
 from lbtop.reconstruct.tallies import ClientTally, Endpoint, EndpointTally
 
@@ -78,12 +78,17 @@ class Census:
                     places[table] = self.numbering.of(keys)
         self._fold_opened(window["opened"], places["opened"])
         self._fold_connections(window["connections"], places["connections"])
-        self._fold_requests(window["requests"], places["requests"], checks)
+        proxies = window["proxies"]
+        local = (proxies["flags"] & ProxyFlag.LOCAL) != 0
+        # a check over a connection that says itself that it is one counts once
+        once = checks & ~np.isin(window["requests"]["conn"], proxies["conn"][local]) if local.any() else checks
+        self._fold_requests(window["requests"], places["requests"], checks, once)
         self._sum("hellos", places["handshakes"])
         self._sum("client_hellos", places["handshakes"][window["handshakes"]["random"] > 0])
         self._add_names(places["handshakes"][:SAMPLE], window["handshakes"]["sni"][:SAMPLE])
-        proxies = window["proxies"]
-        self._sum_clients("proxied", self._pairs(places["proxies"], proxies["client"], False))
+        pairs = self._pairs(places["proxies"], proxies["client"], False)
+        self._sum_clients("proxied", pairs[~local])
+        self._sum_clients("checks", pairs[local])
         return places
 
     def _fold_opened(self, rows: Rows, places: Numbers) -> None:
@@ -92,13 +97,13 @@ class Census:
         self._sum_clients("connections", pairs)
         self._sum("unnamed", places[pairs < 0])
 
-    def _fold_requests(self, rows: Rows, places: Numbers, checks: npt.NDArray[np.bool_]) -> None:
+    def _fold_requests(self, rows: Rows, places: Numbers, checks: npt.NDArray[np.bool_], once: npt.NDArray[np.bool_]) -> None:
         wanted = ~checks
         self._sum("requests", places[wanted])
         sample = np.flatnonzero(wanted)[:SAMPLE]
         self._add_names(places[sample], rows["host"][sample])
         pairs = self._pairs(places, rows["client"], False)
-        self._sum_clients("checks", pairs[checks])
+        self._sum_clients("checks", pairs[once])
         self._sum_clients("requests", pairs[wanted])
         self._sum_clients("forwarded", pairs[wanted & (rows["forwarded_count"] > 0)])
 

@@ -24,8 +24,8 @@ class ClientTally:
     connections: int = 0
     requests: int = 0
     forwarded: int = 0  # requests that name somebody else as the client
-    proxied: int = 0  # connections that began with a PROXY header
-    checks: int = 0  # requests recognised as health checks
+    proxied: int = 0  # connections that began with a PROXY header that names somebody
+    checks: int = 0  # requests recognised as health checks, and connections that say so of themselves (PROXY LOCAL)
     attempts: int = 0  # connections without a byte: probes, refused
     connect_ns: int = 0  # sums over connections whose handshake was seen, for where the vantage is
     ack_ns: int = 0

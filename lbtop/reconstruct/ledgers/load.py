@@ -8,17 +8,56 @@ import numpy.typing as npt
 from lbtop.model.observation import ConnFlag, End, RespFlag
 from lbtop.reconstruct.arrivals import U64, clients_of, columns, counted, distinct, numbers
 from lbtop.reconstruct.ledgers.leastloaded import LeastLoaded
-from lbtop.reconstruct.ledgers.series import Series
+from lbtop.reconstruct.ledgers.series import BINS, Series
 from lbtop.reconstruct.ledgers.tally import Tally, pair
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
 OPENED, REQUESTS, CHECKS, CHECKS_BAD, REFUSED, ANSWERED, PROBED = range(7)
 """Columns of the series."""
 COST_BINS = 64
+MAX_NAMES = 16
 BYTES, DURATION = range(2)
 CHECK_OK, CHECK_ERROR, CHECK_UNANSWERED = range(3)
 _NODES = 32
 DENSE_CELLS = 1 << 16
+
+
+class Names:
+    """Who was asked for by name, and when: arrivals that nobody but some targets could have got, for they serve that name."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[int, int] = {}  # SNI and Host (string numbers), densely; further ones are all the last
+        self.series = Series(1)  # by name instead of by target
+        self.served = np.zeros((MAX_NAMES, 0), np.bool_)  # which target got which
+
+    def fold(self, times: npt.NDArray[np.int64], names: npt.NDArray[np.uint32], target: npt.NDArray[np.uint16]) -> None:
+        named = names > 1
+        if not named.any():
+            return
+        times, names, target = times[named], names[named], target[named]
+        width = int(target.max()) + 1
+        if width > self.served.shape[1]:
+            wider = np.zeros((MAX_NAMES, width), np.bool_)
+            wider[:, : self.served.shape[1]] = self.served
+            self.served = wider
+        for name in distinct(names, MAX_NAMES)[: max(MAX_NAMES - 1 - len(self.numbers), 0)]:
+            self.numbers.setdefault(name, len(self.numbers))
+        dense = np.full(len(names), MAX_NAMES - 1, np.uint16)
+        for name, number in self.numbers.items():
+            dense[names == name] = number
+        self.served[dense, target] = True
+        self.series.add(0, times, dense)
+
+    def over(self, series: Series, target: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Arrivals that named somebody, by the bins of another series: all, and those under names that the target serves."""
+        counts = self.series.counts[0]
+        times = self.series.times() + self.series.width_ns // 2
+        bins = np.clip((times - series.start_ns) // series.width_ns, 0, BINS - 1)
+        here = self.served[: counts.shape[1], target] if target < self.served.shape[1] else np.zeros(counts.shape[1], np.bool_)
+        every, mine = np.zeros(BINS), np.zeros(BINS)
+        np.add.at(every, bins, counts.sum(1))
+        np.add.at(mine, bins, counts[:, : len(here)][:, here].sum(1))
+        return every, mine
 
 
 class LoadLedger:
@@ -33,6 +72,7 @@ class LoadLedger:
         self.least_connections = LeastLoaded()
         self.least_requests = LeastLoaded()
         self.requests_by_node = Tally(columns=1, cap=_NODES * 256)  # (who connects, target): requests
+        self.names = Names()
         self.checks = np.zeros((0, 3), np.int64)
         self.segments = np.zeros((0, 2), np.int64)  # segments of connections with data, of these sent again
         self.check_delay_ns = np.zeros((0, 2), np.int64)  # sum and longest
@@ -47,6 +87,9 @@ class LoadLedger:
         if len(rows):
             _add_by_pair(self.requests_by_client, clients_of(window), target)
             _count_pairs(self.requests_by_node, rows["client"], target)
+        self.names.fold(rows["at_ns"], rows["host"], target)
+        hellos, at = counted(window, "handshakes")
+        self.names.fold(hellos["at_ns"], hellos["sni"], at)
         self.least_connections.fold(*counted(window, "opened"), *counted(window, "connections"))
         self.least_requests.fold(*counted(window, "requests"), *counted(window, "responses"))
         self._fold_connections(window)
@@ -63,6 +106,12 @@ class LoadLedger:
             self.check_delay_ns = np.concatenate((self.check_delay_ns, np.zeros((targets - have, 2), np.int64)))
 
     def _fold_connections(self, window: ServiceWindow) -> None:
+        rows, target = columns(window, "connections"), window.target["connections"]
+        flags = rows["flags"]
+        # a balancer's check that says no more than that it is its own
+        bare = (flags & np.uint32(ConnFlag.PROXIED_LOCAL | ConnFlag.SYNACK)) == ConnFlag.PROXIED_LOCAL | ConnFlag.SYNACK
+        bare &= (rows["requests"] == 0) & (target != NO_TARGET)
+        self.series.add(PROBED, rows["at_ns"][bare], target[bare])
         rows, target = counted(window, "connections")
         if not len(rows):
             return

@@ -42,6 +42,9 @@ class TargetLedger:
     ended: Counts = field(default_factory=_zeros)  # of `connections`
     requests: Counts = field(default_factory=_zeros)  # without health checks
     health_checks: Counts = field(default_factory=_zeros)  # requests that are health checks
+    bare_checks: Counts = field(
+        default_factory=_zeros
+    )  # connections that are health checks, by a LOCAL header, and carry no request
     probes: Counts = field(default_factory=_zeros)  # opened and closed without a byte; a rest without its SYN is none
     refused: Counts = field(default_factory=_zeros)
     unanswered: Counts = field(default_factory=_zeros)  # SYNs that nobody answered
@@ -152,6 +155,7 @@ class TargetLedger:
         self.unanswered += self._count(target, silent)
         self.probes += self._count(target, ~data & ~refused & ~silent & ((flags & ConnFlag.SYN) != 0))
         self.ended += self._count(target, data & (rows["end"] != End.OPEN))
+        self.bare_checks += self._count(target, data & ((flags & ConnFlag.PROXIED_LOCAL) != 0) & (rows["requests"] == 0))
         size = len(self.connections)
         for total, names in (
             (self.bytes_in, ("bytes_c",)),
