@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from lbtop import catalog
 from lbtop.findings.commands import first_bytes, http
 from lbtop.findings.rule import Context, rule
+from lbtop.inference.exposure import beside_the_balancer
 from lbtop.model.figures import plural, size
 from lbtop.model.judgement import Evidence, Finding, Mode, Severity
 from lbtop.model.snapshot import Sensitive
@@ -115,12 +116,16 @@ def plaintext_backend_hop(context: Context) -> Iterator[Finding]:
     if mode is Mode.NONE:  # it ended further out
         balancer = _ENDS.get(service.termination.hops[0].to, balancer)
     what = "as raw TCP, nothing added" if mode is Mode.L4_TLS else "as HTTP"
-    kinds = ", ".join(dict.fromkeys(entry.kind.replace("_", " ") for entry in exposure.sensitive))
+    kinds = ", ".join(
+        dict.fromkeys(entry.kind.replace("_", " ") for entry in exposure.sensitive if not entry.hop.startswith("client->target"))
+    )
+    apart = beside_the_balancer(context.facts, service.termination.hops)
+    connections, bytes_ = context.facts.ledgers.exposure.direct.tolist() if apart else (0, 0)
     yield Finding(
         id="plaintext-backend-hop",
         severity=Severity.WARNING,
-        title=f"TLS ends at {balancer}: {plural(exposure.plaintext_connections, 'connection')} to "
-        f"{plural(len(service.targets), 'target')} can be read ({size(exposure.plaintext_bytes)})",
+        title=f"TLS ends at {balancer}: {plural(exposure.plaintext_connections - connections, 'connection')} to "
+        f"{plural(len(service.targets), 'target')} can be read ({size(exposure.plaintext_bytes - bytes_)})",
         detail=f"The clients' TLS is ended and their requests go on {what}, readable on port {service.port}."
         + (f" In them: {kinds}." if kinds else ""),
         service=service.service,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lbtop import catalog
-from lbtop.inference.hops import version_name
+from lbtop.inference.hops import CLIENT, version_name
 from lbtop.model.observation import Interner, SecretKind
-from lbtop.model.snapshot import Exposure, Sensitive, Termination, TlsFacts
+from lbtop.model.snapshot import Exposure, Hop, Sensitive, Termination, TlsFacts
 from lbtop.model.text import SafeText, safe_text
 from lbtop.reconstruct.facts import ServiceFacts
-from lbtop.reconstruct.ledgers.exposure import BACK, CLEAR, ENCRYPTED, FRONT
+from lbtop.reconstruct.ledgers.exposure import BACK, CLEAR, DIRECT, ENCRYPTED, FRONT
 from lbtop.reconstruct.ledgers.handshakes import Negotiated
 from lbtop.reconstruct.ledgers.tally import Tally
 
@@ -38,15 +38,19 @@ def infer_exposure(facts: ServiceFacts, termination: Termination) -> Exposure:
 
 def _sensitive(facts: ServiceFacts, termination: Termination) -> Iterator[Sensitive]:
     """In order of hop, then of kind."""
-    ledger = facts.ledgers.exposure
     hops = termination.hops
-    for leg in (FRONT, BACK):
+    found = list(facts.ledgers.exposure.found(apart=beside_the_balancer(facts, hops)))
+    for leg in (FRONT, BACK, DIRECT):
         hop = hops[max(len(hops) - 2, 0)] if leg == FRONT else hops[-1]
-        where = f"{hop.from_}->{hop.to}"
-        for (of_leg, kind), (count, first_ns, last_ns) in sorted(ledger.secrets.items()):
+        where = f"{hop.from_}->{hop.to}" if leg != DIRECT else f"{CLIENT}->{hop.to}"
+        for of_leg, kind, count, distinct, first_ns, last_ns in found:
             if of_leg == leg:
-                distinct = ledger.distinct[leg, kind].count()
                 yield Sensitive(secret_name(kind), count, distinct, where, first_ns, last_ns)
+
+
+def beside_the_balancer(facts: ServiceFacts, hops: tuple[Hop, ...]) -> bool:
+    """Whether its nodes are known, so that whoever else opens connections is a client of his own."""
+    return facts.clients_preserved is False and bool(facts.balancers) and len(hops) > 1
 
 
 def secret_name(kind: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lbtop.model.judgement import Severity
-from lbtop.model.observation import CookieFlag, SecretKind
+from lbtop.model.observation import CookieFlag, SecretKind, Side
 from lbtop.testing import Traffic
 from tests.findings.scenes import found_in, http_service, snapshot_of, tls_service
 
@@ -88,6 +88,33 @@ def test_session_cookies_count_set_and_returned_alike() -> None:
     (entry,) = service.exposure.sensitive
     assert (entry.kind, entry.count, entry.distinct) == ("session_cookie", 48, 6)
     assert entry.hop == "load_balancer->target"
+
+
+def beside_a_balancer(bring: bool) -> Traffic:
+    """A backup with a password, and a monitor that is given a session each time, both past the balancer."""
+    traffic = http_service("https", requests=20)
+    for number in range(6):
+        conn = traffic.connect("10.0.1.61", f"10.0.0.{11 + number % 3}:8080", at=1.0 + number * number)
+        conn.request(path=f"/part/{number}", cookies={"JSESSIONID": f"b{number}"} if bring else {})
+        if bring:
+            conn.secret(SecretKind.SESSION_COOKIE, f"b{number}", name="JSESSIONID")
+        conn.secret(SecretKind.BASIC_AUTH, "backup", name="Authorization").respond(size=500_000)
+        conn.secret(SecretKind.SET_COOKIE_SESSION, f"n{number}", name="JSESSIONID", sender=Side.SERVER).close()
+    return traffic
+
+
+def test_what_comes_past_the_balancer_crosses_a_hop_of_its_own() -> None:
+    found = found_in(beside_a_balancer(bring=False))
+    assert "between clients and the targets" in found["credentials-in-plaintext"].title
+    assert "6 connections to 3 targets" in found["plaintext-backend-hop"].title  # the balancer's, not the backup's
+    assert "basic auth" not in found["plaintext-backend-hop"].detail
+    assert "session-cookie-in-plaintext" not in found  # given to a program that never brings it back
+
+
+def test_sessions_brought_past_the_balancer_are_in_clear_on_the_clients_own_hop() -> None:
+    finding = found_in(beside_a_balancer(bring=True))["session-cookie-in-plaintext"]
+    assert finding.severity is Severity.CRITICAL
+    assert "12 different, 12 times between clients and the targets" in finding.title
 
 
 def test_a_session_cookie_without_secure_where_clients_use_tls() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,8 @@ from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import ServiceWindow
 
 PROTOCOLS = 32
-BACK, FRONT = 0, 1
+BACK, FRONT, DIRECT = 0, 1, 2
+"""Legs; of the last one, DIRECT is what comes from elsewhere than known proxies."""
 ENCRYPTED = (Protocol7.TLS, Protocol7.QUIC, Protocol7.DTLS, Protocol7.SSH)
 CLEAR = tuple(p for p in Protocol7 if p not in (*ENCRYPTED, Protocol7.UNKNOWN))
 DISTINCT_CAP = 65_536
@@ -21,6 +24,18 @@ DISTINCT_CAP = 65_536
 def _sums(protocol: npt.NDArray[np.generic], values: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.int64]:
     """Sums of a column per protocol (exact up to 2**53 per window)."""
     return np.bincount(protocol, values, PROTOCOLS + 1)[:PROTOCOLS].astype(np.int64)
+
+
+def _direct(window: ServiceWindow, table: str, rows: Part) -> npt.NDArray[np.bool_]:
+    """What comes from elsewhere than known proxies, and is no health check; nothing where no proxy is known."""
+    if not window.proxies:
+        return np.zeros(len(rows), np.bool_)
+    return ~window.health[table] & ~np.isin(rows["client"], np.fromiter(window.proxies, np.uint32, len(window.proxies)))
+
+
+def _as_presented(kinds: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """A session cookie is one whether a server sets it or a client brings it."""
+    return np.where(kinds == SecretKind.SET_COOKIE_SESSION, SecretKind.SESSION_COOKIE, kinds)
 
 
 class DistinctValues:
@@ -53,6 +68,14 @@ class DistinctValues:
             self._settle()
         return DISTINCT_CAP if self.full else len(self._sorted)
 
+    def united(self, other: DistinctValues) -> DistinctValues:
+        """What was added to either."""
+        both = DistinctValues()
+        both.full = max(self.count(), other.count()) == DISTINCT_CAP
+        both.add(self._sorted)
+        both.add(other._sorted)
+        return both
+
 
 MOST_SENT = 65_536
 """More than this on one connection is an upload: it says nothing about how many requests there were."""
@@ -75,6 +98,7 @@ class ExposureLedger:
         self.secrets: dict[tuple[int, int], list[int]] = {}  # (leg, kind) -> count, first, last (ns)
         self.distinct: dict[tuple[int, int], DistinctValues] = {}
         self.names = Tally(cap=512)  # (kind, name of the header, cookie or parameter)
+        self.direct = np.zeros(2, np.int64)  # readable connections of the last leg that no known proxy opened, and their bytes
         self.judged = 0  # TCP connections of the last leg, and of those:
         self.one_direction = 0
         self.with_gaps = 0
@@ -84,6 +108,9 @@ class ExposureLedger:
         self._connections(FRONT, Part(window.front["connections"]))
         back = columns(window, "connections")
         if len(back):
+            size = back["bytes_c"] + back["bytes_s"]
+            direct = _direct(window, "connections", back) & np.isin(back["protocol7"], CLEAR) & (size != 0)
+            self.direct += np.array([np.count_nonzero(direct), int(size[direct].sum())])
             checks = back["protocol7"][window.health["connections"] & (back["first_data_ns"] != 0)]
             self.checks += np.bincount(checks % PROTOCOLS, minlength=PROTOCOLS)
             flags = back["flags"][(back["proto"] == 6) & (back["first_data_ns"] != 0)]
@@ -91,8 +118,11 @@ class ExposureLedger:
             self.one_direction += int(((flags & np.uint32(ConnFlag.ONE_DIRECTION)) != 0).sum())
             self.with_gaps += int(((flags & np.uint32(ConnFlag.GAPS)) != 0).sum())
         secrets = columns(window, "secrets")
+        direct = _direct(window, "secrets", secrets)
         # what a server gives a checker, because it gives it to everybody, opens nobody's session
-        self._secrets(BACK, secrets.where(~(window.health["secrets"] & (secrets["kind"] == SecretKind.SET_COOKIE_SESSION))))
+        given = window.health["secrets"] & (secrets["kind"] == SecretKind.SET_COOKIE_SESSION)
+        self._secrets(BACK, secrets.where(~direct & ~given))
+        self._secrets(DIRECT, secrets.where(direct))
         self._secrets(FRONT, Part(window.front["secrets"]))
 
     def _connections(self, leg: int, rows: Part) -> None:
@@ -112,7 +142,7 @@ class ExposureLedger:
             rows = rows.where(~inside)
         if len(rows) == 0:
             return
-        kinds = np.where(rows["kind"] == SecretKind.SET_COOKIE_SESSION, SecretKind.SESSION_COOKIE, rows["kind"])
+        kinds = rows["kind"] if leg == DIRECT else _as_presented(rows["kind"])
         for kind in np.flatnonzero(np.bincount(kinds)).tolist():
             if kind == 0:
                 continue
@@ -121,7 +151,29 @@ class ExposureLedger:
             entry[0] += len(chosen)
             entry[2] = int(rows["at_ns"][chosen[-1]])
             self.distinct.setdefault((leg, kind), DistinctValues()).add(rows["value"][chosen])
-        self.names.add((kinds.astype(np.uint64) << np.uint64(32)) | rows["name"].astype(np.uint64))
+        self.names.add((_as_presented(kinds).astype(np.uint64) << np.uint64(32)) | rows["name"].astype(np.uint64))
+
+    def found(self, apart: bool) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """(leg, kind, count, distinct, first, last) in order of leg and kind. ``apart``: what no known proxy sent is a leg.
+
+        There, a session counts once somebody brings it: a program that is given one each time never does.
+        """
+        kinds = {kind: int(_as_presented(np.array([kind]))[0]) for leg, kind in self.secrets if leg == DIRECT}
+        parts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for leg, kind in sorted(self.secrets):
+            if leg != DIRECT:
+                parts.setdefault((leg, kind), []).append((leg, kind))
+            elif not apart or (DIRECT, kinds[kind]) in self.secrets:
+                parts.setdefault((DIRECT if apart else BACK, kinds[kind]), []).append((leg, kind))
+        for (leg, kind), members in sorted(parts.items()):
+            entries = [self.secrets[member] for member in members]
+            values = self.distinct[members[0]]
+            for member in members[1:]:
+                values = values.united(self.distinct[member])
+            yield (
+                leg, kind, sum(entry[0] for entry in entries), values.count(),
+                min(entry[1] for entry in entries), max(entry[2] for entry in entries),
+            )  # fmt: skip
 
     def readable(self, leg: int) -> int:
         """Connections of a leg whose bytes anyone on the way can read."""
