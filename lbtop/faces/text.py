@@ -81,7 +81,7 @@ def mode_sentence(service: Service) -> str:
     if mode is None:
         return _unknown(termination.verdict, {candidate.value: name for candidate, name in words.MODE_NAMES.items()})
     direct = words.MODE_SENTENCES_DIRECT.get(mode) if service.load_balancer.product == "none" else None
-    if termination.hops and termination.hops[0].from_ == "caller" and service.load_balancer.product == "unknown":
+    if termination.hops and termination.hops[0].from_ == "caller":
         direct = words.MODE_SENTENCES_CALLER.get(mode)
     sentence = direct or words.MODE_SENTENCES[mode].format(lb=_the_balancer(service))
     if mode.value == "none" and termination.hops and termination.hops[0].encryption == "tls":

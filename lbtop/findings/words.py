@@ -30,6 +30,9 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 def balancer(context: Context) -> str:
     """What the balancer is called in a sentence."""
+    hops = context.service.termination.hops
+    if hops and hops[0].from_ == "caller":
+        return "whoever calls them"
     product = context.service.load_balancer.product
     return "the load balancer" if product in ("unknown", "none") else catalog.label(product)
 

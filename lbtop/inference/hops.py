@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lbtop.inference.arriving import browser_signals
-from lbtop.inference.identity import EVERYWHERE, ProductMarks, stands_between
+from lbtop.inference.identity import EVERYWHERE, ProductMarks, best_product, stands_between
 from lbtop.inference.sockets import forwarded_everywhere
 from lbtop.inference.weighing import Question
-from lbtop.model.judgement import Mode, Verdict
+from lbtop.model.judgement import UNKNOWN, Mode, Verdict
 from lbtop.model.snapshot import Hop
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.handshakes import Negotiated
@@ -38,7 +38,8 @@ def hops(facts: ServiceFacts, arriving: str, verdict: Verdict[Mode], marks: Prod
     shakes = facts.ledgers.handshakes
     last = _OPEN.get(arriving, "unknown") if verdict.candidates and len(verdict.candidates) < len(Mode) else "unknown"
     back_versions = negotiated_versions(shakes.back)
-    if not has_balancer(facts, verdict.value) and verdict.value in (None, Mode.PASSTHROUGH, Mode.NONE):
+    direct = not has_balancer(facts, verdict.value) and best_product(marks)[0] == UNKNOWN
+    if direct and verdict.value in (None, Mode.PASSTHROUGH, Mode.NONE):
         return (Hop(CALLER if facts.balancers else CLIENT, TARGET, last, True, back_versions),)
     front_seen = facts.pairs.front_connections > 0
     first, first_versions = _first_hop(facts, verdict, front_seen)

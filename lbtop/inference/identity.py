@@ -54,10 +54,7 @@ def infer_identity(facts: ServiceFacts, termination: Termination | None = None) 
     marks = product_marks(facts)
     proxied = stands_between(facts, termination.verdict.value if termination is not None else None)
     addresses = tuple(ip_text(facts.addresses[number]) for number in facts.balancers) if proxied else ()
-    totals = {product: sum(kinds.values()) for product, kinds in marks.scores.items() if product not in marks.cdns}
-    if not totals:
-        totals = {product: sum(kinds.values()) / 2 for product, kinds in marks.scores.items()}
-    product, confidence = _best(totals)
+    product, confidence = best_product(marks)
     evidence = tuple(sorted(marks.evidence, key=lambda item: -(item.weight or 0.0)))
     return LoadBalancer(addresses, product, round(confidence, 4), evidence)
 
@@ -81,8 +78,11 @@ def stands_between(facts: ServiceFacts, mode: Mode | None) -> bool:
     return max(len(families), len(agents), sessions) >= MANY_USERS * nodes and len(stacks) == 1
 
 
-def _best(totals: dict[str, float]) -> tuple[str, float]:
+def best_product(marks: ProductMarks) -> tuple[str, float]:
     """The likeliest product, or `unknown` where it does not reach the threshold, and how likely it is: 0 without any mark."""
+    totals = {product: sum(kinds.values()) for product, kinds in marks.scores.items() if product not in marks.cdns}
+    if not totals:
+        totals = {product: sum(kinds.values()) / 2 for product, kinds in marks.scores.items()}
     weights = {product: math.exp(total) for product, total in totals.items()}
     whole = sum(weights.values()) + math.exp(NOTHING_KNOWN)
     best = max(weights, key=lambda product: weights[product], default=UNKNOWN)

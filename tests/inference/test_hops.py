@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lbtop.engine import diagnose
 from lbtop.faces.text import mode_sentence
-from lbtop.model.observation import HelloFlag, SecretKind
+from lbtop.model.observation import End, HelloFlag, SecretKind
 from lbtop.model.snapshot import Service, Snapshot
 from lbtop.testing import Traffic
 from tests.findings.scenes import found_in
@@ -70,3 +70,24 @@ def test_where_tls_ends_is_told_without_a_balancer_that_nobody_saw() -> None:
     service = only(traffic)
     assert (service.termination.verdict.token, ends(service)) == ("passthrough", [("caller", "target")])
     assert "whether a balancer stands in front of them is not known" in mode_sentence(service)
+
+
+def test_no_finding_says_that_the_load_balancer_gave_up() -> None:
+    traffic = asked(("api.internal",))
+    for number in range(12):
+        conn = traffic.connect(CALLER, "10.0.0.11:9100", at=30.0 + number * 7.3)
+        conn.request(path=f"/slow/{number}", host="api.internal", at=30.0 + number * 7.3)
+        conn.respond(0, delay=5.0).close(at=35.0 + number * 7.3, end=End.RST)
+    assert found_in(traffic)["upstream-timeout"].title.startswith("Whoever calls them gave up on 12 requests")
+
+
+def test_headers_of_a_product_are_a_balancers() -> None:
+    """Envoy's on every request, though they name nobody: what opens the connections is no client."""
+    traffic = Traffic()
+    for number in range(30):
+        conn = traffic.connect(CALLER, "10.0.0.11:8080", at=number * 0.7 + number % 5 * 0.1)
+        names = ("host", "user-agent", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "x-request-id")
+        conn.request(path=f"/{number}", headers=names).respond().close()
+    service = only(traffic)
+    assert service.load_balancer.product == "envoy"
+    assert ends(service)[0] == ("client", "load_balancer")
