@@ -96,10 +96,14 @@ class HealthChecks:
     def _by_habit(self, requests: Rows, known: Mask, strings: Interner) -> Mask:
         """Requests of habits found before, and of those that show now."""
         count = requests["forwarded_count"]
-        asker = np.where(count == 1, requests["forwarded0"], requests["client"])
-        # A proxy's own connections are shared; who comes by himself opens one for every check.
-        bare = (requests["cookies"] == 0) & ~known & np.where(count == 0, requests["index"] == 0, count == 1)
-        bare &= ((requests["flags"] & PEOPLE) == 0) & ((requests["real_ip"] == 0) | (requests["real_ip"] == asker))
+        asker = requests["client"]
+        bare = (requests["cookies"] == 0) & ~known & ((requests["flags"] & PEOPLE) == 0)
+        alone = (count == 0) & (requests["index"] == 0)  # who comes by himself opens a connection for every check
+        further = np.unique(requests["forwarded0"][count > 1])
+        if len(further):  # proxies behind another one, whose connections they share
+            asker = np.where(count == 1, requests["forwarded0"], asker)
+            alone |= (count == 1) & np.isin(asker, further) & np.isin(requests["real_ip"], (0, *further.tolist()))
+        bare &= alone
         found = np.zeros(len(requests), np.bool_)
         candidates = np.flatnonzero(bare)
         if not len(candidates):

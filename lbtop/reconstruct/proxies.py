@@ -30,8 +30,10 @@ class Forwarders:
     def __init__(self) -> None:
         self._tallies: dict[int, tuple[int, int, frozenset[int]]] = {}
 
-    def fold(self, requests: Rows) -> None:
+    def fold(self, requests: Rows, checks: npt.NDArray[np.bool_]) -> None:
         rows = requests[:SAMPLE]
+        if checks[:SAMPLE].any():
+            rows = rows[~checks[:SAMPLE]]
         if not (rows["forwarded_count"] > 1).any() and not (rows["real_ip"] > 0).any():
             return
         for level in range(LEVELS):

@@ -63,7 +63,7 @@ class _State:
         checks = self.health.requests(window["requests"], window["proxies"], strings)
         places = self.census.fold(window, checks)
         self.links.fold(window, self.census)
-        self.forwarders.fold(window["requests"][~checks])
+        self.forwarders.fold(window["requests"], checks)
         self._decide(opened, overrides, addresses)
         self.proxies = self.roles.proxies | self.forwarders.proxies
         for number, part in self.router.split(window, places, self.health, self.proxies, strings, addresses):
