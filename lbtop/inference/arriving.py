@@ -33,6 +33,7 @@ class Arrivals:
     http: int  # of plain
     starttls: int  # of plain: protocols that begin in clear and turn to TLS inside, if they do
     checks: int  # health checks, not among the others
+    clocked: int  # TLS connections opened by the clock: most likely health checks as well, not among the others either
 
     @property
     def total(self) -> int:
@@ -45,6 +46,7 @@ def arrivals(facts: ServiceFacts) -> Arrivals:
     udp = exposure.datagrams[BACK]
     data = np.maximum(every - exposure.checks, 0)
     tcp = np.maximum(data - udp, 0)
+    tcp[Protocol7.TLS] = max(tcp[Protocol7.TLS] - exposure.clocked, 0)
     clear = [int(p) for p in CLEAR]
     encrypted = [int(p) for p in ENCRYPTED]
     seen = Arrivals(
@@ -58,6 +60,7 @@ def arrivals(facts: ServiceFacts) -> Arrivals:
         http=int(tcp[[Protocol7.HTTP1, Protocol7.HTTP2, Protocol7.WEBSOCKET]].sum()),
         starttls=int(tcp[[Protocol7.POSTGRES, Protocol7.MYSQL, Protocol7.SMTP]].sum()),
         checks=int(exposure.checks.sum()),
+        clocked=max(exposure.clocked, facts.ledgers.handshakes.checks.total),
     )
     return seen if seen.total else _by_heads(facts, seen)
 
@@ -65,7 +68,8 @@ def arrivals(facts: ServiceFacts) -> Arrivals:
 def _by_heads(facts: ServiceFacts, seen: Arrivals) -> Arrivals:
     """In the middle of things no connection may have ended yet: then heads and hellos say what arrives."""
     http = len(facts.ledgers.heads.connections)
-    return replace(seen, tls=facts.ledgers.handshakes.back.hellos, plain=http, http=http)
+    shakes = facts.ledgers.handshakes
+    return replace(seen, tls=max(shakes.back.hellos - shakes.checks.total, 0), plain=http, http=http)
 
 
 def front_signals(facts: ServiceFacts, marks: ProductMarks, question: Question, seen: Arrivals) -> None:

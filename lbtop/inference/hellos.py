@@ -9,6 +9,12 @@ from lbtop.model.observation import Protocol7, ProxyFlag
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.exposure import BACK
 
+FEWEST_OFFERS, MOST_STORES = 4, 2
+"""So many sessions offered to several targets are compared; a balancer may keep one for each of its threads."""
+NEARLY_ALL = 0.9
+ONE_REQUEST = 3_000
+"""Bytes that a client's handshake and one request take at most, usually: a post-quantum hello and cookies included."""
+ENOUGH_OFFERS, ENOUGH_HELLOS = 8, 5
 FEWEST_TURNS = 5
 LATE_SHARE = 0.6
 """A busy balancer answers late now and then; clients far away always do."""
@@ -17,29 +23,33 @@ LATE_SHARE = 0.6
 def tls_signals(facts: ServiceFacts, question: Question) -> None:
     """Whose TLS it is that arrives: the balancer's own (bridging) or the clients' (passthrough)."""
     shakes = facts.ledgers.handshakes
-    families: dict[int, int] = {}
-    clients: set[int] = set()
-    grease = 0
+    families: dict[int, set[int]] = {}
+    hellos = grease = 0
     for key, numbers in shakes.families.items():
-        families[key >> 32] = families.get(key >> 32, 0) + numbers[0]
-        clients.add(key & 0xFFFFFFFF)
+        families.setdefault(key & 0xFFFFFFFF, set()).add(key >> 32)
+        hellos += numbers[0]
         grease += numbers[1]
-    hellos = sum(families.values())
+    clients = len(families)
     if hellos:
-        count = len(families)
+        every = len(set().union(*families.values()))
+        # Of few addresses each may be a proxy of another product: what tells clients apart is several stacks behind one.
+        count = every if clients > FEW_ADDRESSES else max(map(len, families.values()))
         # one stack from a balancer's few addresses is the balancer's; from many clients' own it may be a fleet of one kind
-        fleet = facts.clients_preserved is not False and len(clients) > FEW_ADDRESSES
+        fleet = facts.clients_preserved is not False and clients > FEW_ADDRESSES
         enough = min(1.0, hellos / 20) * (0.5 if fleet else 1.0)
-        question.signal("one-family", enough if count == 1 else 0.4 * enough if count == 2 else 0, _stacks(count, hellos))
-        question.signal("many-families", min(1.0, (count - 1) / MANY_STACKS) if count > 2 else 0, _stacks(count, hellos))
+        detail = _stacks(every, hellos) + (f", at most {count} from one address" if count < every else "")
+        question.signal("one-family", enough if every == 1 else 0.4 * enough if every == 2 else 0, detail)
+        question.signal("many-families", min(1.0, (count - 1) / MANY_STACKS) if count > 2 else 0, detail)
         share = grease / hellos
         question.signal("grease", min(1.0, share * 2), f"{percent(share)} of the hellos carry GREASE, as browsers' do")
         _names(facts, question, hellos, 0.5 if fleet else 1.0)
-        _resumption(facts, question, hellos, len(families))
-        _multiplexing(facts, question, len(families), len(clients))
+        _resumption(facts, question, hellos, count)
+        _multiplexing(facts, question, count, clients)
+        _stores(facts, question, families)
+        _checks(facts, question, families)
     _turns(facts, question)
     tcp_signals(facts, question)
-    addresses = len(facts.ledgers.stacks.clients) or len(clients)
+    addresses = len(facts.ledgers.stacks.clients) or clients
     if facts.clients_preserved is not False and addresses > FEW_ADDRESSES:
         strength = min(1.0, addresses / 12) * (1.0 if hellos else 0.4)  # addresses can be kept by who ends TLS, too
         question.signal("many-addresses", strength, f"{addresses} source addresses, no balancer's address among them")
@@ -101,6 +111,57 @@ def _resumption(facts: ServiceFacts, question: Question, hellos: int, families: 
             question.signal("session-reused", min(1.0, (sum(again) / len(again) - 1) / 4), f"{detail}: few hold them")
         elif len(again) > max(8, holders):
             question.signal("many-holders", min(1.0, len(again) / (2 * holders)), f"{detail}: many hold them")
+
+
+def _stores(facts: ServiceFacts, question: Question, families: dict[int, set[int]]) -> None:
+    """Whoever holds a session for every target knows the targets apart. A client that a TCP proxy deals out does not, and
+    offers one target what another has issued."""
+    kept: dict[int, list[list[int]]] = {}
+    for key, numbers in facts.ledgers.handshakes.stores.items():
+        kept.setdefault(key >> 32, []).append(numbers)
+    offers = targets = every = theirs = feeding = whole = 0
+    for client, rows in kept.items():
+        hellos, offered, resumed, names, squares = (sum(column) for column in zip(*rows, strict=True))
+        at = sum(row[2] > 0 for row in rows)
+        every += hellos
+        own = len(families.get(client, ())) == 1 and hellos * squares == names * names
+        if own and len(rows) > 1:
+            feeding += hellos
+            whole += hellos - resumed
+        if own and at > 1 and resumed >= NEARLY_ALL * offered and hellos - offered <= MOST_STORES * len(rows):
+            offers += offered
+            theirs += hellos
+            targets = max(targets, at)
+    if offers >= FEWEST_OFFERS and 2 * theirs > every:
+        detail = (
+            f"{offers} TLS sessions offered, each to the one of {targets} targets that takes it: whoever opens the connections "
+            "keeps sessions for every target"
+        )
+        question.signal("sessions-kept-per-target", min(1.0, offers / ENOUGH_OFFERS) * theirs / every, detail)
+    exposure = facts.ledgers.exposure
+    connections = int(exposure.connections[BACK, Protocol7.TLS])
+    if 2 * feeding > every and whole and connections:
+        each = int(exposure.sent[BACK, Protocol7.TLS]) / connections * feeding / whole
+        detail = (
+            f"one TLS stack of one address at {max(map(len, kept.values()))} targets, {size(int(each))} sent for every whole "
+            "handshake: few are spent on many requests, as a balancer's pools do"
+        )
+        question.signal("pools-per-target", (each - ONE_REQUEST) / ONE_REQUEST * feeding / every, detail)
+
+
+def _checks(facts: ServiceFacts, question: Question, families: dict[int, set[int]]) -> None:
+    """What a balancer's health checks say inside TLS is hidden, but not with whose TLS stack they say it: its own."""
+    shakes = facts.ledgers.handshakes
+    watched: dict[int, int] = {}
+    for key, _ in shakes.watched.items():
+        watched[key >> 32] = watched.get(key >> 32, 0) + 1
+    checking: dict[int, set[int]] = {}
+    for key, _ in shakes.checks.items():
+        checking.setdefault(key & 0xFFFFFFFF, set()).add(key >> 32)
+    if all(watched.get(client, 0) > 1 and stacks <= checking[client] for client, stacks in families.items()):
+        number = sum(numbers[0] for _, numbers in shakes.families.items())
+        detail = f"{number} hellos come with the TLS stack that asks {max(watched.values())} targets by the clock"
+        question.signal("stack-of-the-checks", min(1.0, number / ENOUGH_HELLOS), detail)
 
 
 def _multiplexing(facts: ServiceFacts, question: Question, families: int, addresses: int) -> None:

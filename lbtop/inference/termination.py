@@ -24,6 +24,9 @@ from lbtop.reconstruct.facts import ServiceFacts
 MIXED_SHARE, MIXED_CONNECTIONS = 0.02, 3
 """A service is mixed when this share and this number of data connections come in each of two modes (contract: Mode)."""
 
+FEWEST_DUE = 3
+"""So many hellos at the targets, none of them a front's: one may have come through a front that is not in view."""
+
 CLIENTS_SIDE = "on the clients' side"
 
 FEW_FAMILIES = 2
@@ -45,7 +48,11 @@ def infer_termination(facts: ServiceFacts) -> Termination:
     marks = product_marks(facts)
     by_kind = _by_kind(seen)
     kind = max(by_kind, key=lambda name: by_kind[name])
-    if by_kind[kind] == 0 or seen.opaque + seen.datagrams_opaque > 4 * by_kind[kind]:
+    if seen.total == 0 and seen.clocked and bridging_question(facts).proven is None:
+        leaning = _only_clocked(seen)
+    elif seen.total == 0 and seen.clocked:
+        leaning = _tls_arrives(facts, seen)
+    elif by_kind[kind] == 0 or seen.opaque + seen.datagrams_opaque > 4 * by_kind[kind]:
         leaning = _nothing_readable(seen)
     else:
         leaning = _lean(kind, facts, marks, seen)
@@ -100,6 +107,14 @@ def _nothing_readable(seen: Arrivals) -> Leaning:
     return Leaning(_candidates({mode: 1.0 for mode in Mode}), (evidence,), settled)
 
 
+def _only_clocked(seen: Arrivals) -> Leaning:
+    """TLS by the clock and nothing else: a balancer's health checks, or a monitor's questions. Neither speaks as clients do."""
+    detail = f"all {seen.clocked} TLS connections were opened by the clock, as health checks and monitors do"
+    evidence = Evidence("only-by-the-clock", "protocol", detail)
+    candidates = _candidates({Mode.BRIDGING: 0.5, Mode.PASSTHROUGH: 0.5})
+    return Leaning(candidates, (evidence,), "a capture with clients' connections in it")
+
+
 def bridging_question(facts: ServiceFacts) -> Question:
     """TLS arrives: is it the balancer's own (yes: bridging) or the clients' (no: passthrough)?"""
     pairs = facts.pairs
@@ -109,8 +124,11 @@ def bridging_question(facts: ServiceFacts) -> Question:
         if pairs.randoms_on_both:
             detail = f"{pairs.randoms_on_both} of {least} ClientHello.random values stand on both legs: the same hellos"
             question.prove("same-random", "client-hello", False, detail)
-        else:
-            detail = f"none of {least} ClientHello.random values stands on both legs, TLS on both: two different sessions"
+        elif (due := facts.ledgers.handshakes.due) >= FEWEST_DUE:
+            detail = (
+                f"none of {due} ClientHello.random values that reach the targets stands in front, where others came at the same "
+                "time: two different sessions"
+            )
             question.prove("different-random", "client-hello", True, detail)
     elif pairs.same_isn and pairs.same_isn >= 0.5 * pairs.front_connections:
         detail = f"{pairs.same_isn} connections keep their initial sequence number across the balancer: one TCP connection"
@@ -140,12 +158,16 @@ def _tls_arrives(facts: ServiceFacts, seen: Arrivals) -> Leaning:
     evidence = question.evidence()
     if not len(facts.ledgers.handshakes.families) and question.proven is None:
         detail = f"{seen.tls} TLS connections without a client's hello in view: nothing to judge whose TLS it is by"
+        if seen.clocked:
+            detail += f" ({seen.clocked} others were opened by the clock, as health checks are)"
         settled = "a capture that holds TLS handshakes: start it before connections open"
         return Leaning(candidates, (Evidence("no-hello", "client-hello", detail), *evidence), settled)
     if question.probability > 0.5 and (facts.clients_preserved is True or facts.ledgers.heads.proxies > 0):
         detail = "the targets are told the clients' own addresses below HTTP: TLS is ended and begun again at layer 4"
         evidence = (*evidence, Evidence("layer-4-bridging", "addresses", detail, Mode.BRIDGING.value, None))
     settled = "the clients' side of the balancer: passthrough shows the same ClientHello.random on both sides, bridging never"
+    if facts.clients_preserved is None and not pairs.front_connections:
+        settled = f"whether there is a load balancer at all; if so, {settled}"
     return Leaning(candidates, evidence, settled)
 
 

@@ -41,6 +41,9 @@ def _rows() -> dict[tuple[str, str], tuple[str, float]]:
 
 CAP = 5.0
 """What one group can say at most: 0.993 by itself."""
+CAPS = {("bridging", "one-stack"): 1.2}
+"""Groups that can say less. One TLS stack that names no server, resumes and keeps connections is a balancer's as well as a
+single program's that calls the targets itself, or clients' of one kind: 0.77, below any verdict."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +80,8 @@ class Question:
         for name, value in raw.items():
             group = groups()[self.name, name]
             totals[group] = totals.get(group, 0.0) + value
-        scales = {group: min(1.0, CAP / abs(total)) if total else 1.0 for group, total in totals.items()}
+        caps = {group: CAPS.get((self.name, group), CAP) for group in totals}
+        scales = {group: min(1.0, caps[group] / abs(total)) if total else 1.0 for group, total in totals.items()}
         return {name: value * scales[groups()[self.name, name]] for name, value in raw.items()}
 
     @property

@@ -6,13 +6,13 @@ opens them says a lot: a host that asks several servers of one port at one pace 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from lbtop.model.arrays import median
+from lbtop.model.arrays import distinct, median
 from lbtop.model.observation import Rows
 from lbtop.model.record import dataclass
 from lbtop.reconstruct.columns import groups
@@ -31,6 +31,8 @@ LOOK_AHEAD = 4
 CANDIDATES = 16
 MOST_PAIRS = 64  # of clients and servers that are looked at
 SAME_PACE = 0.15
+FEW_CALLERS = 8  # a balancer's nodes; more addresses with a clock each are clients that poll
+MOST_CALLERS = 16  # of more than these checks are too small a part to matter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +45,7 @@ class Clocked:
 
 def clocked(opened: Rows, endpoints: Iterable[tuple[int, int]]) -> Clocked:
     """Looks at the connections to these servers (address number and port), each client's at each server by themselves."""
-    among = np.zeros(len(opened), np.bool_)
-    for address, port in endpoints:
-        among |= (opened["server"] == address) & (opened["server_port"] == port)
+    among = np.isin(_ends(opened), np.array([address << 16 | port for address, port in endpoints], np.uint64))
     mask = np.zeros(len(opened), np.bool_)
     paces: dict[int, list[float]] = {}
     columns = opened["client"], opened["server"], opened["server_port"]
@@ -58,6 +58,61 @@ def clocked(opened: Rows, endpoints: Iterable[tuple[int, int]]) -> Clocked:
             mask[order[ticks]] = True
             paces.setdefault(client, []).append(interval_ns)
     return Clocked(mask, max((_alike(each) for each in paces.values()), default=0))
+
+
+class Watches:
+    """Which TLS connections were opened by the clock, while they are open; of servers that few addresses watch so.
+
+    Nobody reads inside TLS whether a connection is a health check. That it comes by the clock says so, unless everybody's do:
+    a checker has one TLS stack, and clients that a balancer deals out at a steady rate have many.
+    """
+
+    def __init__(self) -> None:
+        self.connections: set[int] = set()
+
+    def fold(self, window: Mapping[str, Rows], services: Iterable[Sequence[tuple[int, int]]]) -> None:
+        """Looks at a window's connections to each service's servers, as far as these speak TLS."""
+        opened, shaken = window["opened"], window["handshakes"]
+        spoken = distinct(_ends(shaken))
+        if not len(opened) or not len(spoken):
+            return
+        ends = _ends(opened)
+        for servers in services:
+            mine = np.array([address << 16 | port for address, port in servers], np.uint64)
+            mine = mine[np.isin(mine, spoken)]
+            rows = opened[np.isin(ends, mine)] if len(mine) else opened[:0]
+            if len(rows) < FEWEST or len(distinct(rows["client"])) > MOST_CALLERS:
+                continue
+            rows = rows[clocked(rows, [(end >> 16, end & 0xFFFF) for end in mine.tolist()]).mask]
+            callers = distinct(rows["client"])
+            if len(callers) <= FEW_CALLERS:
+                for caller in callers.tolist():
+                    by_clock = shaken[np.isin(shaken["conn"], rows["conn"][rows["client"] == caller])]
+                    self.connections.update(_of_one_stack(by_clock).tolist())
+
+    def of_connections(self, conn: npt.NDArray[np.uint64]) -> Mask:
+        if not self.connections:
+            return np.zeros(len(conn), np.bool_)
+        return np.isin(conn, np.fromiter(self.connections, np.uint64))
+
+    def forget(self, ended: npt.NDArray[np.uint64]) -> None:
+        if self.connections:
+            self.connections.difference_update(ended.tolist())
+
+
+def _of_one_stack(handshakes: Rows) -> npt.NDArray[np.uint64]:
+    """The connections of the usual TLS stack, where hardly any has another."""
+    families, of, counts = np.unique(handshakes["family"], return_inverse=True, return_counts=True)
+    if not len(families) or counts.max() < WHOLE * len(handshakes):
+        return np.zeros(0, np.uint64)
+    connections: npt.NDArray[np.uint64] = handshakes["conn"][of == int(np.argmax(counts))]
+    return connections
+
+
+def _ends(rows: Rows) -> npt.NDArray[np.uint64]:
+    """The server's address number and port in one number."""
+    ends: npt.NDArray[np.uint64] = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
+    return ends
 
 
 def _usual(intervals: Times) -> list[int]:

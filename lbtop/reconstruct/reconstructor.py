@@ -15,6 +15,7 @@ import numpy as np
 
 from lbtop.model.observation import TABLES, Batch, Interner, Rows, SourceStats, empty
 from lbtop.reconstruct.census import Census
+from lbtop.reconstruct.clock import Watches
 from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, ServiceFacts
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.inside import is_loopback
@@ -41,6 +42,7 @@ class _State:
         self.roles = Roles()
         self.router = Router(self.roles, self.census.numbering.keys)
         self.health = HealthChecks()
+        self.watches = Watches()
         self.forwarders = Forwarders()
         self.proxies: frozenset[int] = frozenset()
         self.ledgers: list[Ledgers] = []
@@ -66,10 +68,12 @@ class _State:
         self.forwarders.fold(window["requests"], checks)
         self._decide(opened, overrides, addresses)
         self.proxies = self.roles.proxies | self.forwarders.proxies
-        for number, part in self.router.split(window, places, self.health, self.proxies, strings, addresses):
+        self.watches.fold(window, [service.targets for service in self.roles.services if not service.retired])
+        for number, part in self.router.split(window, places, self.health, self.watches, self.proxies, strings, addresses):
             for name in Ledgers.__slots__:
                 getattr(self.ledgers[number], name).fold(part)
         self.health.forget(window["connections"]["conn"])
+        self.watches.forget(window["connections"]["conn"])
 
     def _decide(self, opened: Rows, overrides: Overrides, addresses: Interner) -> None:
         """Decides the roles anew when something has happened that can change them, or there is half as much again to go by."""

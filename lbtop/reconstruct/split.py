@@ -8,12 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import TABLES, Interner, Rows, empty
+from lbtop.reconstruct.clock import Watches
 from lbtop.reconstruct.columns import Keys, Numbers
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.roles import Leg, Roles
-from lbtop.reconstruct.window import ServiceWindow
+from lbtop.reconstruct.tallies import Endpoint
+from lbtop.reconstruct.window import CLOCKED, ServiceWindow
 
 NOBODY = -1
+
+
+def _keys(endpoints: list[Endpoint]) -> Keys:
+    return np.array([address << 16 | port for address, port in endpoints], np.uint64)
 
 
 class Router:
@@ -32,12 +38,14 @@ class Router:
                 self._service[number], self._target[number] = service, target
             elif leg is Leg.FRONT:
                 self._service[number] = service
+        self._fronts = [np.flatnonzero(np.isin(endpoints, _keys(service.vips))) for service in roles.services]
 
     def split(
         self,
         window: dict[str, Rows],
         places: dict[str, Numbers],
         health: HealthChecks,
+        watches: Watches,
         proxies: frozenset[int],
         strings: Interner,
         addresses: Interner,
@@ -53,6 +61,12 @@ class Router:
             for table in TABLES:
                 self._take(part, table, window[table], places[table], at_back, at_front)
                 part.health[table] = health.among(part.back[table])
+            fronts = self._fronts[number]
+            if len(fronts):
+                asked = np.isin(places["handshakes"], fronts) & (window["handshakes"]["random"] > 0)
+                part.front_hellos = window["handshakes"]["at_ns"][asked]
+            for table in CLOCKED:
+                part.clocked[table] = watches.of_connections(part.back[table]["conn"]) & ~part.health[table]
             yield number, part
 
     def _take(

@@ -80,8 +80,9 @@ def traffic_of(rng: random.Random, deployment: Deployment) -> Traffic:
     traffic = Traffic()
     targets = [f"10.0.0.{11 + place}" for place in range(deployment.targets)]
     tls = deployment.mode in ("bridging", "passthrough")
-    offered: dict[str, str] = {}
+    offered: dict[str, tuple[str, str]] = {}
     pool: dict[str, object] = {}
+    unsteady = random.Random(deployment.connections)  # nobody asks by the clock
     for turn in range(deployment.connections):
         client = rng.choice(deployment.clients)
         target = targets[turn % len(targets)]
@@ -89,7 +90,7 @@ def traffic_of(rng: random.Random, deployment: Deployment) -> Traffic:
         source = client.address if deployment.preserved else node
         stack, ttl = client.stack if deployment.own_tcp else BALANCER_STACK
         port = 8443 if tls else 8080
-        at = turn * 0.2
+        at = turn * 0.2 + 0.2 * unsteady.random()
         pooled = deployment.mode == "offload" and turn >= 12 and deployment.headers != "none"
         conn = pool.get(node + target) if pooled else None
         if conn is None:
@@ -100,7 +101,7 @@ def traffic_of(rng: random.Random, deployment: Deployment) -> Traffic:
                 flags = ProxyFlag.SSL_TLV | ProxyFlag.SSL_CLIENT if deployment.proxy == "tls" else 0
                 conn.proxy(f"{client.address}:{40000 + turn}", "192.0.2.80:8443", at=at, flags=flags)
         if tls:
-            _hello(conn, deployment, client, offered, at, source)
+            _hello(conn, deployment, client, offered, at, source, target)
             conn.data(3000, 20000, at=at + 0.05)
             conn.close(at=at + 0.1)
         else:
@@ -113,17 +114,20 @@ def round_trip(deployment: Deployment, client: Client) -> float:
     return 10.0 + client.number * 37 % 140 if deployment.far else 0.4
 
 
-def _hello(conn, deployment: Deployment, client: Client, offered: dict[str, str], at: float, source: str) -> None:
+def _hello(
+    conn, deployment: Deployment, client: Client, offered: dict[str, tuple[str, str]], at: float, source: str, target: str
+) -> None:
     bridging = deployment.mode == "bridging"
     family = "balancer" if bridging else client.family
-    holder = "balancer" if bridging else client.address
+    holder = f"balancer {source if not deployment.preserved else ''} {target}" if bridging else client.address
     flags = HelloFlag.GREASE if client.browser and not bridging else 0
-    session = offered.get(holder, "") if deployment.resumes else ""
-    offered.setdefault(holder, f"session-{holder}")
+    issuer, session = offered.get(holder, ("", "")) if deployment.resumes else ("", "")
+    offered.setdefault(holder, (target, f"session-{holder}"))
     sni = "shop.example" if deployment.sni else ""
     turn = 0.8 if bridging else 0.8 + round_trip(deployment, client)
     ja4 = family + ("r" if session else "")
-    conn.hello(family=family, ja4=ja4, sni=sni, session=session, flags=flags, at=at + 0.01, turn_ms=turn)
+    resumed = bool(session) and issuer == target
+    conn.hello(family=family, ja4=ja4, sni=sni, session=session, resumed=resumed, flags=flags, at=at + 0.01, turn_ms=turn)
 
 
 def _request(conn, deployment: Deployment, client: Client, at: float) -> None:

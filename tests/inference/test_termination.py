@@ -30,7 +30,7 @@ def population(number: int = 30, browsers: float = 0.7, uniform: bool = False):
 
 
 CLEAR = {
-    "a balancer's own hellos": Deployment("bridging", population(), sni=False),
+    "a balancer's own hellos, its sessions kept per target": Deployment("bridging", population(), sni=False, resumes=True),
     "a balancer that pretends clients' addresses and resumes": Deployment(
         "bridging", population(), preserved=True, resumes=True, connections=120
     ),
@@ -88,6 +88,10 @@ def test_a_clear_case_is_called_what_it_is(name: str) -> None:
 
 
 OPEN = {
+    "a balancer that shakes hands anew for every request": (
+        Deployment("bridging", population(), sni=False),
+        {"bridging", "passthrough"},
+    ),
     "scripts in clear through a TCP proxy": (Deployment("none", population(browsers=0.0)), {"none", "l4_tls"}),
     "a fleet of one program through a TCP proxy": (
         Deployment("passthrough", population(uniform=True), connections=40),
@@ -140,7 +144,7 @@ def test_with_both_sides_in_view_the_hello_decides() -> None:
     for same in (True, False):
         traffic = Traffic()
         for turn in range(12):
-            at = turn * 1.0
+            at = turn + 0.13 * (turn * 5 % 7)
             front = traffic.connect(f"203.0.113.{turn + 1}", "192.0.2.80:443", at=at, ttl=50)
             front.hello(random=f"r{turn}", sni="shop.example", family="fleet", at=at + 0.01)
             back = traffic.connect("10.0.9.1", f"10.0.0.{11 + turn % 3}:8443", at=at + 0.02)
@@ -152,6 +156,135 @@ def test_with_both_sides_in_view_the_hello_decides() -> None:
         assert verdict.token == ("passthrough" if same else "bridging")
         assert verdict.confidence > 0.99
         assert verdict.evidence[0].weight is None, "a proof has no weight"
+
+
+def shaken(traffic: Traffic, client: str, target: str, at: float, **hello: object) -> None:
+    """A TLS connection of one request."""
+    conn = traffic.connect(client, target, at=at)
+    conn.hello(at=at + 0.001, **hello).data(600, 5000, at=at + 0.02).close(at=at + 0.05)
+
+
+def unsteady(rng: random.Random, number: int, length: float = 60.0) -> list[float]:
+    return sorted(rng.uniform(0.0, length) for _ in range(number))
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+@pytest.mark.parametrize("callers", [1, 3])
+def test_programs_that_call_a_tls_server_are_not_called_a_balancer(resumes: bool, callers: int) -> None:
+    """By address, with one TLS stack, with sessions of their own, on connections that are kept: a balancer looks the same."""
+    traffic = Traffic()
+    for turn, at in enumerate(unsteady(random.Random(5), 60)):
+        conn = traffic.connect(f"10.0.2.{11 + turn % callers}", "10.0.1.33:443", at=at)
+        conn.hello(
+            at=at + 0.001, family="python", session=f"ticket {turn}" if resumes and turn >= callers else "", resumed=resumes
+        )
+        conn.data(20_000, 90_000, at=at + 0.5).close(at=at + 4.0)
+    verdict = service_of(traffic).termination.verdict
+    assert verdict.token == "unknown"
+    assert verdict.settled_by and "whether there is a load balancer at all" in verdict.settled_by
+
+
+def test_scripts_that_a_tcp_proxy_deals_out_are_not_called_bridging() -> None:
+    traffic = Traffic()
+    for turn, at in enumerate(unsteady(random.Random(6), 90)):
+        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, family="python")
+    assert service_of(traffic).termination.verdict.token == "unknown"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_sessions_that_their_own_target_takes_are_kept_by_who_knows_the_targets(known: bool) -> None:
+    """A client behind a TCP proxy offers what the last server gave it, and every other server refuses that."""
+    traffic = Traffic()
+    for turn, at in enumerate(unsteady(random.Random(7), 60)):
+        session = f"ticket {turn}" if turn >= 3 else ""
+        shaken(
+            traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, family="one", session=session,
+            resumed=bool(session) and (known or turn % 3 == 0),
+        )  # fmt: skip
+    verdict = service_of(traffic).termination.verdict
+    assert verdict.token == ("bridging" if known else "unknown")
+    assert any(item.signal == "sessions-kept-per-target" for item in verdict.evidence) is known
+
+
+def test_one_connection_per_target_with_many_requests_is_a_pool() -> None:
+    for each, expected in ((400, "unknown"), (30_000, "bridging")):
+        traffic = Traffic()
+        for turn, at in enumerate(unsteady(random.Random(8), 6)):
+            conn = traffic.connect("10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at=at)
+            conn.hello(at=at + 0.001, family="go").data(each, 9 * each, at=at + 0.5)
+        assert service_of(traffic).termination.verdict.token == expected
+
+
+def test_several_products_in_front_of_one_pool_are_no_clients() -> None:
+    """Three addresses with one TLS stack each: what tells clients apart is several stacks behind one address."""
+    rng = random.Random(9)
+    for number, expected in ((1, "unknown"), (4, "passthrough")):
+        traffic = Traffic()
+        for turn, at in enumerate(unsteady(rng, 90)):
+            node = turn % 3
+            family = f"stack {node} {rng.randrange(number)}"
+            shaken(traffic, f"10.0.1.{3 + node}", f"10.0.1.{11 + turn // 3 % 3}:8443", at, sni="shop.example", family=family)
+        assert service_of(traffic).termination.verdict.token == expected
+
+
+def checked(traffic: Traffic, targets: int = 3, family: str = "haproxy", length: int = 30) -> None:
+    """A balancer's health checks inside TLS, one a second at every target."""
+    for second in range(length):
+        for number in range(targets):
+            shaken(traffic, "10.0.1.5", f"10.0.1.{11 + number}:8443", second + 0.3 * number, family=family, session=f"{second}")
+
+
+def test_health_checks_inside_tls_alone_say_nothing_about_clients() -> None:
+    traffic = Traffic()
+    checked(traffic)
+    verdict = service_of(traffic).termination.verdict
+    assert verdict.token == "unknown"
+    assert [item.signal for item in verdict.evidence] == ["only-by-the-clock"]
+
+
+def test_health_checks_inside_tls_do_not_vote() -> None:
+    """Clients' connections from before the capture, and a check a second: of the clients nothing is known."""
+    traffic = Traffic()
+    checked(traffic)
+    for number in range(6):
+        traffic.connect("10.0.1.5", f"10.0.1.{11 + number % 3}:8443", at=0.1 * number, protocol7=Protocol7.TLS).data(900, 9000)
+    verdict = service_of(traffic).termination.verdict
+    assert verdict.token == "unknown"
+    assert verdict.evidence[0].signal == "no-hello"
+
+
+@pytest.mark.parametrize(("family", "expected"), [("haproxy", "bridging"), ("python", "unknown")])
+def test_the_stack_of_the_health_checks_is_the_balancers(family: str, expected: str) -> None:
+    traffic = Traffic()
+    checked(traffic)
+    for turn, at in enumerate(unsteady(random.Random(3), 9, 30.0)):
+        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, family=family)
+    assert service_of(traffic).termination.verdict.token == expected
+
+
+def test_no_common_hello_proves_nothing_where_none_was_due() -> None:
+    """Passed through by name: the new clients go to another pool, this one's are kept, and what shakes hands here are checks."""
+    traffic = Traffic()
+    checked(traffic, targets=2)
+    for number, at in enumerate(unsteady(random.Random(4), 8, 30.0)):
+        front = traffic.connect(f"198.18.10.{number + 1}", "10.0.1.5:443", at=at, ttl=60)
+        front.hello(sni="shop.example", family=f"browser {number % 3}", at=at + 0.001)
+        back = traffic.connect("10.0.1.5", "10.0.1.13:8080", at=at + 0.01)
+        for page in range(5):
+            asked = at + 0.02 + 0.1 * page
+            back.request(at=asked, path=f"/{page}", host="shop.example", forwarded=(f"198.18.10.{number + 1}",))
+            back.respond(200, delay=0.01)
+        front.data(2000, 9000, at=at + 0.6).close(at=at + 1.0)
+        back.close(at=at + 1.0)
+    for number in range(4):
+        kept = f"198.18.20.{number + 1}"
+        front = traffic.connect(kept, "10.0.1.5:443", at=0.1 * number, ttl=60, protocol7=Protocol7.TLS)
+        back = traffic.connect("10.0.1.5", f"10.0.1.{11 + number % 2}:8443", at=0.1 * number + 0.01, protocol7=Protocol7.TLS)
+        for conn in (front, back):
+            conn.data(3000, 20_000, at=20.0)
+    pool = next(service for service in diagnose(traffic.source()).services if service.port == 8443)
+    assert pool.termination.verdict.token != "bridging"
+    assert all(item.signal != "different-random" for item in pool.termination.verdict.evidence)
 
 
 def test_a_forged_header_on_some_requests_does_not_make_an_offload() -> None:

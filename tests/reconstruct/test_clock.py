@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lbtop.model.observation import TABLES, Rows
-from lbtop.reconstruct.clock import clocked
+from lbtop.reconstruct.clock import Watches, clocked
 
 MINUTE_NS = 60_000_000_000
 CALLER, ADDRESS, PORT = 9, 5, 8443
@@ -59,3 +59,28 @@ def test_a_second_callers_connections_are_their_own() -> None:
     rows["client"][::2] = CALLER + 1  # two that take turns every four seconds
     assert clocked(rows, ends(1)).watched == 1
     assert not clocked(rows, ends(0)).mask.any()
+
+
+def watching(*families: int, callers: int = 1) -> int:
+    """How many of each caller's connections, one every two seconds, are found, where hellos are of these TLS stacks in turn."""
+    watches = Watches()
+    tables = {}
+    for name in ("opened", "handshakes"):
+        rows = np.zeros(30 * callers, TABLES[name])
+        rows["client"], rows["server"], rows["server_port"] = CALLER + np.arange(len(rows)) % callers, ADDRESS, PORT
+        rows["at_ns"], rows["conn"] = np.arange(len(rows)) * 2_000_000_000 // callers, np.arange(len(rows)) + 1
+        tables[name] = rows
+    tables["handshakes"]["family"] = np.resize(families, 30 * callers)
+    watches.fold(tables, [ends(1)])
+    return len(watches.connections) // callers
+
+
+def test_a_checker_has_one_tls_stack_and_clients_at_a_steady_rate_have_several() -> None:
+    assert watching(1) == 30
+    assert watching(1, 2, 3) == 0
+    assert watching(*[1] * 9, 2) == 27, "a client's that came in time"
+
+
+def test_many_addresses_with_a_clock_each_are_clients_that_poll() -> None:
+    assert watching(1, callers=3) == 30
+    assert watching(1, callers=12) == 0

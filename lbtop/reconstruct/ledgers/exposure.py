@@ -95,6 +95,7 @@ class ExposureLedger:
         self.datagrams = np.zeros((2, PROTOCOLS), np.int64)  # of those connections, the UDP flows
         self.sent = np.zeros((2, PROTOCOLS), np.int64)  # bytes by clients, at most MOST_SENT of a connection
         self.checks = np.zeros(PROTOCOLS, np.int64)  # health checks of the last leg
+        self.clocked = 0  # TLS connections of the last leg that were opened by the clock
         self.secrets: dict[tuple[int, int], list[int]] = {}  # (leg, kind) -> count, first, last (ns)
         self.distinct: dict[tuple[int, int], DistinctValues] = {}
         self.names = Tally(cap=512)  # (kind, name of the header, cookie or parameter)
@@ -113,6 +114,7 @@ class ExposureLedger:
             self.direct += np.array([np.count_nonzero(direct), int(size[direct].sum())])
             checks = back["protocol7"][window.health["connections"] & (back["first_data_ns"] != 0)]
             self.checks += np.bincount(checks % PROTOCOLS, minlength=PROTOCOLS)
+            self.clocked += int(np.count_nonzero(back["protocol7"][window.clocked["connections"]] == Protocol7.TLS))
             flags = back["flags"][(back["proto"] == 6) & (back["first_data_ns"] != 0)]
             self.judged += len(flags)
             self.one_direction += int(((flags & np.uint32(ConnFlag.ONE_DIRECTION)) != 0).sum())

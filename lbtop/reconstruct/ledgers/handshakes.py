@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lbtop.model.observation import HelloFlag, Rows
 from lbtop.reconstruct.ledgers.tally import Numbers, Tally, alike, pair
@@ -12,6 +13,9 @@ RESUMPTION = HelloFlag.TICKET_OFFERED | HelloFlag.SESSION_ID_OFFERED | HelloFlag
 _NEGOTIATED = 1 << 16
 _CLIENT_MASK = (1 << 20) - 1
 _SESSIONS_OF_ONE = 4096
+_HELLOS_OF_STORES = 16_384
+NEAR_NS = 2_000_000_000
+_KEPT_FRONTS = 256
 
 
 _DISTINGUISHING = ("flags", "version", "cipher", "ja4", "sni", "alpn", "alpn_chosen", "family", "client")
@@ -69,7 +73,14 @@ class HandshakeLedger:
         self.back = Negotiated()
         self.front = Negotiated()
         self.families = Tally(columns=5, cap=8192)
-        """(family, client): hellos, with GREASE, with ECH, with a post-quantum share, offering a session."""
+        """(family, client): hellos, with GREASE, with ECH, with a post-quantum share, offering a session. Like all tallies
+        below, without what is opened by the clock: a balancer's health checks have its own stack, whoever's TLS it passes on."""
+        self.checks = Tally(cap=1024)  # (family, client) of hellos by the clock
+        self.watched = Tally(cap=1024)  # (client, target), likewise
+        self.stores = Tally(columns=5, cap=8192)
+        """(client, target): hellos, offering a session to a server that answered, resumed, Σ and Σ² of the name asked for."""
+        self.due = 0  # hellos that came while others came in front: were they the clients' own, these would be the same
+        self._fronts: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # times of the last hellos in front
         self.sni_families = Tally(cap=4096)  # (sni, family)
         self.sessions = Tally(columns=3, cap=8192)  # offered session: hellos, Σ and Σ² of client numbers
         self.certificates = Tally(columns=1, cap=1024)  # (target, certificate number), where readable
@@ -79,15 +90,24 @@ class HandshakeLedger:
     def fold(self, window: ServiceWindow) -> None:
         rows = window.back["handshakes"]
         if len(rows):
-            data = ~window.health["handshakes"]
-            self._certificates(rows, window.target["handshakes"])
-            rows = rows[data] if not data.all() else rows
+            data, clocked, target = ~window.health["handshakes"], window.clocked["handshakes"], window.target["handshakes"]
+            self._certificates(rows, target)
+            if not data.all():
+                rows, clocked, target = rows[data], clocked[data], target[data]
             kinds, count = _alike(rows)
             self.back.fold(kinds, count)
+            if clocked.any():
+                self.checks.add(pair(rows["family"], rows["client"])[clocked])
+                self.watched.add(pair(rows["client"], target)[clocked])
+                rows, target = rows[~clocked], target[~clocked]
+                kinds, count = _alike(rows)
             self._stacks(kinds, count)
             if len(rows):
                 self._sessions(rows)
+                self._stores(rows, target)
         self.front.fold(*_alike(window.front["handshakes"]))
+        if len(window.front_hellos) or len(self._fronts):
+            self._due(rows, window.front_hellos)
 
     def _stacks(self, rows: Rows, count: Numbers) -> None:
         flags = rows["flags"]
@@ -98,6 +118,23 @@ class HandshakeLedger:
         known = rows["family"] != 0
         self.families.add(pair(rows["family"], rows["client"])[known], *(bit[known] for bit in bits), rows=count[known])
         self.sni_families.add(pair(rows["sni"], rows["family"])[known], rows=count[known])
+
+    def _stores(self, rows: Rows, target: npt.NDArray[np.uint16]) -> None:
+        if self.stores.total >= _HELLOS_OF_STORES:
+            return  # how sessions are kept shows long before
+        flags, sni = rows["flags"], rows["sni"].astype(np.int64)
+        answered = (flags & np.uint32(HelloFlag.SERVER_SEEN)) != 0
+        offered = answered & ((flags & np.uint32(RESUMPTION)) != 0)
+        resumed = offered & ((flags & np.uint32(HelloFlag.RESUMED)) != 0)
+        known = rows["family"] != 0
+        self.stores.add(pair(rows["client"], target)[known], *(each[known] for each in (offered, resumed, sni, sni * sni)))
+
+    def _due(self, back: Rows, front_ns: npt.NDArray[np.int64]) -> None:
+        fronts = np.sort(np.concatenate([self._fronts, front_ns]))
+        self._fronts = fronts[-_KEPT_FRONTS:]
+        at = back["at_ns"][back["random"] > 0]
+        near = np.searchsorted(fronts, at - NEAR_NS) < np.searchsorted(fronts, at + NEAR_NS, side="right")
+        self.due += int(np.count_nonzero(near))
 
     def _sessions(self, rows: Rows) -> None:
         """Who offers a session, as sums: all offers of one session came from one address exactly when n·Σc² = (Σc)²."""
