@@ -407,6 +407,20 @@ def test_a_fleet_of_one_kind_without_a_balancer_is_not_called_bridging() -> None
     assert service_of(traffic).termination.verdict.token != "bridging"
 
 
+def test_x_real_ip_alone_is_something_a_proxy_adds() -> None:
+    for real_ip, expected in (("203.0.113.9", "offload"), ("", "l4_tls")):
+        traffic = Traffic()
+        for turn in range(30):
+            conn = traffic.connect("10.0.9.1", f"10.0.0.{11 + turn % 3}:8080", at=turn * 0.7)
+            flags = ReqFlag.BROWSER_UA | ReqFlag.SEC_FETCH | ReqFlag.BR_ZSTD
+            conn.request(at=turn * 0.7 + 0.01, user_agent=f"Mozilla/5.0 Firefox/{118 + turn % 9}.0", real_ip=real_ip, flags=flags)
+            conn.respond(200)
+            conn.close()
+        verdict = service_of(traffic).termination.verdict
+        assert verdict.token == expected
+        assert any(item.signal == "nothing-added" for item in verdict.evidence) is not bool(real_ip)
+
+
 def test_health_checks_alone_say_nothing_about_clients() -> None:
     traffic = Traffic()
     for turn in range(30):

@@ -29,7 +29,7 @@ class HeadLedger:
         self.cut = 0
         self.flags = np.zeros(32, np.int64)  # requests with each ReqFlag bit
         self.forwarded_proto = np.zeros(4, np.int64)  # absent, http, https, something else
-        self.forwarded = 0  # requests with a forwarded address
+        self.forwarded = 0  # requests with a forwarded address, X-Real-IP included
         self.versions = Tally(cap=16)  # 10, 11, 20
         self.shapes = Tally(columns=3, cap=2048)  # (shape, version): requests, with forwarded address, as https
         self.browsers = Tally(columns=1 + len(BROWSER_BITS), cap=2048)  # (user agent, shape): requests, with each bit
@@ -79,7 +79,7 @@ class HeadLedger:
         self.requests += len(rows)
         self._connections(rows)
         proto = rows["forwarded_proto"] & np.uint8(3)
-        has_forwarded = rows["forwarded_count"] != 0
+        has_forwarded = (rows["forwarded_count"] != 0) | (rows["real_ip"] != 0)
         first, count = alike(
             rows["header_shape"], rows["user_agent"], flags, rows["host"], rows["via"],
             rows["forwarded_port"].astype(np.uint64) << np.uint64(16) | rows["version"], proto * 2 + has_forwarded,
