@@ -192,7 +192,7 @@ def mixed_termination(context: Context) -> Iterator[Finding]:
         id="mixed-termination",
         severity=Severity.WARNING,
         title=f"Two kinds of protection on one port: {listed}",
-        detail=f"The verdict {ordered[0][0]} holds for most of port {context.service.port}, not for all of it.",
+        detail=f"The verdict {context.service.termination.verdict.token} is not about all of port {context.service.port}.",
         service=context.service.service,
         evidence=(Evidence("by-mode", "connections", listed),),
         advice=("redirect the plain listener to the TLS one, or give each its own target port",),

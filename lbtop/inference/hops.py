@@ -82,7 +82,10 @@ def _first_hop(facts: ServiceFacts, verdict: Verdict[Mode], seen: bool) -> tuple
     pairs = facts.pairs
     shakes = facts.ledgers.handshakes
     if seen and pairs.front_tls + pairs.front_plain:
-        return ("tls" if pairs.front_tls >= pairs.front_plain else "plain"), negotiated_versions(shakes.front)
+        over_tls = pairs.front_tls >= pairs.front_plain
+        if pairs.front_tls and pairs.front_plain and verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.NONE):
+            over_tls = verdict.value is not Mode.NONE  # both ways in: as most requests came
+        return ("tls" if over_tls else "plain"), negotiated_versions(shakes.front)
     if verdict.value is Mode.NONE:
         return "plain", ()
     if verdict.value is Mode.PASSTHROUGH:

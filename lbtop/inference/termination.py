@@ -14,16 +14,23 @@ from lbtop.inference.arriving import Arrivals, arrivals, front_signals, layer_si
 from lbtop.inference.hellos import tls_signals
 from lbtop.inference.hops import hops
 from lbtop.inference.identity import ProductMarks, product_marks
+from lbtop.inference.sockets import forwarded_everywhere
 from lbtop.inference.weighing import PROOF, Question
 from lbtop.model.address import ip_text
+from lbtop.model.figures import percent, plural
 from lbtop.model.judgement import DECISION_THRESHOLD, UNKNOWN, Evidence, Mode, Verdict
 from lbtop.model.record import dataclass, replace
 from lbtop.model.snapshot import Termination
 from lbtop.reconstruct.facts import ServiceFacts
+from lbtop.reconstruct.ledgers.heads import HTTP, HTTPS
 
 MIXED_SHARE, MIXED_CONNECTIONS = 0.02, 3
 """A service is mixed when this share and this number of data connections come in each of two modes (contract: Mode)."""
 
+READ_AGAIN = 0.5
+"""Of the connections of a readable front that feeds the targets at least this share shows requests again there."""
+PART = 0.1
+"""So much of the requests is a listener's; less may be what some clients write themselves."""
 FEWEST_DUE = 3
 """So many hellos at the targets, none of them a front's: one may have come through a front that is not in view."""
 
@@ -198,7 +205,13 @@ def plain_questions(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) ->
     layer = Question("layer7", Mode.OFFLOAD.value, Mode.L4_TLS.value)
     if pairs.front_tls + pairs.front_plain:
         detail = f"in front, {pairs.front_tls} connections are TLS and {pairs.front_plain} readable"
-        if pairs.front_tls > pairs.front_plain:
+        if _both_in_front(facts) and (share := _share_over_tls(facts)) is not None:
+            detail += f"; {percent(share)} of what reaches the targets came over TLS"
+            front.prove("front-leg-tls" if share >= 0.5 else "front-leg-plain", "front-leg", share >= 0.5, detail)
+        elif _both_in_front(facts) and facts.ledgers.heads.requests and pairs.front_tls <= pairs.front_plain:
+            detail += f"; of what the readable ones ask for only {plural(pairs.heads, 'request')} came to the targets"
+            front.signal("readable-front-unseen", 1, detail)
+        elif pairs.front_tls > pairs.front_plain:
             front.prove("front-leg-tls", "front-leg", True, detail)
         elif pairs.paired:
             front.prove("front-leg-plain", "front-leg", False, detail)
@@ -212,6 +225,36 @@ def plain_questions(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) ->
     front_signals(facts, marks, front, seen)
     layer_signals(facts, marks, layer, seen)
     return front, layer
+
+
+def _both_in_front(facts: ServiceFacts) -> bool:
+    pairs = facts.pairs
+    return _counts(min(pairs.front_tls, pairs.front_plain), pairs.front_tls + pairs.front_plain)
+
+
+def _share_over_tls(facts: ServiceFacts) -> float | None:
+    """How much came over TLS where clients reach the balancer both ways; None where nothing tells.
+
+    The requests themselves say so, or those of the readable front are seen again at the targets: one that only sends its clients
+    elsewhere feeds nothing.
+    """
+    pairs, heads = facts.pairs, facts.ledgers.heads
+    if not heads.requests:
+        return None
+    _, http, https, _ = heads.forwarded_proto.tolist()
+    if https and (http or _silence_is_http(facts)):
+        return float(https / heads.requests)
+    if pairs.heads >= MIXED_CONNECTIONS and pairs.heads >= READ_AGAIN * pairs.front_plain:
+        return pairs.front_tls / (pairs.front_tls + pairs.front_plain)
+    return None
+
+
+def _silence_is_http(facts: ServiceFacts) -> bool:
+    """One proxy passes on all requests, and says https of a part of them: its plain listener does not say http."""
+    heads = facts.ledgers.heads
+    https = heads.forwarded_proto[HTTPS] / max(heads.requests, 1)
+    said = (heads.forwarded_proto[HTTP] + heads.forwarded_proto[HTTPS]) / max(heads.requests, 1)
+    return forwarded_everywhere(facts) and not heads.forwarded_proto[HTTP] and https >= PART and 1 - said >= PART
 
 
 def _plain_arrives(facts: ServiceFacts, marks: ProductMarks, seen: Arrivals) -> Leaning:
@@ -264,7 +307,11 @@ def _counts(connections: int, total: int) -> bool:
 def _split(kind: str, leaning: Verdict[Mode], connections: int, facts: ServiceFacts) -> dict[str, int]:
     """Plain connections by what their requests say of the client's hop; everything else is of one mode."""
     if kind == "plain":
-        http, https = facts.ledgers.heads.connections_by_proto()
+        http, https = facts.ledgers.heads.connections_by_proto(_silence_is_http(facts))
         if _counts(http, connections) and _counts(https, connections):
             return {Mode.OFFLOAD.value: https, Mode.NONE.value: http}
+        share = _share_over_tls(facts) if _both_in_front(facts) and not (http and https) else None
+        if share is not None and _counts(round(min(share, 1 - share) * connections), connections):
+            over_tls = max(Mode.OFFLOAD, Mode.L4_TLS, key=lambda mode: leaning.candidates.get(mode, 0.0))
+            return {over_tls.value: round(share * connections), Mode.NONE.value: connections - round(share * connections)}
     return {leaning.token: connections}

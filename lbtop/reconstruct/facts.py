@@ -32,6 +32,7 @@ class PairFacts:
     randoms_on_both: int = 0  # ClientHello.random seen on both legs
     front_plain: int = 0  # front connections that are readable
     front_tls: int = 0
+    heads: int = 0  # requests seen on both legs, one after the other
     same_isn: int = 0  # pairs that keep the initial sequence number: the same TCP connection
 
 

@@ -473,6 +473,7 @@ class Chains:
         for link in legs.values():
             facts.paired += link.pairs
             facts.randoms_on_both += link.randoms
+            facts.heads += link.heads
             facts.same_isn += link.sequences
         return facts
 

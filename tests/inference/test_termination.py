@@ -407,6 +407,59 @@ def test_a_fleet_of_one_kind_without_a_balancer_is_not_called_bridging() -> None
     assert service_of(traffic).termination.verdict.token != "bridging"
 
 
+def both_ways(said: str, readable_feeds: bool) -> Traffic:
+    """Eight clients on :80, eight on :443 of one balancer, one pool behind, connections to it used for both."""
+    traffic = Traffic()
+    pool = [traffic.connect("10.0.1.5", f"10.0.1.{11 + number % 3}:8080", at=0.01 * number) for number in range(9)]
+    for turn in range(64):
+        at = 0.5 + turn * 0.37
+        client, over_tls = f"198.18.10.{turn % 8 + 1}", turn % 2 == 0
+        front = traffic.connect(client, f"10.0.1.5:{443 if over_tls else 80}", at=at, ttl=60)
+        if over_tls:
+            front.hello(sni="shop.example", family="browser", at=at + 0.001)
+        else:
+            front.request(at=at + 0.001, path=f"/{turn}", headers=["Host", "User-Agent"])
+        if over_tls or readable_feeds:
+            proto = {"both": "https" if over_tls else "http", "https": "https" if over_tls else "", "": ""}[said]
+            back = pool[turn % 9]
+            back.request(at=at + 0.01, path=f"/{turn}", forwarded=(client,), proto=proto, headers=["host", "x-forwarded-for"])
+            back.respond(200, delay=0.01)
+        if over_tls:
+            front.data(900, 4000, at=at + 0.03)
+        else:
+            front.respond(200 if readable_feeds else 301)
+        front.close(at=at + 0.05)
+    for conn in pool:
+        conn.close(at=30.0)
+    return traffic
+
+
+@pytest.mark.parametrize("said", ["both", "https", ""])
+def test_clients_that_come_in_clear_and_over_tls_make_a_service_mixed(said: str) -> None:
+    """Whether X-Forwarded-Proto says both, is set on the TLS listener only, or not at all: then the fronts tell."""
+    snapshot = diagnose(both_ways(said, readable_feeds=True).source())
+    service = next(service for service in snapshot.services if service.port == 8080)
+    assert set(service.termination.by_mode or {}) == {"offload", "none"}
+    assert service.termination.verdict.token == "offload", "as many over TLS: what is readable behind it was not in front"
+    assert "mixed-termination" in {finding.id for finding in snapshot.findings}
+
+
+def test_a_readable_front_that_only_redirects_does_not_make_a_service_mixed() -> None:
+    service = next(s for s in diagnose(both_ways("", readable_feeds=False).source()).services if s.port == 8080)
+    assert service.termination.verdict.token == "offload"
+    assert service.termination.by_mode is None
+
+
+def test_targets_see_that_one_proxy_says_https_of_a_part_only() -> None:
+    traffic = Traffic()
+    for turn in range(60):
+        conn = traffic.connect("10.0.1.5", f"10.0.1.{11 + turn % 3}:8080", at=turn * 0.37)
+        conn.request(at=turn * 0.37 + 0.01, forwarded=(f"198.18.10.{turn % 9 + 1}",), proto="https" if turn % 3 else "")
+        conn.respond(200)
+        conn.close()
+    assert service_of(traffic).termination.by_mode == {"offload": 40, "none": 20}
+
+
 def test_x_real_ip_alone_is_something_a_proxy_adds() -> None:
     for real_ip, expected in (("203.0.113.9", "offload"), ("", "l4_tls")):
         traffic = Traffic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from lbtop.model.observation import CookieFlag, ProxyFlag, ReqFlag, RespFlag
 from lbtop.reconstruct.arrivals import Part, columns, counted
@@ -152,8 +151,12 @@ class HeadLedger:
         n, total, squares = (self.connections.sums[:, c] for c in (0, column, column + 1))
         return int((n * squares != total * total).sum())
 
-    def connections_by_proto(self) -> tuple[int, int]:
-        """(connections whose requests came mostly as forwarded http, mostly as forwarded https)."""
-        http: npt.NDArray[np.int64] = self.connections.sums[:, 1]
-        https: npt.NDArray[np.int64] = self.connections.sums[:, 2]
-        return int((http > https).sum()), int(((https >= http) & (https > 0)).sum())
+    def connections_by_proto(self, silence_is_http: bool) -> tuple[int, int]:
+        """(connections that carry requests forwarded as http, as https); one that a proxy uses for both is in each number.
+
+        ``silence_is_http``: so are requests of which nothing is said.
+        """
+        requests, http, https = (self.connections.sums[:, column] for column in range(3))
+        if silence_is_http:
+            http = requests - https
+        return int(np.count_nonzero(http)), int(np.count_nonzero(https))
