@@ -12,6 +12,8 @@ from lbtop.reconstruct.ledgers.exposure import BACK
 FEWEST_OFFERS, MOST_STORES = 4, 2
 """So many sessions offered to several targets are compared; a balancer may keep one for each of its threads."""
 NEARLY_ALL = 0.9
+SOME_REFUSED = 0.25
+"""A target that was started anew refuses some sessions of a balancer as well."""
 ONE_REQUEST = 3_000
 """Bytes that a client's handshake and one request take at most, usually: a post-quantum hello and cookies included."""
 ENOUGH_OFFERS, ENOUGH_HELLOS = 8, 5
@@ -138,6 +140,11 @@ def _stores(facts: ServiceFacts, question: Question, families: dict[int, set[int
             "keeps sessions for every target"
         )
         question.signal("sessions-kept-per-target", min(1.0, offers / ENOUGH_OFFERS) * theirs / every, detail)
+    tried, taken = (sum(row[column] for rows in kept.values() for row in rows) for column in (1, 2))
+    if tried >= ENOUGH_OFFERS:
+        refused = 1 - taken / tried
+        detail = f"{percent(refused)} of {tried} TLS sessions offered were refused: who offers them got them from other servers"
+        question.signal("sessions-refused", (refused - SOME_REFUSED) / SOME_REFUSED, detail)
     exposure = facts.ledgers.exposure
     connections = int(exposure.connections[BACK, Protocol7.TLS])
     if 2 * feeding > every and whole and connections:

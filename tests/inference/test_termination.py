@@ -30,6 +30,7 @@ def population(number: int = 30, browsers: float = 0.7, uniform: bool = False):
 
 
 CLEAR = {
+    "a balancer's own hellos": Deployment("bridging", population(), sni=False),
     "a balancer's own hellos, its sessions kept per target": Deployment("bridging", population(), sni=False, resumes=True),
     "a balancer that pretends clients' addresses and resumes": Deployment(
         "bridging", population(), preserved=True, resumes=True, connections=120
@@ -88,10 +89,6 @@ def test_a_clear_case_is_called_what_it_is(name: str) -> None:
 
 
 OPEN = {
-    "a balancer that shakes hands anew for every request": (
-        Deployment("bridging", population(), sni=False),
-        {"bridging", "passthrough"},
-    ),
     "scripts in clear through a TCP proxy": (Deployment("none", population(browsers=0.0)), {"none", "l4_tls"}),
     "a fleet of one program through a TCP proxy": (
         Deployment("passthrough", population(uniform=True), connections=40),
@@ -171,13 +168,14 @@ def unsteady(rng: random.Random, number: int, length: float = 60.0) -> list[floa
 @pytest.mark.parametrize("resumes", [False, True])
 @pytest.mark.parametrize("callers", [1, 3])
 def test_programs_that_call_a_tls_server_are_not_called_a_balancer(resumes: bool, callers: int) -> None:
-    """By address, with one TLS stack, with sessions of their own, on connections that are kept: a balancer looks the same."""
+    """By name, with one TLS stack, with sessions of their own, on connections that are kept: a balancer may look the same."""
     traffic = Traffic()
     for turn, at in enumerate(unsteady(random.Random(5), 60)):
         conn = traffic.connect(f"10.0.2.{11 + turn % callers}", "10.0.1.33:443", at=at)
         conn.hello(
-            at=at + 0.001, family="python", session=f"ticket {turn}" if resumes and turn >= callers else "", resumed=resumes
-        )
+            at=at + 0.001, family="python", sni="api.internal", session=f"ticket {turn}" if resumes and turn >= callers else "",
+            resumed=resumes,
+        )  # fmt: skip
         conn.data(20_000, 90_000, at=at + 0.5).close(at=at + 4.0)
     verdict = service_of(traffic).termination.verdict
     assert verdict.token == "unknown"
@@ -187,7 +185,7 @@ def test_programs_that_call_a_tls_server_are_not_called_a_balancer(resumes: bool
 def test_scripts_that_a_tcp_proxy_deals_out_are_not_called_bridging() -> None:
     traffic = Traffic()
     for turn, at in enumerate(unsteady(random.Random(6), 90)):
-        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, family="python")
+        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, sni="api.internal", family="python")
     assert service_of(traffic).termination.verdict.token == "unknown"
 
 
@@ -211,7 +209,7 @@ def test_one_connection_per_target_with_many_requests_is_a_pool() -> None:
         traffic = Traffic()
         for turn, at in enumerate(unsteady(random.Random(8), 6)):
             conn = traffic.connect("10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at=at)
-            conn.hello(at=at + 0.001, family="go").data(each, 9 * each, at=at + 0.5)
+            conn.hello(at=at + 0.001, sni="pool.internal", family="go").data(each, 9 * each, at=at + 0.5)
         assert service_of(traffic).termination.verdict.token == expected
 
 
@@ -257,8 +255,8 @@ def test_health_checks_inside_tls_do_not_vote() -> None:
 def test_the_stack_of_the_health_checks_is_the_balancers(family: str, expected: str) -> None:
     traffic = Traffic()
     checked(traffic)
-    for turn, at in enumerate(unsteady(random.Random(3), 9, 30.0)):
-        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, family=family)
+    for turn, at in enumerate(unsteady(random.Random(3), 16, 30.0)):
+        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", at, sni="shop.example", family=family)
     assert service_of(traffic).termination.verdict.token == expected
 
 

@@ -87,8 +87,7 @@ def alb_offload(run: Run) -> None:
             mechanism_because="requests cannot be read inside TLS and users share the balancer's connections",
             mechanism_candidates=("lb_cookie", "app_cookie", "none"),
             really="lb_cookie",
-            mode_accept=("unknown",),
-            shows="from one target; one TLS stack of one address may be a program's",
+            shows="as on all targets, from one of them",
         ),
         Output(
             "bridging-balancer.pcap.gz",
