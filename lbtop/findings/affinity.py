@@ -185,8 +185,11 @@ def session_lost(context: Context) -> Iterator[Finding]:
     What it means. Whoever this happens to is logged out, loses a basket, or starts a form again.
 
     How it is inferred. A request presents a session cookie; the response sets the same cookie anew, redirects to a
-    login, or says 401; and another target had issued the session (or none in view). Cookies that their own target
-    replaces all the time carry state and are left out; so are losses at the issuing target (they expired).
+    login, or says 401; and another target had issued the session (or none in view). A login changes the session's
+    name and a logout ends it: what may be either (POST, a new value with a redirect to a page, a deletion) counts
+    only where the issuing target keeps the session of such requests. Where targets accept each other's sessions in
+    requests of that kind, they share a store and nothing is lost. Cookies that their own target replaces all the time
+    carry state and are left out; so are losses at the issuing target (they expired).
 
     How to confirm. Look at the Set-Cookie of responses to requests that brought the cookie.
 
@@ -201,12 +204,13 @@ def session_lost(context: Context) -> Iterator[Finding]:
     few_requests = found.lost_elsewhere < LOST_SHARE * ledger.presented.sum()
     if few_requests and found.lost_elsewhere < LOST_SESSIONS * (found.sessions or 0):
         return
-    at_home = ledger.lost(ROTATING) - found.lost_elsewhere
+    losses = ledger.losses(ROTATING)
+    at_home = losses.at_home
     home = int(ledger.presented.sum() - counted)
     if home >= 20 and found.lost_elsewhere / max(int(counted), 1) < 2.0 * at_home / home:
         return  # sessions end as often at home: not the target's change
-    worst = sorted(ledger.lost_by_target.items(), key=lambda item: -item[1])[:3]
-    pairs = "; ".join(f"{count} at {_target(context, target)}" for (_, target), count in worst)
+    worst = sorted(losses.by_target.items(), key=lambda item: -item[1])[:3]
+    most = "; ".join(f"{count} at {_target(context, target)}" for target, count in worst)
     names = ", ".join(safe_text(context.facts.strings[name], 40) for name in list(ledger.names)[:3])
     yield Finding(
         id="session-lost",
@@ -214,7 +218,7 @@ def session_lost(context: Context) -> Iterator[Finding]:
         title=f"{plural(found.lost_elsewhere, 'request')} with a session were answered as new by a target that did not issue it",
         detail=f"Of {int(counted):,} answered requests that brought a session ({names}) to a target that had not issued it, "
         f"{found.lost_elsewhere:,} ({share(found.lost_elsewhere, int(counted))}) got a new session, a login page or 401; "
-        f"at the issuing target {at_home} of {home:,}. Most: {pairs}.",
+        f"at the issuing target {at_home} of {home:,}. Most: {most}.",
         service=context.service.service,
         evidence=(
             Evidence(
@@ -226,7 +230,7 @@ def session_lost(context: Context) -> Iterator[Finding]:
             "or keep sessions outside the targets: a shared store, or a signed cookie that every target can read",
         ),
         confirm=(http(context, "http.set_cookie", ("ip.src", "http.response.code", "http.request_in")),),
-        at_ns=int(ledger.lost_at[0]) if len(ledger.lost_at) else None,
+        at_ns=losses.first_ns,
     )
 
 

@@ -61,6 +61,7 @@ class SessionFacts:
     issued_returned: int = 0
     lost_share: float = 0.0  # of the requests that present a session, those answered as new
     unseen: float = 0.5  # of sessions issued elsewhere that come here at all, how many are expected not to be in view
+    renamed: bool = False  # targets gave new names to sessions of others, as at a login
 
     def likelihoods(self, mechanisms: list[Mechanism], alone: float, expires: bool = False) -> dict[Mechanism, float]:
         """Log-likelihood of where sessions were issued and whether they came back, relative to the best.
@@ -76,7 +77,7 @@ class SessionFacts:
         sticky, spread, hashed = self._from_elsewhere(expires)
         any_return, usual = self._came_back(_ANY_RETURN), 1.0 - self.unseen
         as_others = self._came_back(np.clip(np.linspace(usual - 0.25, usual + 0.35, 7), 0.05, 0.98))
-        if self.lost:  # then some come back under other names, which other targets gave them
+        if self.lost or self.renamed:  # then some come back under other names, which other targets gave them
             as_others = any_return
         sticky += max(any_return, as_others)
         hashed += self._came_back(_HASHED_RETURN)
@@ -136,20 +137,23 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
     elsewhere = (rows["flags"] & ISSUED) == 0
     came_back = elsewhere | (rows["arrivals"] >= 2)
     late = rows["first_ns"] > warm_ns
+    losses = ledger.losses(ROTATING)
+    lost = losses.at_home + losses.elsewhere
     orphans = int((late & elsewhere).sum())
     return SessionFacts(
         len(rows),
         orphans,
-        ledger.lost(ROTATING),
-        ledger.lost_elsewhere(ROTATING),
+        lost,
+        losses.elsewhere,
         int((late & came_back).sum()),
         orphans,
         _answered(facts),
         elsewhere[came_back],
         int((~elsewhere).sum()),
         int((~elsewhere & (rows["arrivals"] >= 2)).sum()),
-        ledger.lost(ROTATING) / max(int(ledger.presented.sum()), 1),
+        lost / max(int(ledger.presented.sum()), 1),
         _unseen(rows["arrivals"][elsewhere]),
+        ledger.renamed() > 0,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from lbtop.engine import diagnose
 from lbtop.inference.sessions import SessionFacts, session_facts, ticket_likelihoods
 from lbtop.model.judgement import Mechanism
+from lbtop.model.observation import RespFlag
 from lbtop.model.snapshot import Service
 from lbtop.testing import Traffic
 from tests.inference.simulated import Requests, http_facts, pinned, sessions_of
@@ -76,6 +77,60 @@ def test_a_cookie_that_carries_state_is_no_new_session() -> None:
     found = service(traffic).stickiness
     assert found is not None and found.sessions_lost == 0
     assert found.sessions == 10  # re-issued values continue their session
+
+
+def visits(shared: bool, users: int = 30, buys: int = 1) -> Traffic:
+    """Three targets, each for two requests of a user: a page, a login that gives the session a new name, pages, posts, a logout.
+    ``shared``: targets know each other's sessions; else what they do not know is answered as new."""
+    traffic = Traffic()
+    conns = [traffic.connect("10.0.9.1", f"10.0.0.{11 + n}:8080", at=0.0) for n in range(3)]
+    value: dict[int, str] = {}
+    known: dict[str, int] = {}
+    steps = [("GET", "/"), ("POST", "/login"), *(("GET", f"/item/{n}") for n in range(6))]
+    steps += [("POST", "/buy")] * buys + [("GET", "/logout")]
+    for turn, (method, path) in enumerate(steps):
+        for user in range(users):
+            number = turn * users + user
+            target = (user + user // 3 + turn // 2) % 3
+            conn, had = conns[target], value.get(user)
+            conn.request(
+                method, path, at=number * 0.05, forwarded=[f"203.0.113.{user + 1}"], cookies={"JSESSIONID": had} if had else {}
+            )
+            if path == "/logout":
+                conn.respond(302, flags=RespFlag.SESSION_DELETED | RespFlag.LOGIN_REDIRECT)
+                continue
+            login = path == "/login"
+            anew = had is None or login or (not shared and known[had] != target)
+            if anew:
+                value[user] = f"s{number}"
+                known[value[user]] = target
+            conn.respond(302 if login else 200, set_cookies={"JSESSIONID": value[user]} if anew else None, delay=0.001)
+    for conn in conns:
+        conn.close(at=999.0)
+    return traffic
+
+
+def test_a_login_and_a_logout_end_no_session_that_all_targets_know() -> None:
+    snapshot = diagnose(visits(shared=True).source())
+    found = snapshot.services[0].stickiness
+    assert found is not None and found.sessions_lost == 0
+    assert "session-lost" not in {finding.id for finding in snapshot.findings}
+
+
+def test_pages_that_other_targets_answer_as_new_are_lost_beside_logins_and_the_sum_is_told_per_target() -> None:
+    snapshot = diagnose(visits(shared=False).source())
+    found = snapshot.services[0].stickiness
+    assert found is not None and found.sessions_lost is not None and found.sessions_lost > 60
+    finding = next(finding for finding in snapshot.findings if finding.id == "session-lost")
+    most = [int(part.split()[0]) for part in finding.detail.partition("Most: ")[2].split("; ")]
+    assert sum(most) == int(finding.title.split()[0])
+
+
+def test_a_post_is_lost_where_the_issuer_keeps_the_session_of_such_posts() -> None:
+    once, twice = (service(visits(shared=False, buys=buys)).stickiness for buys in (1, 2))
+    assert once is not None and twice is not None
+    assert once.sessions_lost == 90  # three of its pages met another target, and nobody knows what the post is for
+    assert twice.sessions_lost == 120  # the second one shows that posting there ends no session
 
 
 def orphans(order: list[bool]) -> dict[Mechanism, float]:
