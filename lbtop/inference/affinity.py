@@ -27,8 +27,7 @@ def infer_stickiness(facts: ServiceFacts, termination: Termination) -> Stickines
     verdict = mechanism_in_effect(facts, view, sessions, termination)
     by_key = tuple(_key_affinity(key, *measure) for key, measure in _in_order(view) if len(measure[0].slots))
     explaining = _explaining_key(view, verdict.value)
-    measured = explaining if explaining != view.target_cookie else None
-    measured = measured or view.user or view.address
+    measured = explaining or view.user or view.address
     affinity, interval, keys, returns = _measured(view, measured, verdict.value)
     breaks = find_breaks(facts, view.measures.get(measured) if measured else None, verdict.value, affinity)
     return Stickiness(
@@ -69,8 +68,7 @@ def _explaining_key(view: View, mechanism: Mechanism | None) -> str | None:
     if mechanism is Mechanism.SOURCE_IP:
         return _narrowest(view)
     if mechanism in (Mechanism.LB_COOKIE, Mechanism.APP_COOKIE, Mechanism.WEIGHTED_TARGET_GROUP):
-        if mechanism is Mechanism.LB_COOKIE and view.target_cookie:
-            return view.target_cookie
+        # a cookie whose values are targets is what was dealt to users, never the unit that is dealt
         return view.user or view.address
     return None
 
