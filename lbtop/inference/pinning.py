@@ -69,7 +69,8 @@ def mechanism_in_effect(facts: ServiceFacts, view: View, sessions: SessionFacts,
         _weigh_restless(weighing, facts, *measured)
     _weigh_groups(weighing, view, facts)
     if len(facts.targets) == 1 and len(sessions.order) >= STRETCH and sessions.answered >= ANSWERED_ENOUGH:
-        _weigh_sessions(weighing, sessions, _alone(facts, termination), bool(view.balancer_cookies or view.inserted))
+        expires = bool(view.balancer_cookies or view.inserted)
+        _weigh_sessions(weighing, sessions, _alone(facts, termination), expires, view.layer == 7)
     # what is present is no proof that it is in effect: without anything that returned, it says little
     _weigh_presence(weighing, view, facts, 1.0 if len(weighing.evidence) > 1 else PRESENT_ONLY)
     _weigh_named_targets(weighing, view, facts, _alone(facts, termination) if len(facts.targets) == 1 else 0.0)
@@ -235,7 +236,7 @@ def _alone(facts: ServiceFacts, termination: Termination) -> float:
     return ALONE if balanced or termination.verdict.value in (Mode.OFFLOAD, Mode.L4_TLS, Mode.BRIDGING) else ALONE_DIRECT
 
 
-def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, alone: float, expires: bool) -> None:
+def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, alone: float, expires: bool, by_request: bool) -> None:
     """Orphans: sessions that return here although no response in view issued them. With one target in view this is what
     tells stickiness from none; with all of them it says only whether there are more."""
     weighing.add(
@@ -244,7 +245,7 @@ def _weigh_sessions(weighing: Weighing, sessions: SessionFacts, alone: float, ex
         f"{int(sessions.order.sum())} of {len(sessions.order)} sessions seen here were issued elsewhere, "
         f"{sessions.judged_orphans} of {sessions.judged} after the warm-up; of {sessions.issued} issued here "
         f"{sessions.issued_returned} came back",
-        sessions.likelihoods(list(weighing.weights), alone, expires),
+        sessions.likelihoods(list(weighing.weights), alone, expires, by_request),
     )
 
 

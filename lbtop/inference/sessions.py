@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lbtop.inference.statistics import Floats, log_mean_exp
 from lbtop.model.judgement import Mechanism
+from lbtop.model.observation import Rows
 from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.keytable import ISSUED, SLOT
@@ -31,6 +32,9 @@ STRETCH = 6
 STRETCHES = 12
 _DISTURBED, _DISTURBED_START = 0.05, 0.6
 """How often a stretch of pinned sessions holds many from elsewhere: a target went, or the capture has just begun."""
+_GOES_ON, ONE_EVENT = 0.8, 0.1
+"""How often the next stretch is disturbed by the same event: all of its strangers came within this share of the time."""
+QUIET_BINS = 24
 _WAVE = 0.4
 """How often users begin together: those issued here are then seen at once, and the others only with their next request."""
 _ANY_RATE = np.array([0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95])
@@ -62,12 +66,17 @@ class SessionFacts:
     lost_share: float = 0.0  # of the requests that present a session, those answered as new
     unseen: float = 0.5  # of sessions issued elsewhere that come here at all, how many are expected not to be in view
     renamed: bool = False  # targets gave new names to sessions of others, as at a login
+    seen_ns: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # when each of ``order`` was first seen
+    quiet: float = 0.0  # how much less likely without pinning the times are in which only the target's own sessions came
 
-    def likelihoods(self, mechanisms: list[Mechanism], alone: float, expires: bool = False) -> dict[Mechanism, float]:
+    def likelihoods(
+        self, mechanisms: list[Mechanism], alone: float, expires: bool = False, by_request: bool = True
+    ) -> dict[Mechanism, float]:
         """Log-likelihood of where sessions were issued and whether they came back, relative to the best.
 
         ``alone``: how likely this is the only target, where sessions cannot come from elsewhere, pinned or not.
         ``expires``: a balancer's cookie is in view, which may have grown old by the time strangers come.
+        ``by_request``: the balancer decides per request, so that unpinned strangers come at any time.
 
         Unpinned, most sessions seen at one of several targets were issued elsewhere, all the time, and those issued here come
         back now and then, as the others come. Pinned ones come from elsewhere only where the capture begins in the middle of
@@ -83,7 +92,7 @@ class SessionFacts:
         hashed += self._came_back(_HASHED_RETURN)
         if self.lost_share > HASH_LOSES:
             hashed -= LOST_AGAIN
-        spread += as_others
+        spread += as_others + (self.quiet if by_request else 0.0)
         none = float(np.logaddexp(math.log(alone) + sticky, math.log(1 - alone) + spread))
         app = float(np.logaddexp(math.log(1 - _HASHES) + sticky, math.log(_HASHES) + hashed))
         found = {m: none if m is Mechanism.NONE else app if m is Mechanism.APP_COOKIE else sticky for m in mechanisms}
@@ -93,15 +102,18 @@ class SessionFacts:
     def _from_elsewhere(self, expires: bool) -> tuple[float, float, float]:
         """How well pinning, spreading and hashing explain where the sessions seen here were issued."""
         count = max(1, min(len(self.order) // STRETCH, STRETCHES))
-        sticky, wave, spread, hashed = 0.0, math.log(_WAVE), [], []
-        for place, stretch in enumerate(np.array_split(self.order, count)):
+        wave, spread, hashed = math.log(_WAVE), [], []
+        undisturbed, during = 0.0, -math.inf
+        for place, (stretch, goes_on) in enumerate(zip(np.array_split(self.order, count), self._events(count), strict=True)):
             size = min(len(stretch), STRETCH)
             elsewhere = size * float(stretch.mean())
-            disturbed = _DISTURBED_START if place == 0 else _DISTURBED
+            begins = _DISTURBED_START if place == 0 else _DISTURBED
+            remains = _GOES_ON if goes_on else begins
             usual = _log_binomial(elsewhere, size, np.minimum(_STICKY_ORPHANS + (1.0 - self.answered), 0.95))
             other = _log_binomial(elsewhere, size, _ANY_RATE)
-            sticky += float(
-                np.logaddexp(math.log(1 - disturbed) + log_mean_exp(usual), math.log(disturbed) + log_mean_exp(other))
+            undisturbed, during = (
+                float(np.logaddexp(undisturbed + math.log(1 - begins), during + math.log(1 - remains))) + log_mean_exp(usual),
+                float(np.logaddexp(undisturbed + math.log(begins), during + math.log(remains))) + log_mean_exp(other),
             )
             wave += log_mean_exp(_log_binomial(elsewhere, size, _WAVE_RATE))
             spread.append(_log_binomial(elsewhere, size, _RANDOM_ORPHANS))
@@ -109,7 +121,22 @@ class SessionFacts:
         dealt = log_mean_exp(np.sum(spread, axis=0))
         if float(self.order.mean()) >= RANDOM_LEAST and not expires:
             dealt = float(np.logaddexp(dealt, wave))
-        return sticky, dealt, log_mean_exp(np.sum(hashed, axis=0))
+        return float(np.logaddexp(undisturbed, during)), dealt, log_mean_exp(np.sum(hashed, axis=0))
+
+    def _events(self, count: int) -> list[bool]:
+        """Of each stretch of sessions, whether its strangers came with the event that brought those of the stretch before:
+        a target that goes hands its sessions over within a short time, however many they are."""
+        if len(self.seen_ns) != len(self.order):
+            return [False] * count
+        within = ONE_EVENT * float(self.seen_ns[-1] - self.seen_ns[0])
+        found, began = [], -math.inf
+        for stretch, seen in zip(np.array_split(self.order, count), np.array_split(self.seen_ns, count), strict=True):
+            strangers = seen[stretch]
+            goes_on = len(strangers) > 0 and float(strangers[-1]) <= began + within
+            if len(strangers) and not goes_on:
+                began = float(strangers[0])
+            found.append(goes_on)
+        return found
 
     def _came_back(self, rates: Floats) -> float:
         """How well these rates explain how many of the sessions issued here came back."""
@@ -154,7 +181,34 @@ def session_facts(facts: ServiceFacts) -> SessionFacts:
         lost / max(int(ledger.presented.sum()), 1),
         _unseen(rows["arrivals"][elsewhere]),
         ledger.renamed() > 0,
+        rows["first_ns"][came_back],
+        _quiet(facts, rows),
     )
+
+
+def _quiet(facts: ServiceFacts, rows: Rows) -> float:
+    """Log-likelihood of when strangers came and when only the target's own sessions did, unpinned against pinned; at most 0.
+
+    Unpinned users come and go all the time. Pinned ones come from elsewhere at moments, in any number: of that alone
+    nothing is known, so what has strangers everywhere is not held against it.
+    """
+    series = facts.ledgers.sessions.over_time
+    used = series.used()
+    if not used or not len(rows):
+        return 0.0
+    edges = np.unique(np.linspace(0, used, QUIET_BINS + 1).astype(np.intp))
+    own, strange = (np.add.reduceat(series.counts[column, :used].sum(1), edges[:-1]) for column in (0, 1))
+    times = series.start_ns + edges * series.width_ns
+    returned = rows[(rows["arrivals"] >= 2) & ((rows["flags"] & ISSUED) != 0)]
+    alive = (returned["first_ns"] < times[1:, None]) & (returned["last_ns"] >= times[:-1, None])
+    met = np.minimum(np.minimum(own, alive.sum(1)), STRETCH)
+    quiet, met = (strange == 0)[met > 0], met[met > 0]
+    if not len(met):
+        return 0.0
+    undisturbed = met[:, None] * np.log1p(-_RANDOM_ORPHANS)  # all that came are the target's own, by how many are not
+    unpinned = log_mean_exp(undisturbed[quiet].sum(0) + np.log1p(-np.exp(undisturbed[~quiet])).sum(0))
+    pinned = -math.log((len(met) + 1) * math.comb(len(met), int(quiet.sum())))
+    return min(unpinned - pinned, 0.0)
 
 
 def _unseen(arrivals: npt.NDArray[np.uint32]) -> float:

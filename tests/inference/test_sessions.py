@@ -150,6 +150,37 @@ def test_a_target_that_took_over_anothers_sessions_is_still_pinned() -> None:
     assert after_a_loss[Mechanism.LB_COOKIE] > after_a_loss[Mechanism.NONE]
 
 
+def one_of_three(pinned: bool, gone_at: float) -> Traffic:
+    """What one of three targets sees of 36 users who begin together and keep asking, sessions in memory: ``pinned`` by address,
+    or dealt anew with every request. At ``gone_at`` a peer goes, and pinned users of it come here."""
+    rng = np.random.default_rng(9)
+    traffic = Traffic()
+    conn = traffic.connect("10.0.9.1", "10.0.0.11:8080", at=0.0)
+    value: dict[int, str] = {}
+    known: dict[str, int] = {}
+    steps = sorted((turn + float(rng.uniform(0, 0.9)), user) for user in range(36) for turn in range(30))
+    for number, (at, user) in enumerate(steps):
+        home = user % 3 if user % 3 != 1 or at < gone_at else 0
+        target = home if pinned else int(rng.integers(0, 3))
+        had = value.get(user)
+        fresh = had is None or known[had] != target
+        if fresh:
+            value[user] = f"s{number}"
+            known[value[user]] = target
+        if target == 0:
+            conn.request(at=at, forwarded=[f"203.0.113.{user + 1}"], proto="https", cookies={"JSESSIONID": had} if had else {})
+            conn.respond(set_cookies={"JSESSIONID": value[user]} if fresh else None, delay=0.001)
+    conn.close(at=99.0)
+    return traffic
+
+
+def test_one_target_alone_takes_strangers_of_one_moment_for_one_event() -> None:
+    failed_over = service(one_of_three(pinned=True, gone_at=12.0)).stickiness
+    assert failed_over is not None and failed_over.verdict.candidates[Mechanism.NONE] < 0.2
+    dealt = service(one_of_three(pinned=False, gone_at=12.0)).stickiness
+    assert dealt is not None and dealt.verdict.candidates[Mechanism.NONE] > 0.2
+
+
 def test_what_issued_sessions_is_not_judged_without_answers() -> None:
     rng = np.random.default_rng(4)
     at, user = sessions_of(rng, 30, 10)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lbtop.model.observation import CookieFlag, HelloFlag, RespFlag
 from lbtop.model.record import dataclass
 from lbtop.reconstruct.arrivals import U64, Part, columns, counted, numbers, places_of
+from lbtop.reconstruct.ledgers.series import Series
 from lbtop.reconstruct.ledgers.tally import Tally
 from lbtop.reconstruct.window import NO_TARGET, ServiceWindow
 
@@ -51,6 +52,7 @@ class SessionLedger:
     def __init__(self) -> None:
         self.names: dict[int, int] = {}  # session cookie's name number -> row of the counts
         self.presented = np.zeros((_NAMES, 3), np.int64)  # answered requests with a session, by where
+        self.over_time = Series(2)  # the same by time: at the issuer, elsewhere (or nobody in view had issued it)
         self.answers = Tally(cap=1 << 15)
         """Of these by name, whether the request may have asked for a new session, path, target, where and how (:func:`_key`)."""
         self.expired = False  # the oldest issued values were forgotten
@@ -71,6 +73,7 @@ class SessionLedger:
             wanted = np.uint32(CookieFlag.SET | CookieFlag.SESSION)
             issued = (cookies["flags"] & np.uint32(wanted | CookieFlag.DELETE | CookieFlag.CUT)) == wanted
             issued &= (window.target["cookies"] != NO_TARGET) & ~window.health["cookies"]
+            issued &= cookies["presented"] != cookies["value"]  # sent along again, whoever issued it
             self._issue(cookies["value"][issued], window.target["cookies"][issued], cookies["seq"][issued])
         responses, target = counted(window, "responses")
         answered = (responses["flags"] & np.uint32(RespFlag.SESSION_PRESENTED)) != 0
@@ -128,6 +131,8 @@ class SessionLedger:
         where = np.where(issuer < 0, UNKNOWN_ISSUER, np.where(issuer == targets, ISSUER, ELSEWHERE))
         name = self._name_rows(rows["session_name"])
         np.add.at(self.presented, (name, where), 1)
+        for column, chosen in enumerate((where == ISSUER, where != ISSUER)):
+            self.over_time.add(column, rows["at_ns"][chosen], targets[chosen])
         asked, paths = np.ones(len(rows), np.bool_), np.zeros(len(rows), np.uint32)
         places = places_of(requests[0], numbers(rows, "request"))
         there = places >= 0
