@@ -326,7 +326,8 @@ def first_request_split(context: Context) -> Iterator[Finding]:
     Hashing on a session cookie does the same once per session, until the hash agrees with the target that issued
     it.
 
-    How it is inferred. The first return of a key, within two seconds of its first arrival, meets another target.
+    How it is inferred. The first return of a key, within two seconds of its first arrival, meets another target, and
+    the key stays where it then is.
 
     How to confirm. List the first two requests of each session.
 
@@ -338,11 +339,13 @@ def first_request_split(context: Context) -> Iterator[Finding]:
     split = sum(entry.keys for entry in sticky.breaks if entry.cause == "first_request_split")
     if split < max(3, 0.05 * sticky.keys):
         return
+    hashed = sticky.verdict.value is Mechanism.APP_COOKIE
+    why = "a hash over the cookie need not agree with who issued it" if hashed else "no mapping existed yet"
     yield Finding(
         id="first-request-split",
         severity=Severity.INFO,
         title=f"{plural(split, 'key')} of {sticky.keys} were split over targets by their first requests",
-        detail=f"The first return of {plural(split, 'key')} met another target than the arrival before: no mapping existed yet.",
+        detail=f"The first return of {plural(split, 'key')} met another target than the arrival before: {why}.",
         service=context.service.service,
         evidence=(Evidence("split", "sessions", f"{split} of {sticky.keys} keys"),),
         advice=("let one first request set the cookie before others follow, or accept fresh sessions at any target",),

@@ -29,6 +29,8 @@ LIFETIME_GAIN = 8.0
 LIFETIME_HAZARD = 0.03
 """Share of returns beyond a lifetime since issue that break: far less than 1 - chance, for one renewed by luck lives on."""
 LIFETIME_CROSSED = 0.8
+LIFETIME_LEAST_NS = 1_000_000_000
+"""Lifetimes of cookies are whole seconds."""
 SLACK = 2.0
 """Expiry is checked in steps (HAProxy keeps dates in units of four seconds): a lifetime may be exceeded by its own length."""
 ONE_MOMENT = 0.85
@@ -110,6 +112,11 @@ def _causes(
     causes[gone & added] = "targets_replaced"
     settled = gone | added
     early = (moves["first_return"] == 1) & (moves["gap_ns"] < SPLIT_NS) & ~settled
+    renamed = np.zeros(len(moves), np.bool_)
+    if mechanism is Mechanism.APP_COOKIE or (mechanism is None and not visible_cookie):
+        renamed = _renamed(measure) & ~settled
+    causes[renamed] = "reissued"
+    early &= _moved_once(moves, ~settled & ~renamed)  # whose first requests were split stays where the mapping says
     if mechanism in _COOKIES or (mechanism is None and measure.key.startswith("cookie:")):
         causes[early] = "first_request_split"
     if visible_cookie:
@@ -117,6 +124,25 @@ def _causes(
         if mechanism is Mechanism.WEIGHTED_TARGET_GROUP:
             causes[(moves["marks"] != 0) & ~settled] = "within_group"
     return causes
+
+
+def _moved_once(moves: Rows, counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which moves are the only one of their key, among those counted."""
+    _, place = np.unique(moves["serial"], return_inverse=True)
+    once: npt.NDArray[np.bool_] = np.bincount(place, counted)[place] == 1
+    return once
+
+
+def _renamed(measure: Measure) -> npt.NDArray[np.bool_]:
+    """Which moves follow a re-issue of the key's value: where the value decides, a new one is a new assignment."""
+    moves, reissued = measure.moves, measure.reissued
+    renamed = np.zeros(len(moves), np.bool_)
+    for serial in np.intersect1d(moves["serial"], reissued[:, 0]).tolist():
+        mine = np.flatnonzero(moves["serial"] == serial)
+        times = reissued[reissued[:, 0] == serial, 1]
+        after = np.searchsorted(times, moves["at_ns"][mine] - moves["gap_ns"][mine])
+        renamed[mine] = after < np.searchsorted(times, moves["at_ns"][mine])
+    return renamed
 
 
 def fit_lifetime(
@@ -138,6 +164,8 @@ def fit_lifetime(
     for row, (model, column) in enumerate((("since_last_response", "gap_ns"), ("since_issue", "age_ns"))):
         broke = np.sort(moves[column][candidates].astype(np.float64))
         for limit in broke[: int(EARLY_BREAKS * len(broke)) + 1].tolist():
+            if limit < LIFETIME_LEAST_NS:
+                continue
             early, late = int((broke < limit).sum()), int((broke >= limit).sum())
             place = int(np.searchsorted(edges, limit, "right")) - 1
             below, beyond = float(kept[row, :place].sum()), float(kept[row, place:].sum())

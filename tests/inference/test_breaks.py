@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lbtop.engine import diagnose
 from lbtop.model.snapshot import Stickiness
+from lbtop.testing import Traffic
 from tests.inference.simulated import Requests, http_facts, pinned, sessions_of, stickiness, tcp_facts
 
 
@@ -109,3 +111,48 @@ def test_users_who_move_all_the_time_are_no_remap(seed: int) -> None:
     target = np.where(user % 2, home, rng.integers(0, 3, len(user)))
     found = causes(stickiness(http_facts(Requests(at, user, user, target, np.zeros(len(at), bool)), 3)))
     assert "remap" not in found
+
+
+def hashed_with_sessions_in_memory() -> Traffic:
+    """A hash of the session cookie decides, and a target that does not know a session gives it a new name: until both agree."""
+    rng = np.random.default_rng(5)
+    traffic = Traffic()
+    conns = [traffic.connect("10.0.9.1", f"10.0.0.{11 + n}:8080", at=0.0) for n in range(3)]
+    value: dict[int, str] = {}
+    known: dict[str, int] = {}
+    goes: dict[str, int] = {}
+    start = rng.uniform(0, 20, 50)
+    steps = sorted((float(start[user]) + turn * 1.4 + float(rng.uniform(0, 1)), user) for user in range(50) for turn in range(14))
+    for number, (at, user) in enumerate(steps):
+        had = value.get(user)
+        target = int(rng.integers(0, 3)) if had is None else goes[had]
+        fresh = had is None or known[had] != target
+        conns[target].request(
+            at=at, forwarded=[f"203.0.113.{user + 1}"], proto="https", cookies={"JSESSIONID": had} if had else {}
+        )
+        if fresh:
+            value[user] = f"s{number}"
+            known[value[user]], goes[value[user]] = target, int(rng.integers(0, 3))
+        conns[target].respond(set_cookies={"JSESSIONID": value[user]} if fresh else None, delay=0.001)
+    for conn in conns:
+        conn.close(at=60.0)
+    return traffic
+
+
+def test_a_new_value_of_the_cookie_is_a_new_assignment_and_no_lifetime() -> None:
+    (service,) = diagnose(hashed_with_sessions_in_memory().source()).services
+    assert service.stickiness is not None
+    found = causes(service.stickiness)
+    assert found["reissued"] >= 10 and "cookie_expired" not in found
+    assert service.stickiness.cookie_lifetime is None
+
+
+def test_keys_that_go_on_moving_were_not_split_by_their_first_requests() -> None:
+    rng = np.random.default_rng(8)
+    at, user = sessions_of(rng, 60, 20)
+    home = pinned(rng, user)
+    target = np.where(rng.random(len(at)) < 0.3, rng.integers(0, 3, len(at)), home)  # a part of the site deals anew
+    assert (
+        "first_request_split" not in causes(sticky(at, user, target))
+        or causes(sticky(at, user, target))["first_request_split"] < 3
+    )

@@ -21,6 +21,7 @@ from lbtop.reconstruct.arrivals import (
     counted,
     distinct,
     numbers,
+    places_of,
     rows_by_number,
 )
 from lbtop.reconstruct.epochs import Unit
@@ -33,8 +34,10 @@ BALANCER_NAMES = 32
 ROTATING_AFTER = 64
 """A cookie whose values hardly ever come back over this many arrivals is no key: it changes with every response."""
 RETURNING = 0.1
+_NO_REISSUES = np.zeros((0, 2), np.int64)
 ADDRESS_CAP = 1 << 14
 COOKIE_CAP = 1 << 13
+REISSUES_KEPT = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +55,7 @@ class Measure:
     moves_seen: int
     keys_seen: int
     arrivals: int
+    reissued: npt.NDArray[np.int64]  # [n, 2]: serial of the key and when its value was replaced, the latest ones
 
 
 class AffinityLedger:
@@ -78,6 +82,7 @@ class AffinityLedger:
         self.consecutive = 0
         self.several_users = 0  # the same by session
         self.consecutive_users = 0
+        self._reissued: dict[str, npt.NDArray[np.int64]] = {}  # session cookie's key -> see Measure
         self._networks = Networks()
 
     # -- folding ----------------------------------------------------------------------------------------------------
@@ -151,6 +156,8 @@ class AffinityLedger:
                 unit.table(feed.key, ADDRESS_CAP).fold(feed.rows, feed.values, aux, begin, end)
             if ends:
                 unit.end_epoch()
+        for feed in sessions:
+            self._note_reissues(feed)
         if self.session_names:
             together, changed = neighbours.changes(users)
             self.consecutive_users += together
@@ -277,6 +284,18 @@ class AffinityLedger:
         fresh = users[of] == 0
         users[of[fresh]] = rows["presented"][mine][fresh] + np.uint64(((place + 1) << 40) + 1)
 
+    def _note_reissues(self, feed: Feed) -> None:
+        """Notes whose value a response replaced: the key goes on, and what is decided by its value is decided anew."""
+        rows = feed.rows
+        issued = (rows["issued"] != 0) & (rows["presented"] != 0) & (rows["presented"] != feed.values)
+        if not issued.any() or not self._is_session(feed.key):
+            return
+        arrived = rows[rows["issued"] == 0]
+        places = places_of(arrived["request"], rows["request"][issued])
+        found = np.stack((arrived["presented"][places].astype(np.int64), rows["at_ns"][issued]), axis=1)[places >= 0]
+        before = self._reissued.get(feed.key, _NO_REISSUES)
+        self._reissued[feed.key] = np.concatenate((before, found))[-REISSUES_KEPT:]
+
     def _drop_rotating(self) -> None:
         for key, table in self.requests.tables.items():
             seldom = table.arrivals - table.keys_seen < RETURNING * table.arrivals
@@ -295,7 +314,8 @@ class AffinityLedger:
         found = {}
         for label, unit in (("connection", self.connections), ("request", self.requests)):
             for key, table in unit.tables.items():
-                found[label, key] = _measure(key, table, [chance for chance, _ in unit.chances(key, table)])
+                chances = [chance for chance, _ in unit.chances(key, table)]
+                found[label, key] = _measure(key, table, chances, self._reissued.get(key, _NO_REISSUES))
         return found
 
     def session_rows(self) -> list[Rows]:
@@ -311,7 +331,7 @@ class AffinityLedger:
         return [*caps, "cookie names measured for affinity"] if self.other_names else caps
 
 
-def _measure(key: str, table: KeyTable, chances: list[float]) -> Measure:
+def _measure(key: str, table: KeyTable, chances: list[float], reissued: npt.NDArray[np.int64]) -> Measure:
     used = len(table)
     slots = table.slot_rows[:used]
     repeated = np.flatnonzero(slots["arrivals"] >= 2)
@@ -319,7 +339,7 @@ def _measure(key: str, table: KeyTable, chances: list[float]) -> Measure:
     expected = table.expected_rows[repeated].reshape(-1, LANES, STRATA) + counts[..., 2] * np.array(chances)[None, :, None]
     return Measure(
         key, slots[repeated], counts[..., 0], counts[..., 1], expected, table.recent_firsts(), table.recent_moves(),
-        table.kept_rows, table.moves_seen, table.keys_seen, table.arrivals,
+        table.kept_rows, table.moves_seen, table.keys_seen, table.arrivals, reissued,
     )  # fmt: skip
 
 
