@@ -69,8 +69,9 @@ def nat_concentration(context: Context) -> Iterator[Finding]:
     and when it goes, all of them move (or lose their sessions) at once.
 
     How it is inferred. The mechanism is the source address; an address holds at least five users (by sessions in
-    use at the same time, User-Agents, TCP or TLS stacks, or timestamp clocks), a fifth of the load, and one and a
-    half fair shares. Addresses of CDNs and other proxies are not counted.
+    use at the same time, User-Agents, TCP or TLS stacks, or timestamp clocks) and a fifth of the load; and one and a
+    half fair shares are its own, or its target's and would not be without it. Addresses of CDNs and other proxies are
+    not counted.
 
     How to confirm. Count connections per client address and target.
 
@@ -83,10 +84,13 @@ def nat_concentration(context: Context) -> Iterator[Finding]:
         return
     fair = 1.0 / len(service.targets)
     for nat in service.nat:
-        if nat.users_low < USERS_OF_A_NAT or nat.share < max(NAT_SHARE, NAT_OVER_FAIR * fair):
+        if nat.users_low < USERS_OF_A_NAT or nat.share < NAT_SHARE:
+            continue
+        if nat.share < NAT_OVER_FAIR * fair and not (nat is service.nat[0] and _heats_its_target(service.skew)):
             continue
         hot, hot_share = _hot(context)
-        users = f"{nat.users_low} to {nat.users_high}" if nat.users_high else f"at least {nat.users_low}"
+        low, high = nat.users_low, nat.users_high
+        users = f"at least {low}" if not high else f"{low} to {high}" if high > low else f"{low}"
         yield Finding(
             id="nat-concentration",
             severity=Severity.WARNING,
@@ -105,6 +109,10 @@ def nat_concentration(context: Context) -> Iterator[Finding]:
             confirm=(_per_pair(context),),
             subject=nat.address,
         )
+
+
+def _heats_its_target(skew: Skew | None) -> bool:
+    return skew is not None and skew.cause == "nat_concentration" and skew.peak_to_mean >= NAT_OVER_FAIR
 
 
 def _per_pair(context: Context) -> str:
@@ -159,8 +167,8 @@ def heavy_client(context: Context) -> Iterator[Finding]:
 
     What it means. A crawler, a batch job or a monitoring system makes one target hot; the balancer is not at fault.
 
-    How it is inferred. The skew disappears when the costliest client address of the hot target is taken away, and
-    nothing says that several users are behind it.
+    How it is inferred. The skew disappears when the costliest client address of the hot target is taken away, it costs
+    more than three times what others do at the median, and nothing says that several users are behind it.
 
     How to confirm. Count requests or bytes per client.
 

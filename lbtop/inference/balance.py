@@ -23,6 +23,7 @@ from lbtop.model.record import dataclass, field
 from lbtop.model.snapshot import Skew, Stickiness
 from lbtop.reconstruct.facts import ServiceFacts
 from lbtop.reconstruct.ledgers.load import BYTES, DURATION, OPENED, REQUESTS
+from lbtop.reconstruct.ledgers.tally import Tally
 
 SIGNIFICANT = 0.01
 EFFECT = 1.1
@@ -35,6 +36,9 @@ STEADY_P = 1e-3
 BUNDLE = 8
 """Arrivals that go together where clients may be pinned and nothing in view tells one from another."""
 USERS_OF_A_NAT = 5
+FAR_ABOVE = 3.0
+"""So many times what the others cost at the median makes a client heavy: where all are alike, taking away any of them evens the
+load."""
 
 
 @dataclass(slots=True)
@@ -329,12 +333,13 @@ def _cause(
 ) -> str | None:
     """What makes the peak: found by taking it away. None where there is no peak worth a cause."""
     if weights.max() > 1.0 and not significant:
-        return "weights"
+        # where the least loaded target is chosen, the faster ones get more, whatever the weights
+        return None if stickiness is not None and stickiness.balancing == "least_loaded" else "weights"
     if chosen.peak < 1.2:
         return None
     hot = int(targets[int(np.argmax(chosen.loads))])
     client, cost = _heaviest_client(facts, chosen.metric, hot)
-    if client and cost > 0.1 * chosen.loads.sum():
+    if client and cost > 0.1 * chosen.loads.sum() and cost > FAR_ABOVE * _usual_client(facts, chosen.metric, client):
         left = chosen.loads.copy()
         left[int(np.argmax(chosen.loads))] -= cost
         rest = chosen.units.without(0, cost)
@@ -352,14 +357,19 @@ def _cause(
     return "zone" if _by_zone(facts) else None
 
 
-def _heaviest_client(facts: ServiceFacts, metric: str, hot: int) -> tuple[int, float]:
-    """The client address that costs the hot target most, and how much."""
+def _costs_by_client(facts: ServiceFacts, metric: str) -> tuple[Tally, int, float]:
+    """Where the metric is counted by client address and target: the tally, its column and what one unit of the metric is."""
     load = facts.ledgers.load
-    tally, column, unit = {
+    return {
         "requests": (load.requests_by_client, 0, 1.0),
         "bytes": (load.by_client, 1, 1.0),
         "active": (load.by_client, 2, 1e3),
     }.get(metric, (load.by_client, 0, 1.0))
+
+
+def _heaviest_client(facts: ServiceFacts, metric: str, hot: int) -> tuple[int, float]:
+    """The client address that costs the hot target most, and how much."""
+    tally, column, unit = _costs_by_client(facts, metric)
     mine = np.flatnonzero(tally.low() == hot)
     if not len(mine):
         return 0, 0.0
@@ -368,6 +378,14 @@ def _heaviest_client(facts: ServiceFacts, metric: str, hot: int) -> tuple[int, f
     if metric != "requests" and client in facts.balancers:
         return 0, 0.0
     return client, float(tally.sums[best, column]) / unit
+
+
+def _usual_client(facts: ServiceFacts, metric: str, but: int) -> float:
+    """What another client address than this costs at the median; infinite where there is none."""
+    tally, column, unit = _costs_by_client(facts, metric)
+    owners, inverse = np.unique(tally.high(), return_inverse=True)
+    others = np.bincount(inverse, tally.sums[:, column])[owners != but] if len(owners) else np.zeros(0)
+    return float(np.median(others)) / unit if len(others) else float("inf")
 
 
 def _remapped(facts: ServiceFacts, key: str | None, hot: int, chosen: Test, targets: npt.NDArray[np.intp]) -> bool:

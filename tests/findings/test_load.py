@@ -41,6 +41,11 @@ def test_many_users_behind_one_address() -> None:
     assert "nat-concentration" not in found_in(nlb(2, users=120, nat=3))
 
 
+def test_many_users_behind_one_address_who_with_others_make_its_target_hot() -> None:
+    finding = found_in(nlb(1, users=120, nat=52))["nat-concentration"]  # 43 % of the load, less than one and a half fair shares
+    assert "203.0.113.1" in finding.title
+
+
 def test_a_target_that_is_slower_than_its_peers() -> None:
     finding = found_in(nlb(3, users=90, nat=0, delay={1: 0.08}))["slow-target"]
     assert "10.0.0.12:8080" in finding.title

@@ -7,6 +7,7 @@ import pytest
 
 from lbtop.engine import diagnose
 from lbtop.inference.balance import infer_skew
+from lbtop.model.record import replace
 from lbtop.testing import Traffic
 from tests.inference.simulated import Requests, http_facts, pinned, sessions_of, stickiness, tcp_facts
 
@@ -47,6 +48,22 @@ def test_one_heavy_client_is_the_cause() -> None:
     facts = http_facts(Requests(every, who, who, pinned(rng, who), np.ones(len(who), bool)))
     skew = infer_skew(facts, stickiness(facts))
     assert skew is not None and skew.cause == "heavy_client"
+
+
+def test_of_few_clients_alike_none_is_heavy() -> None:
+    at, user = np.arange(240) * 0.25, np.arange(240) % 4
+    facts = http_facts(Requests(at, user, user, np.array([0, 0, 1, 2])[user], np.ones(240, bool)))
+    skew = infer_skew(facts, stickiness(facts))
+    assert skew is not None and skew.peak_to_mean > 1.4 and not skew.significant and skew.cause is None
+
+
+def test_unequal_shares_of_a_least_loaded_choice_are_no_weights() -> None:
+    rng = np.random.default_rng(1)
+    at, user = sessions_of(rng, 100, 20)
+    facts = http_facts(Requests(at, user, user, rng.choice(3, len(at), p=[0.5, 0.3, 0.2]), np.zeros(len(at), bool)))
+    weighted = stickiness(facts)
+    skew = infer_skew(facts, replace(weighted, balancing="least_loaded"))
+    assert skew is not None and not skew.significant and skew.cause is None
 
 
 def test_targets_that_join_late_are_not_cold() -> None:
