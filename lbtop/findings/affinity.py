@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lbtop.catalog import balancer_cookie
 from lbtop.findings.commands import http, tshark
 from lbtop.findings.rule import Context, rule
 from lbtop.findings.words import balancer, interval, plural, seconds, share, sticky_setting
@@ -41,6 +42,8 @@ def stickiness_not_working(context: Context) -> Iterator[Finding]:
     Affinity is the rate of returns to the same target beyond what new assignments would give by chance, with an
     interval from resampling the sessions; at least 30 returns of 5 keys. It fires where the interval holds chance.
 
+    A cookie that pins to a group of targets (AWSALBTG) is not held against: within the group chance is right.
+
     Where one target alone is in view, affinity cannot be measured; there it fires where the cookie names a target in a form
     that can be read (`cookie-discloses-target`), twenty requests bring it, and most of them name another one.
 
@@ -62,6 +65,9 @@ def stickiness_not_working(context: Context) -> Iterator[Finding]:
         return
     if len(context.service.targets) < 2 or sticky.affinity > 0.5:
         return
+    row = balancer_cookie(sticky.cookie)
+    if row is not None and row.kind == Mechanism.WEIGHTED_TARGET_GROUP.value:
+        return  # it pins to a group of targets: within one, chance is right
     ledger = context.facts.ledgers.affinity
     yield Finding(
         id="stickiness-not-working",

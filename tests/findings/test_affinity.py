@@ -23,11 +23,13 @@ class Shop:
         self.known: dict[int, str] = {}
         self.number = 0
 
-    def ask(self, at: float, user: int, target: int, *, cookie: bool = True, address: int | None = None) -> None:
+    def ask(
+        self, at: float, user: int, target: int, *, cookie: bool = True, address: int | None = None, name: str = "AWSALB"
+    ) -> None:
         self.number += 1
         cookies = {"JSESSIONID": self.known[user]} if user in self.known else {}
         if cookie and user in self.known:
-            cookies["AWSALB"] = f"a{self.number}"
+            cookies[name] = f"a{self.number}"
         client = f"203.0.113.{(user if address is None else address) % 250 + 1}"
         conn = self.conns[target]
         conn.request(at=at, forwarded=[client], proto="https", headers=ALB, cookies=cookies)
@@ -58,6 +60,13 @@ def test_a_cookie_that_works_is_no_finding() -> None:
     for at, user in shop.times(30, 12):
         shop.ask(at, user, user * 7 % TARGETS)
     assert not {"stickiness-not-working", "affinity-remap", "cookies-ignored", "target-gone"} & set(shop.findings())
+
+
+def test_a_cookie_that_pins_to_a_group_says_nothing_of_the_targets_within() -> None:
+    shop = Shop(1)
+    for at, user in shop.times(30, 12):
+        shop.ask(at, user, int(shop.rng.integers(0, TARGETS)), name="AWSALBTG")
+    assert "stickiness-not-working" not in shop.findings()
 
 
 def test_clients_that_never_return_the_cookie() -> None:
