@@ -11,6 +11,8 @@ from lbtop.reconstruct.facts import ServiceFacts
 
 ARRIVALS = 4
 """A client that never brought a cookie in so many requests does not return it."""
+TRANSLATED = 8
+"""Requests that name one other address for a target before it is taken for the target's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def roaming_sessions(facts: ServiceFacts) -> Roaming | None:
 def named_targets(facts: ServiceFacts) -> Iterator[tuple[str, int, int]]:
     """(cookie, requests that reached the target it names, requests that bring it) of cookies that name targets legibly.
 
-    A digest is legible for targets in view only: what names another one counts as brought and not as reached.
+    A digest is legible for targets in view only: what names another one counts as brought and not as reached. Where each
+    target is constantly named by one other address, the address is translated on the way: the target it names is reached.
     """
     heads = facts.ledgers.heads
     brought = {name: numbers[0] for name, numbers in heads.cookies.items()}
@@ -94,4 +97,16 @@ def named_targets(facts: ServiceFacts) -> Iterator[tuple[str, int, int]]:
     for key, (_, here) in heads.named_targets.items():
         reached[key >> 32] = reached.get(key >> 32, 0) + here
     for name, here in reached.items():
-        yield safe_text(facts.strings[name]), here, max(brought.get(name, 0), here)
+        bring = max(brought.get(name, 0), here)
+        yield safe_text(facts.strings[name]), bring if _is_translated(facts, name) else here, bring
+
+
+def _is_translated(facts: ServiceFacts, name: int) -> bool:
+    """Whether a cookie has one name for each target, each its own and none an address in view. Whose cookie decides nothing
+    brings several to every target."""
+    named = [there for (cookie, _), there in facts.ledgers.affinity.named.items() if cookie == name]
+    if not named or any(len(there) != 1 for there in named):
+        return False
+    names = {endpoint for there in named for endpoint in there}
+    seen = sum(count for there in named for count in there.values())
+    return len(names) == len(named) and not names & set(facts.targets) and seen >= TRANSLATED

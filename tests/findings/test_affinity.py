@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lbtop.model.judgement import Finding
+from lbtop.model.observation import CookieFlag
 from lbtop.testing import Connection, Traffic
 from tests.findings.scenes import ALB, found_in
 
@@ -118,3 +119,24 @@ def test_first_requests_that_are_split() -> None:
         for turn in range(9):
             shop.ask(start + turn * 3, user, user * 7 % TARGETS)
     assert "first-request-split" not in shop.findings()
+
+
+def one_target_named(others: int) -> Traffic:
+    """One target, called by cookies that name ``others`` further addresses in turn."""
+    traffic = Traffic()
+    conn = traffic.connect("10.0.9.1", "10.0.0.11:8080", at=0.0)
+    for number in range(60):
+        conn.request(at=1.0 + number, forwarded=[f"203.0.113.{number % 20}"], proto="https", headers=ALB)
+        traffic.add(
+            "cookies", traffic.time(1.0 + number), **conn.ends, conn=conn.number, request=conn.requests[-1][0],
+            value=77 + number, name=traffic.string("BIGipServerweb"), names=traffic.address(f"172.17.0.{2 + number % others}"),
+            names_port=8080, decoder=1, flags=int(CookieFlag.BALANCER | CookieFlag.DISCLOSES),
+        )  # fmt: skip
+        conn.respond()
+    conn.close(at=99.0)
+    return traffic
+
+
+def test_one_constant_other_name_of_a_target_is_its_address_before_translation() -> None:
+    assert "stickiness-not-working" not in found_in(one_target_named(others=1))
+    assert "stickiness-not-working" in found_in(one_target_named(others=3))

@@ -38,6 +38,8 @@ _NO_REISSUES = np.zeros((0, 2), np.int64)
 ADDRESS_CAP = 1 << 14
 COOKIE_CAP = 1 << 13
 REISSUES_KEPT = 4096
+NAMED_KEPT = 16
+"""Targets that a cookie names at one target: beyond these it is clear that it names many."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +84,8 @@ class AffinityLedger:
         self.consecutive = 0
         self.several_users = 0  # the same by session
         self.consecutive_users = 0
+        self.named: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
+        """Cookies that name a target legibly: (name number, target) -> (address, port) that they name there -> requests."""
         self._reissued: dict[str, npt.NDArray[np.int64]] = {}  # session cookie's key -> see Measure
         self._networks = Networks()
 
@@ -136,6 +140,7 @@ class AffinityLedger:
         self.several_clients += changed
         request_of = rows_by_number(requests, numbers(cookies, "request"))
         names, flags = cookies["name"], cookies["flags"]
+        self._fold_named(cookies, cookie_target)
         marks = self._marks(len(requests), names, flags, request_of, window)
         sessions = self._cookie_feeds(cookies, cookie_target, names, flags, request_of, client, marks, window)
         keys = self._request_feeds(requests, target, client, marks, window)
@@ -283,6 +288,17 @@ class AffinityLedger:
         of = of[mine]
         fresh = users[of] == 0
         users[of[fresh]] = rows["presented"][mine][fresh] + np.uint64(((place + 1) << 40) + 1)
+
+    def _fold_named(self, cookies: Part, target: Targets) -> None:
+        disclosing = (cookies["flags"] & np.uint32(CookieFlag.DISCLOSES | CookieFlag.SET)) == CookieFlag.DISCLOSES
+        if not disclosing.any():
+            return
+        parts = [cookies[name][disclosing].astype(np.int64) for name in ("name", "names", "names_port")]
+        rows, counts = np.unique(np.stack((parts[0], target[disclosing], parts[1], parts[2]), axis=1), axis=0, return_counts=True)
+        for (name, where, address, port), count in zip(rows.tolist(), counts.tolist(), strict=True):
+            there = self.named.setdefault((name, where), {})
+            if (address, port) in there or len(there) < NAMED_KEPT:
+                there[address, port] = there.get((address, port), 0) + count
 
     def _note_reissues(self, feed: Feed) -> None:
         """Notes whose value a response replaced: the key goes on, and what is decided by its value is decided anew."""
