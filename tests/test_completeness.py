@@ -11,14 +11,14 @@ from lbtop.model.address import ip_text
 from tests.attacks import ACK, FIN, SYN, Attack, address
 from tests.readers import by_decoder
 from tests.reference.files import Record
-from tests.tools import writing
+from tests.tools import rewrite, writing
 from tests.wire import spoken
 from tests.wire.spoken import Turns
 from tests.wire.talk import CLIENT
 
 scapy = pytest.importorskip("scapy.layers.inet", reason="scapy crafts the packets")
 
-from tests.wire.test_links import INNER, WRAPPED  # noqa: E402
+from tests.wire.test_links import INNER, OVER_IPV4, WRAPPED  # noqa: E402
 
 START_NS = 1_700_000_000 * 10**9
 Seen = tuple[str, int, int, int]
@@ -55,6 +55,18 @@ def test_what_is_wrapped(tmp_path: Path, tshark: str) -> None:
         if theirs != [ours]:
             different[how] = (theirs, ours)
     assert not different
+
+
+@pytest.mark.parametrize("how", [how for how in OVER_IPV4 if how not in UNKNOWN_TO_TSHARK])
+def test_what_is_wrapped_and_comes_in_fragments(how: str, tmp_path: Path, tshark: str) -> None:
+    linktype, packet = WRAPPED[how]
+    data = bytes(packet)
+    pieces = rewrite.in_fragments([Record(START_NS, linktype, 0, len(data), data)], 32)
+    path = writing.write(tmp_path / "pieces.pcap", pieces)
+    (row,) = by_decoder(path)[0]["connections"]
+    ours = [str(row["client_port"]), str(row["server_port"]), str(row["bytes_c"])]
+    names = ["tcp.srcport", "tcp.dstport", "tcp.len"]
+    assert fields(tshark, path, names, "-Y", "tcp", "--disable-protocol", "dns") == [ours]
 
 
 def conversation(turns: Turns, segment: int = 1400) -> bytes:

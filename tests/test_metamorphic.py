@@ -62,6 +62,7 @@ LINKS: dict[str, Change] = {
     "cooked, version 2": rewrite.cooked2,
     "raw IP": rewrite.raw_ip,
     "mirrored in VXLAN": rewrite.in_vxlan,
+    "mirrored in VXLAN, in fragments": lambda records: rewrite.in_fragments(rewrite.in_vxlan(records)),
 }
 
 

@@ -55,6 +55,7 @@ CHANGES: dict[str, Callable[[list[Record]], list[Record]]] = {
     "every packet twice to the byte": rewrite.mirrored_twice,
     "other numbers": rewrite.renumbered,
     "mirrored in VXLAN": rewrite.in_vxlan,
+    "mirrored in VXLAN, in fragments": lambda records: rewrite.in_fragments(rewrite.in_vxlan(records)),
     "cooked": rewrite.cooked,
     "cooked, version 2": rewrite.cooked2,
     "in a VLAN": rewrite.in_vlan,

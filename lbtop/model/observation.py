@@ -207,6 +207,8 @@ class SecretFlag(IntFlag):
 #   stack         "mss,window,scale,layout": decimal, "-" for an absent scale; one letter per option in order: M mss, N nop,
 #                 W window scale, S SACK permitted, T timestamps, E end of list (stop there), ? anything else.
 # "1460,64240,7,MSTNW"
+#   fragments     an IP packet is there when the last of its fragments comes, with that one's time and TTL, whatever it holds and
+#                 whatever holds it: in a tunnel too. One of which fragments are still missing after 30 s never was.
 #   packets_*     duplicates left out, retransmits included. bytes_*: distinct payload bytes by the lengths in the IP headers
 #                 (so also those the snap length cut off), missing_bytes: sequence space between two seen segments that no
 #                 packet carried.

@@ -50,7 +50,7 @@ class Comments:
             elif code == OPTION_COMMENT and size > 0:
                 said = hashed(self.decoder.buffer, at, size, said + 1)
             at += (size + 3) & ~3
-        if said == 0 or not self.decoder.parse(self.decoder.frame, linktype, True):
+        if said == 0 or not self.decoder.parse(self.decoder.frame, linktype):
             return 0
         slot = self.decoder.connections.find(self.decoder.frame)
         if slot < 0 or not self.decoder.connections.all[slot].state & DELIVERING:

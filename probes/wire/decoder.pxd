@@ -47,7 +47,8 @@ cdef class Decoder:
     cdef int recall(self) except -1 nogil
     cdef int count(self, Frame frame) except -1 nogil
     cdef Py_ssize_t _join(self) except -2
-    cdef bint parse(self, Frame frame, int linktype, bint tunnels) except -1 nogil
+    cdef bint parse(self, Frame frame, int linktype) except -1 nogil
+    cdef bint unwrap(self, Frame frame) except -1 nogil
     cdef inline uint64_t mark(self, Frame frame) except? 0xFFFFFFFFFFFFFFFE nogil
     cdef uint64_t _mark_unnumbered(self, Frame frame, uint64_t a) except? 0xFFFFFFFFFFFFFFFE nogil
     cdef inline bint is_copy(self, Frame frame, uint64_t print) except -1 nogil

@@ -10,7 +10,7 @@ from cython.cimports.lbtop.probes.wire.ip import HEADER_READ, network, transport
 from cython.cimports.lbtop.probes.wire.link import network_type
 from cython.cimports.lbtop.probes.wire.tcp import datagram, segment
 from cython.cimports.lbtop.probes.wire.tunnels import inside_ip, inside_udp, is_tunnel_port
-from cython.cimports.libc.stdint import int32_t, int64_t, uint64_t
+from cython.cimports.libc.stdint import int32_t, int64_t, uint16_t, uint64_t
 from lbtop.probes.wire.assembly import Assembly
 from lbtop.probes.wire.buffer import AREA_BYTES, POOL_BYTES, Buffer
 from lbtop.probes.wire.connections import CAP, HALF_OPEN_CAP, Connections
@@ -146,7 +146,7 @@ class Decoder:
             self.ended_ns = ts_ns
         elif ts_ns < self.started_ns:
             self.started_ns = ts_ns
-        if (linktype != LINK_ETHERNET or usual(self.buffer, frame) != HEADER_READ) and not self.parse(frame, linktype, True):
+        if (linktype != LINK_ETHERNET or usual(self.buffer, frame) != HEADER_READ) and not self.parse(frame, linktype):
             if frame.fragment:
                 with cython.gil:
                     joined = self._join()
@@ -187,41 +187,46 @@ class Decoder:
         return 0
 
     def _join(self):
-        """Keeps a fragment; where it completes its packet, that is put in a slot and parsed: its offset, else -1."""
-        slot: cython.Py_ssize_t
-        size: cython.Py_ssize_t
-        key = (
-            self.frame.source_high,
-            self.frame.source_low,
-            self.frame.target_high,
-            self.frame.target_low,
-            self.frame.ip_id,
-            self.frame.proto,
-        )
-        data = bytes(self.buffer.array[self.frame.at : self.frame.end])
-        whole = self.fragments.add(key, self.frame.fragment & ~7, self.frame.fragment & 1, data, self.frame.ts_ns)
-        if whole is None:
-            return -1
-        size = len(whole)
-        slot = self.buffer.take(size)
-        if slot < 0:
-            self.undecoded += 1
-            return -1
-        self.buffer.array[slot : slot + size] = np.frombuffer(whole, np.uint8)
-        self.frame.at = slot
-        self.frame.end = slot + size
-        self.frame.wire_end = slot + size
-        self.frame.fragment = 0
-        if transport(self.buffer, self.frame) != HEADER_READ:
-            self.undecoded += 1
-            self.buffer.give(slot)
-            return -1
-        return slot
+        """Keeps a fragment; where it completes its packet, that is put in a slot and taken apart: its offset, else -1.
 
-    def parse(self, frame, linktype, tunnels):
+        What comes out of a tunnel may be a fragment again.
+        """
+        slot: cython.Py_ssize_t = -1
+        size: cython.Py_ssize_t
+        while self.frame.fragment:
+            key = (
+                self.frame.source_high,
+                self.frame.source_low,
+                self.frame.target_high,
+                self.frame.target_low,
+                self.frame.ip_id,
+                self.frame.proto,
+            )
+            data = bytes(self.buffer.array[self.frame.at : self.frame.end])
+            if slot >= 0:
+                self.buffer.give(slot)
+            whole = self.fragments.add(key, self.frame.fragment & ~7, self.frame.fragment & 1, data, self.frame.ts_ns)
+            if whole is None:
+                return -1
+            size = len(whole)
+            slot = self.buffer.take(size)
+            if slot < 0:
+                self.undecoded += 1
+                return -1
+            self.buffer.array[slot : slot + size] = np.frombuffer(whole, np.uint8)
+            self.frame.at = slot
+            self.frame.end = slot + size
+            self.frame.wire_end = slot + size
+            self.frame.fragment = 0
+            if self.unwrap(self.frame):
+                return slot
+        self.undecoded += 1
+        self.buffer.give(slot)
+        return -1
+
+    def parse(self, frame, linktype):
         """Takes the headers apart down to TCP or UDP, through tunnels; whether they were all there."""
         kind: cython.int
-        carried: cython.bint
         frame.at = frame.begin
         frame.end = frame.begin + frame.captured
         frame.wire_end = frame.begin + frame.wire
@@ -230,20 +235,30 @@ class Decoder:
         frame.tunnels = 0
         frame.fragment = 0
         kind = network_type(self.buffer, frame, linktype)
-        while kind != 0 and network(self.buffer, frame, kind) == HEADER_READ and frame.fragment == 0:
-            carried = transport(self.buffer, frame) == HEADER_READ
-            if carried:
-                if frame.proto == PROTO_TCP or not tunnels or not is_tunnel_port(frame.target_port):
+        return kind != 0 and network(self.buffer, frame, kind) == HEADER_READ and frame.fragment == 0 and self.unwrap(frame)
+
+    def unwrap(self, frame):
+        """The same from what an IP packet carries on."""
+        kind: cython.int
+        vlan: uint16_t
+        place: uint64_t
+        while frame.tunnels <= MOST_TUNNELS:
+            if transport(self.buffer, frame) == HEADER_READ:
+                if frame.proto == PROTO_TCP or not is_tunnel_port(frame.target_port):
                     return True
+                vlan = frame.vlan
+                place = frame.place
                 kind = inside_udp(self.buffer, frame)
+                if kind != TYPE_IPV4 and kind != TYPE_IPV6 and kind != TYPE_ARP:
+                    # A datagram to a tunnel's port that holds no packet is a datagram.
+                    frame.vlan = vlan
+                    frame.place = place
+                    return True
             else:
                 kind = inside_ip(self.buffer, frame)
             frame.tunnels += 1
-            if frame.tunnels > MOST_TUNNELS:
+            if kind == 0 or network(self.buffer, frame, kind) != HEADER_READ or frame.fragment:
                 return False
-            if carried and kind != TYPE_IPV4 and kind != TYPE_IPV6 and kind != TYPE_ARP:
-                # A datagram to a tunnel's port that holds no packet is a datagram.
-                return self.parse(frame, linktype, False)
         return False
 
     def mark(self, frame):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.corpus import SHARED_CAPTURES, committed
 from tests.reference.files import CaptureFile, Record
-from tests.tools import writing
+from tests.tools import rewrite, writing
 
 LARGEST = 20_000
 """Bytes of a seed. Small ones are mutated faster and to more effect."""
@@ -124,8 +124,9 @@ def _files(target: str) -> Iterator[bytes]:
 def _packets() -> Iterator[bytes]:
     from tests.fuzz.targets import LINKTYPES
 
-    for path in captures():
-        records = _first(path, 5000)
+    ethernet = [record for record in _first(committed()[0].path, 3000) if record.linktype == 1]
+    fragments = rewrite.in_fragments(rewrite.in_vxlan(ethernet), 160)
+    for records in (fragments, *(_first(path, 5000) for path in captures())):
         linktypes = {record.linktype for record in records} & set(LINKTYPES)
         for linktype in linktypes:
             yield bytes([LINKTYPES.index(linktype)]) + b"".join(

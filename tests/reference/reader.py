@@ -8,6 +8,7 @@ from pathlib import Path
 from lbtop.model.observation import Batch, Rows, SourceStats, empty
 from tests.reference.connections import Table
 from tests.reference.files import CaptureFile, Record
+from tests.reference.fragments import Fragments
 from tests.reference.packets import decode
 from tests.reference.rows import Recorder
 
@@ -27,6 +28,7 @@ class ReferenceSource:
         self._done = True
         rows = Recorder()
         table = Table(rows, self._recognition)
+        fragments = Fragments()
         files = [CaptureFile(path) for path in self._paths]
         packets = size = undecoded = truncated = duplicates = first = last = 0
         records: Iterable[Record] = (record for file in files for record in file)
@@ -35,13 +37,14 @@ class ReferenceSource:
         for record in records:
             first = first or record.ts_ns
             last = max(last, record.ts_ns)
-            packet = decode(record)
+            fragments.kept = False
+            packet = decode(record, fragments)
             if packet is not None and not table.packet(packet):
                 duplicates += 1
                 continue
             packets += 1
             size += record.wire_length
-            undecoded += packet is None
+            undecoded += packet is None and not fragments.kept
             truncated += len(record.data) < record.wire_length
         table.finish(last)
         self._stats = SourceStats(

@@ -376,3 +376,20 @@ def in_vxlan(records: Records) -> Records:
         return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0" + bytes(ip) + udp + vxlan + data
 
     return _mapped(records, wrap)
+
+
+def in_fragments(records: Records, size: int = 480) -> Records:
+    """IPv4 packets as a path with a smaller MTU takes them, in fragments of at most ``size`` bytes, a multiple of 8."""
+    result = []
+    for number, record in enumerate(records):
+        place = layout(record)
+        if place is None or place.version != 4 or len(record.data) <= place.network + 20 + size:
+            result.append(record)
+            continue
+        head, body = record.data[: place.network + 20], record.data[place.network + 20 :]
+        for at in range(0, len(body), size):
+            piece = bytearray(head + body[at : at + size])
+            more = 0x2000 if at + size < len(body) else 0
+            struct.pack_into(">HHH", piece, place.network + 2, len(piece) - place.network, number & 0xFFFF or 1, more | at // 8)
+            result.append(replace(record, data=bytes(piece), wire_length=len(piece)))
+    return result

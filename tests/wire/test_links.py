@@ -85,6 +85,53 @@ def test_wrapped(how: str) -> None:
         assert len(cut.finish()["connections"]) <= 1
 
 
+OVER_IPV4 = [how for how, (_, packet) in WRAPPED.items() if bytes(packet)[26:30] == packed("192.0.2.1")]
+
+
+def take_fragments(decoder: Decoder, packet: bytes, size: int, identity: int = 5) -> None:
+    """An Ethernet frame's IPv4 packet in fragments of ``size`` bytes, the last one first."""
+    body = packet[34:]
+    for at in reversed(range(0, len(body), size)):
+        more = 0x2000 if at + size < len(body) else 0
+        piece = ipv4("192.0.2.1", "192.0.2.2", packet[23], body[at : at + size], identity=identity, fragment=more | at // 8)
+        decoder.packet(ONE, START_NS, 14 + len(piece), 14 + len(piece), packet[:14] + piece)
+
+
+@pytest.mark.parametrize("size", [16, 48])
+@pytest.mark.parametrize("how", OVER_IPV4)
+def test_what_a_tunnel_carries_is_found_where_its_packets_come_in_fragments(how: str, size: int) -> None:
+    """The path to whoever gets the mirrored packets takes less than a packet and its new headers."""
+    data = bytes(WRAPPED[how][1])
+    decoder = Decoder(key=KEY)
+    take_fragments(decoder, data, size)
+    batch = decoder.finish()
+    row = only(batch)
+    assert batch.addresses[row["client"]] == MAPPED + packed(CLIENT[0])
+    assert (row["client_port"], row["server_port"], row["bytes_c"]) == (CLIENT[1], SERVER[1], 5)
+    assert row["vlan"] == (7 if "tag" in how else 0)
+    assert (decoder.packets, decoder.undecoded) == (-(-(len(data) - 34) // size), 0)
+
+
+def test_fragments_in_a_tunnel_whose_packets_come_in_fragments() -> None:
+    whole = bytes(INNER)[20:] + b"x" * 300
+    decoder = Decoder(key=KEY)
+    for number, at in enumerate(range(0, len(whole), 160)):
+        more = 0x2000 if at + 160 < len(whole) else 0
+        inner = ipv4(CLIENT[0], SERVER[0], 6, whole[at : at + 160], identity=8, fragment=more | at // 8)
+        take_fragments(decoder, bytes(ETHER / OUTER / GRE(proto=0x0800)) + inner, 96, identity=20 + number)
+    assert only(decoder.finish())["bytes_c"] == 305
+    assert decoder.undecoded == 0
+
+
+def test_what_no_tunnel_carries_is_still_counted_where_it_comes_in_fragments() -> None:
+    datagram, unknown = Decoder(key=KEY), Decoder(key=KEY)
+    take_fragments(datagram, bytes(ETHER / OUTER / UDP(sport=50000, dport=4789) / Raw(b"\x08" + b"no tunnel" * 9)), 40)
+    row = only(datagram.finish())
+    assert (row["proto"], row["server_port"], row["bytes_c"]) == (17, 4789, 82)
+    take_fragments(unknown, bytes(ETHER / OUTER / GRE(proto=0x9000) / Raw(b"of another kind" * 5)), 40)
+    assert (unknown.packets, unknown.undecoded) == (2, 1)
+
+
 @pytest.mark.parametrize("at", range(40))
 def test_the_short_way_is_the_long_way(at: int) -> None:
     """Ethernet, IPv4 and TCP are read at once where nothing is special, cooked captures layer by layer: the rows are the same."""
