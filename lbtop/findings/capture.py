@@ -11,7 +11,8 @@ from lbtop.model.snapshot import SourceFrame
 
 MOSTLY = 0.5
 NOTICEABLE = 0.01
-"""Share of packets or connections from which a defect is worth a word."""
+SOME, FEWEST = 0.05, 3
+"""Shares of packets or connections from which a defect is worth a word, and how many connections there have to be."""
 
 
 @rule(
@@ -73,13 +74,13 @@ def _defects(
 ) -> Iterator[tuple[str, str]]:
     if stats.cut_at_byte is not None:
         yield "cut-file", f"the file ends in the middle of a packet, at byte {stats.cut_at_byte:,}"
-    if judged and one_direction > MOSTLY * judged:
+    if judged and (one_direction > MOSTLY * judged or (one_direction > SOME * judged and one_direction >= FEWEST)):
         yield "one-direction", f"{one_direction:,} of {judged:,} connections show one direction only"
     if source.truncated_packets > NOTICEABLE * max(source.packets, 1):
         yield "cut-packets", f"{source.truncated_packets:,} of {source.packets:,} packets are cut by the snap length"
     if source.dropped_packets:
         yield "dropped-packets", f"{source.dropped_packets:,} packets were dropped before they were recorded"
-    if judged and with_gaps > 0.05 * judged and with_gaps >= 3:
+    if judged and with_gaps > SOME * judged and with_gaps >= FEWEST:
         yield "missing-bytes", f"{with_gaps:,} of {judged:,} connections miss bytes"
     late = source.connections - source.connections_seen_from_start
     for every, began_before in ((source.connections, late), joined):

@@ -211,7 +211,8 @@ class SecretFlag(IntFlag):
 #                 whatever holds it: in a tunnel too. One of which fragments are still missing after 30 s never was.
 #   packets_*     duplicates left out, retransmits included. bytes_*: distinct payload bytes by the lengths in the IP headers
 #                 (so also those the snap length cut off), missing_bytes: sequence space between two seen segments that no
-#                 packet carried.
+#                 packet carried, and at the end what was acknowledged and never seen (without the last number where no FIN was:
+#                 it may be a FIN's).
 #   retransmits_* segments with payload, SYN or FIN that lie wholly below the next expected sequence number, keep-alive
 #                 probes and duplicates left out; one that fills a hole is late, not a retransmit.
 #   hole          given up once its receiver acknowledged what lies behind it (a bare acknowledgement may overtake what it
@@ -249,7 +250,8 @@ class SecretFlag(IntFlag):
 #                 value.
 #   Only the first 64 KB of a head, 256 header lines and 128 cookies of it are looked at.
 #   In a direction whose beginning was not seen, and after a hole, the next segment that starts with a head is one.
-#   After a hole of the server the requests before the newest one are taken for answered; none is called unanswered.
+#   After a hole of the server the requests before the newest one are taken for answered; none is called unanswered. A hole at
+#   its end is one too, unless it lies inside a body; and where no packet of the server is in view nobody knows what it answered.
 #   Of a head that was cut the lines before the cut count, of a cut Cookie line its complete pairs; the cut pair is CUT.
 # Handshakes
 #   random, session, ja4, family, size: of the first hello. session: pre_shared_key's first identity, else the ticket, else the

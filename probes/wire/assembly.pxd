@@ -76,6 +76,8 @@ cdef class Assembly:
     cdef int give_up(self, uint32_t h) except -1 nogil
     # Gives up every hole: the connection is over.
     cdef int drain(self, uint32_t h) except -1 nogil
+    # Counts what was sent after all that came, and that nothing will follow.
+    cdef inline int end(self, uint32_t h, bint known) except -1 nogil
     # Counts bytes of an old segment that lie in a hole given up before; how many they are.
     cdef Py_ssize_t late(self, uint32_t h, uint32_t seq, Py_ssize_t length) except -1 nogil
     # Inserts an early segment; how many of its bytes are new.

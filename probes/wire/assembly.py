@@ -100,6 +100,26 @@ class Assembly:
             learned |= self.give_up(h)
         return learned
 
+    def end(self, h, known):
+        """The connection is over: what was acknowledged of a half, or lies before its FIN, and never came is a hole at its end.
+
+        ``known``: whether Streams has heard of the connection.
+        """
+        half: cython.pointer(Half) = cython.address(self.halves[h])
+        missing: int32_t = 0
+        if half.flags & FIN_SEEN:
+            missing = cython.cast(int32_t, half.fin - half.next)
+        elif half.flags & STARTED and half.flags & ACKED:
+            # The last number may be that of a FIN which is not in view.
+            missing = cython.cast(int32_t, half.acked - half.next - 1)
+        if missing > 0:
+            self.holes[h].missing += missing
+            self.holes[h].used = 1
+            self.given_up += 1
+            if known:
+                self.streams.miss(h >> 1, 0 if half.flags & CLIENT else 1, missing)
+        return 0
+
     def late(self, h, seq, length):
         begin: cython.Py_ssize_t = cython.cast(int32_t, seq - self.holes[h].begin)
         hole: cython.Py_ssize_t = self.holes[h].end - self.holes[h].begin

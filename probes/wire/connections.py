@@ -128,8 +128,11 @@ class Connections:
             self.assembly.drain(half + 1)
         if self.ended(slot):
             end = END_RST if self.all[slot].state & RESET else END_FIN
+        self.assembly.end(half, state & DELIVERING)
+        self.assembly.end(half + 1, state & DELIVERING)
         if state & DELIVERING:
-            self.streams.close(slot, self.all[slot].last_ns, end)
+            half += 1 - self.client_end(slot)
+            self.streams.close(slot, self.all[slot].last_ns, self.assembly.halves[half].packets != 0)
         self.write_connection(slot, end, ended_ns)
         return self.release(slot)
 

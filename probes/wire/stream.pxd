@@ -9,8 +9,11 @@ cdef class Streams(Detection):
     cdef int deliver(self, uint32_t slot, int direction, Py_ssize_t offset, Py_ssize_t n, int64_t ts_ns) except -1 nogil
     # n bytes of a direction will never come (lost by the capture, cut by the snap length). What follows starts a segment.
     cdef int skip(self, uint32_t slot, int direction, uint64_t n, int64_t ts_ns) except -1 nogil
-    # The connection is over: rows still owed (unanswered requests, half handshakes) are written. end as in lbtop.model.observation.
-    cdef int close(self, uint32_t slot, int64_t ts_ns, int end) except -1 nogil
+    # The last n bytes of a direction will never come, and nothing follows them: all that is left is to close.
+    cdef int miss(self, uint32_t slot, int direction, int64_t n) except -1 nogil
+    # The connection is over: rows still owed (unanswered requests, half handshakes) are written. heard: packets of the server
+    # are in view, whether or not it said anything.
+    cdef int close(self, uint32_t slot, int64_t ts_ns, bint heard) except -1 nogil
     # What the process at one end of a TLS connection wrote or read there, as it told: the next n bytes of a direction, in the buffer at
     # offset, after `passed` others. whole: told from the handshake on; broken: HTTP/2 frames that later ones depend on are missing.
     cdef int inside(self, uint32_t slot, int direction, uint64_t passed, Py_ssize_t offset, Py_ssize_t n, int64_t ts_ns, bint whole, bint broken) except -1 nogil

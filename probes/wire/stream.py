@@ -120,7 +120,18 @@ class Streams:
                 self._unseal(conn, slot, 0, missing, ts_ns, True)
         return self._told(conn)
 
-    def close(self, slot, ts_ns, end):
+    def miss(self, slot, direction, n):
+        conn: cython.pointer(Conn) = self._conn(slot)
+        half: cython.pointer(Half) = cython.address(conn.half[direction])
+        if half.mode == M_FORM:
+            n += half.held
+        if half.mode != M_OPAQUE and ((half.mode != M_BODY and half.mode != M_FORM) or half.need < n):
+            half.lost = 1
+        if conn.keyed == FOLLOWED:
+            self._conn(slot + self.slots).half[direction].lost = 1
+        return 0
+
+    def close(self, slot, ts_ns, heard):
         conn: cython.pointer(Conn) = self._conn(slot)
         half: cython.pointer(Half)
         i: cython.int
@@ -138,13 +149,13 @@ class Streams:
         self.http2.end(conn)
         if conn.protocol7 == P7_QUIC:
             self.quic.end(conn)
-        # Without a byte from the server, or with some lost, nobody knows whether it answered.
-        if conn.half[1].mode == M_RESYNC or conn.half[1].lost or conn.flags & CN_NOT_DECODABLE:
+        # Without a packet from the server, or with bytes lost, nobody knows whether it answered.
+        if not heard or conn.half[1].mode == M_RESYNC or conn.half[1].lost or conn.flags & CN_NOT_DECODABLE:
             while conn.first:
                 self.context.dequeue(conn)
         self.http1.unanswered(conn, ts_ns)
         if self.keyed and slot < self.slots and self._conn(slot + self.slots).keyed == INSIDE:
-            self.close(slot + self.slots, ts_ns, end)
+            self.close(slot + self.slots, ts_ns, heard or conn.keyed != FOLLOWED)
             if conn.keyed == FOLLOWED:
                 with cython.gil:
                     self.sessions.pop(conn.conn, None)

@@ -14,7 +14,7 @@ import pytest
 from lbtop.findings import RULES, accept, find
 from lbtop.findings.precedence import PRECEDENCE, most_specific
 from lbtop.model.judgement import CAPTURE_NAME, Finding, Severity
-from lbtop.model.observation import SourceStats
+from lbtop.model.observation import ConnFlag, SourceStats
 from lbtop.testing import Traffic
 from tests.findings.scenes import http_service, snapshot_of, tls_service
 
@@ -96,6 +96,15 @@ def test_an_input_without_a_service_can_still_be_partial() -> None:
     assert ids(list(found)) == ["partial-capture"]
     assert "byte 77" in found[0].title
     assert find([], source, SourceStats("capture")) == ()
+
+
+@pytest.mark.parametrize(("silent", "told"), [(1, False), (3, True)])
+def test_answers_that_take_another_way_are_told(silent: int, told: bool) -> None:
+    traffic = http_service("https", connections=24)
+    for conn in traffic.connections[:silent]:
+        conn.row["flags"] |= ConnFlag.ONE_DIRECTION
+    found = [finding for finding in snapshot_of(traffic).findings if finding.id == "partial-capture"]
+    assert [f"{silent} of 24 connections show one direction only" in finding.title for finding in found] == [True] * told
 
 
 @pytest.mark.parametrize(

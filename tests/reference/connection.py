@@ -24,6 +24,7 @@ class Half:
     ttl: int = 0
     isn: int | None = None
     expected: int | None = None  # next sequence number, not wrapped
+    begun: int | None = None  # the first one seen
     anchored: bool = False  # the start is certain: SYN or payload seen
     fin_at: int | None = None  # sequence number of the FIN
     acked: int | None = None  # highest acknowledgement of it by the other end
@@ -33,6 +34,15 @@ class Half:
     clock: int = 0  # of the last byte delivered
     holes: list[tuple[int, int]] = field(default_factory=list)  # given up
     waiting: dict[int, tuple[int, bytes, int]] = field(default_factory=dict)  # seq -> wire length, bytes, time
+
+    @property
+    def unseen(self) -> int:
+        """Bytes after all that came: before the FIN, or acknowledged; the last number that is may be a FIN's."""
+        seen = self.expected if self.anchored else self.begun
+        if seen is None:
+            return 0
+        end = self.fin_at if self.fin_at is not None else (self.acked or 0) - 1
+        return max(0, end - seen)
 
     def unwrap(self, seq: int) -> int:
         if self.expected is None:

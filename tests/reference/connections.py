@@ -186,6 +186,8 @@ class Table:
         if not packet.window and not packet.flags & SYN:
             connection.flags |= ConnFlag.ZERO_WINDOW
         start = half.unwrap(packet.seq) + bool(packet.flags & SYN)
+        if half.expected is None:  # of a keep-alive probe the number that follows
+            half.begun = start + (packet.length <= 1 and half.acked == start + 1)
         if half.expected is None or (not half.anchored and start > half.expected):
             half.expected = start
         if not packet.flags & (SYN | FIN) and packet.length <= 1 and half.anchored and start == half.expected - 1:
@@ -378,7 +380,12 @@ class Table:
         for half in (client, server):
             self._drain(connection, half, give_up=True)
         self._bind(connection)
-        conversation.close(connection.last_ns)
+        for half in (client, server):
+            missing = half.unseen
+            half.missing += missing
+            if missing:
+                conversation.miss(self._side(connection, half), missing)
+        conversation.close(connection.last_ns, server.packets > 0)
         if connection.one_direction:
             connection.flags |= ConnFlag.ONE_DIRECTION
         if client.missing or server.missing:

@@ -113,17 +113,25 @@ class Conversation:
         self._start[side].clear()
         self.midstream = True
 
-    def close(self, ts_ns: int) -> None:
+    def miss(self, side: Side, count: int) -> None:
+        """The last bytes of this side are missing, and nothing follows them."""
+        if self._http is not None:
+            self._http.miss(side, count)
+        elif self._http2 is not None:
+            self._http2.miss(side, count)
+
+    def close(self, ts_ns: int, heard: bool) -> None:
+        """``heard``: packets of the server are in view."""
         for side, start in self._start.items():
             if start and self._http is None and self._tls is None and self._http2 is None:
                 self._begin(side, bytes(start), ts_ns)
         if self._http is not None:
-            self._http.close(ts_ns)
+            self._http.close(ts_ns, heard)
             self._cut_switch()
         if self._tls is not None:
             self._tls.close()
         if self._http2 is not None:
-            self._http2.close(ts_ns)
+            self._http2.close(ts_ns, heard)
             if not self._http2.decodable:
                 self.flags |= ConnFlag.NOT_DECODABLE
 

@@ -99,17 +99,23 @@ class HttpConversation:
         direction.buffer.clear()
         self._lose(direction)
 
+    def miss(self, side: Side, count: int) -> None:
+        direction = self._sides[side]
+        inside_a_body = direction.state in ("length", "chunk-data") and count <= direction.left
+        if not inside_a_body and direction.state not in ("close", "done"):
+            direction.lossy = True
+
     @staticmethod
     def _lose(direction: Direction) -> None:
         direction.state = "lost"
         direction.lossy = True
 
-    def close(self, ts_ns: int) -> None:
+    def close(self, ts_ns: int, heard: bool) -> None:
         for side, direction in self._sides.items():
             self._look_at_body(direction, ts_ns, force=True)
             if direction.state == "head" and direction.buffer and START[side].match(bytes(direction.buffer)):
                 self._head(side, direction, bytes(direction.buffer), ts_ns, cut=True)
-        if self._sides[Side.SERVER].lossy:  # nobody knows whether they were answered
+        if not heard or self._sides[Side.SERVER].lossy:  # nobody knows whether they were answered
             self._outstanding.clear()
         if not self.tunnel:
             self.unanswered(list(self._outstanding), ts_ns)

@@ -24,6 +24,7 @@ class Http2Conversation:
 
     def __init__(self, rows: Recorder, recognition: Any, number: int, ends: dict[str, int], proxy_source: int) -> None:
         self.decodable = True
+        self._lossy = False
         self.heads = HttpConversation(rows, recognition, number, ends, proxy_source)
         self._buffers = {Side.CLIENT: bytearray(), Side.SERVER: bytearray()}
         self._unpack = {side: hpack.Decoder(max_header_list_size=65536) for side in OTHER}
@@ -49,8 +50,15 @@ class Http2Conversation:
     def skip(self, side: Side, count: int, ts_ns: int) -> None:
         self.decodable = False
 
-    def close(self, ts_ns: int) -> None:
-        if self.decodable:
+    def miss(self, side: Side, count: int) -> None:
+        """The last bytes are missing: of a frame that holds no headers, as long as it is not over."""
+        buffer = self._buffers[side]
+        kinds = (HEADERS, SETTINGS, PUSH_PROMISE, CONTINUATION)
+        left = 9 + int.from_bytes(buffer[:3], "big") - len(buffer) if len(buffer) >= 9 and buffer[3] not in kinds else 0
+        self._lossy |= side is Side.SERVER and count > left
+
+    def close(self, ts_ns: int, heard: bool) -> None:
+        if self.decodable and heard and not self._lossy:
             self.heads.unanswered(list(self._streams.values()), ts_ns)
 
     def _frame(self, side: Side, kind: int, flags: int, stream: int, body: bytes, ts_ns: int) -> bool:

@@ -118,6 +118,47 @@ def test_unanswered_requests_are_told() -> None:
     assert [row["flags"] & RespFlag.UNANSWERED for row in plain(rows, "responses")] == [0, RespFlag.UNANSWERED]
 
 
+def unanswered(talk: Talk) -> int:
+    return sum(bool(row["flags"] & RespFlag.UNANSWERED) for row in plain(talk.rows(), "responses"))
+
+
+@pytest.mark.parametrize("acknowledged", [0, 1, len(ANSWER)])
+@pytest.mark.parametrize(("turns", "requests"), [([(CLIENT, REQUEST)], 1), (spoken.http2()[:6], 3)], ids=["HTTP/1", "HTTP/2"])
+def test_an_answer_that_was_acknowledged_came(turns: Turns, requests: int, acknowledged: int) -> None:
+    """The capture lacks its segments. One number more than is in view may be a FIN's, and then there was no answer."""
+    talk = Talk()
+    for who, data in turns:
+        talk.say(who, data)
+    batch = talk.say(SERVER, b"").lose(SERVER, acknowledged).say(CLIENT, b"").rows()
+    (row,) = plain(batch, "connections")
+    assert (row["requests"], row["missing_bytes"]) == (requests, max(0, acknowledged - 1))
+    assert bool(row["flags"] & ConnFlag.GAPS) == (acknowledged > 1)
+    assert not row["flags"] & ConnFlag.NOT_DECODABLE
+    told = [row["flags"] & RespFlag.UNANSWERED for row in plain(batch, "responses")]
+    assert told == [RespFlag.UNANSWERED] * (requests if acknowledged <= 1 else 0)
+
+
+def test_an_answer_that_lies_before_a_fin_came() -> None:
+    talk = Talk().say(CLIENT, REQUEST).lose(SERVER, 100).end()
+    batch = talk.rows()
+    assert not len(batch["responses"])
+    assert plain(batch, "connections")[0]["missing_bytes"] == 100
+
+
+def test_nobody_knows_what_a_server_says_that_is_not_in_view() -> None:
+    talk = Talk(syn=False).say(CLIENT, REQUEST).say(CLIENT, REQUEST)
+    batch = talk.rows()
+    assert len(batch["requests"]) == 2 and not len(batch["responses"])
+    assert unanswered(Talk(syn=False).say(CLIENT, REQUEST).say(SERVER, b"")) == 1
+
+
+def test_a_body_that_is_missing_answers_no_other_request() -> None:
+    talk = Talk().say(CLIENT, REQUEST + REQUEST).say(SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    assert unanswered(talk.lose(SERVER, 100).say(CLIENT, b"")) == 1
+    talk = Talk().say(CLIENT, REQUEST + REQUEST).say(SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    assert unanswered(talk.lose(SERVER, 150).say(CLIENT, b"")) == 0
+
+
 def test_an_orientation_guessed_wrong_is_turned() -> None:
     """Joined in the middle, with the lower port on the client's side."""
     rows = Talk(syn=False, ports=(80, 50000)).say(CLIENT, REQUEST).say(SERVER, ANSWER).end().rows()
