@@ -201,6 +201,8 @@ class SecretFlag(IntFlag):
 #
 # Connections
 #   conn          dense from 1, in order of the first packet. at_ns of OPENED: the first payload packet; of CONNECTION: last_ns.
+#   one SYN       is one connection: sent again, or seen after the SYN-ACK that acknowledges it (taps whose clocks differ), it
+#                 is the same; another one on the same ports begins another connection.
 #   opened_ns     the first packet. ttl_*: of the first packet in that direction. interface: the capture's own number for it
 #                 (pcapng; else 0). vlan: outermost tag of the first packet. isn_c, mss, window (unscaled), tsval_c: of the
 #                 client's SYN, 0 when it was not seen or the option is absent.
@@ -250,6 +252,8 @@ class SecretFlag(IntFlag):
 #                 value.
 #   Only the first 64 KB of a head, 256 header lines and 128 cookies of it are looked at.
 #   In a direction whose beginning was not seen, and after a hole, the next segment that starts with a head is one.
+#   Where a connection's start is in view and no head of its client was lost, HTTP/1 responses that outnumber the requests came
+#   before theirs (taps whose clocks differ): they answer none by number (request 0), and the requests that follow are answered.
 #   After a hole of the server the requests before the newest one are taken for answered; none is called unanswered. A hole at
 #   its end is one too, unless it lies inside a body; and where no packet of the server is in view nobody knows what it answered.
 #   Of a head that was cut the lines before the cut count, of a cut Cookie line its complete pairs; the cut pair is CUT.

@@ -13,7 +13,7 @@ import copy
 
 import numpy as np
 
-from lbtop.model.observation import TABLES, Batch, Interner, Rows, SourceStats, empty
+from lbtop.model.observation import TABLES, Batch, Interner, Orientation, Rows, SourceStats, empty
 from lbtop.reconstruct.census import Census
 from lbtop.reconstruct.clock import Watches
 from lbtop.reconstruct.facts import DependencyFacts, Facts, Ledgers, ServiceFacts
@@ -56,7 +56,7 @@ class _State:
     def fold(self, window: Window, strings: Interner, addresses: Interner, overrides: Overrides) -> None:
         opened = window["opened"]
         self.connections += len(opened)
-        self.from_start += int(np.count_nonzero((opened["syn_ns"] > 0) | (opened["proto"] == UDP)))
+        self.from_start += int(np.count_nonzero((opened["orientation"] == Orientation.SYN) | (opened["proto"] == UDP)))
         for rows in window.values():
             if len(rows):
                 first_ns = int(rows["at_ns"][0])

@@ -23,7 +23,7 @@ cdef struct Half:
     uint32_t acked          # highest acknowledgement by the other end
     uint32_t data_end       # end of the last segment with payload, and what it acknowledged
     uint32_t data_ack
-    uint32_t isn
+    uint32_t isn            # of its SYN, or until that is seen, of the one that a SYN-ACK acknowledges
     uint32_t fin            # sequence number of the FIN
     uint32_t packets
     uint32_t retransmits

@@ -19,6 +19,7 @@ class Messages:
         half: cython.pointer(Half) = cython.address(conn.half[direction])
         size: cython.Py_ssize_t
         framing: cython.int
+        early: cython.bint
         feed: cython.Py_ssize_t
         stop: cython.Py_ssize_t = min(end, offset + LONGEST_HEAD)
         if half.seen == 0 and not self._plausible(direction, offset, end):
@@ -56,7 +57,11 @@ class Messages:
                 # Their answers were in what was lost.
                 while conn.first:
                     self.context.dequeue(conn)
+            early = conn.responses > conn.requests and not conn.joined and not half.lost
             framing = self.http1.request(conn, ts_ns, False)
+            if early:
+                # Its answer came before it.
+                self.context.dequeue(conn)
             half.body = self.http1.head.body
         else:
             framing = self.http1.response(conn, ts_ns, False, conn.first)

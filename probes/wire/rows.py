@@ -1,7 +1,7 @@
 """Connections as rows: what the slots know, from the client's and the server's point of view."""
 
 import cython
-from cython.cimports.lbtop.probes.wire.assembly import ACKED, CLIENT, FIN_SEEN, RESENT
+from cython.cimports.lbtop.probes.wire.assembly import ACKED, CLIENT, FIN_SEEN, RESENT, SYN_SEEN
 from cython.cimports.lbtop.probes.wire.slots import DELIVERING, RESET
 from cython.cimports.libc.stdint import int32_t, uint32_t
 
@@ -57,7 +57,8 @@ class ConnectionRows:
         self.tables.opened[row].server = self.all[slot].low if client else self.all[slot].high
         self.tables.opened[row].client_port = self.all[slot].high_port if client else self.all[slot].low_port
         self.tables.opened[row].server_port = self.all[slot].low_port if client else self.all[slot].high_port
-        self.tables.opened[row].isn_c = self.assembly.halves[half + client].isn
+        if self.assembly.halves[half + client].flags & SYN_SEEN:
+            self.tables.opened[row].isn_c = self.assembly.halves[half + client].isn
         self.tables.opened[row].stack = self.all[slot].stack
         self.tables.opened[row].mss = self.all[slot].mss
         self.tables.opened[row].window = self.all[slot].window
@@ -101,7 +102,8 @@ class ConnectionRows:
         self.tables.connections[r].server = self.all[slot].low if client else self.all[slot].high
         self.tables.connections[r].client_port = self.all[slot].high_port if client else self.all[slot].low_port
         self.tables.connections[r].server_port = self.all[slot].low_port if client else self.all[slot].high_port
-        self.tables.connections[r].isn_c = self.assembly.halves[c].isn
+        if self.assembly.halves[c].flags & SYN_SEEN:
+            self.tables.connections[r].isn_c = self.assembly.halves[c].isn
         self.tables.connections[r].stack = self.all[slot].stack
         self.tables.connections[r].packets_c = self.assembly.halves[c].packets
         self.tables.connections[r].packets_s = self.assembly.halves[s].packets

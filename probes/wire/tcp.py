@@ -162,7 +162,8 @@ def begins_anew(table, frame, slot):
     if frame.flags & ACK:
         # The answer to a SYN that the capture has not got.
         return half.flags & SYN_SEEN != 0 and half.isn != frame.seq and table.ended(slot)
-    if half.flags & SYN_SEEN:
+    if half.flags & SYN_SEEN or conn.state & SYNACK_SEEN:
+        # Taps whose clocks differ show the answer first. It says which SYN it answers.
         return half.isn != frame.seq
     # Both ends may send a SYN at once (RFC 9293 section 3.5): then nothing else has been sent yet.
     return not (other.flags & SYN_SEEN and half.packets == 0 and conn.first_data_ns == 0)
@@ -277,6 +278,7 @@ def reset(table, frame, slot):
 def handshake(table, frame, slot):
     h: cython.size_t = cython.cast(cython.size_t, slot) * 2 + table.end
     half: cython.pointer(Half) = cython.address(table.assembly.halves[h])
+    other: cython.pointer(Half) = cython.address(table.assembly.halves[h ^ 1])
     conn: cython.pointer(Connection) = cython.address(table.all[slot])
     found: SynOptions
     if half.flags & SYN_SEEN:
@@ -287,6 +289,8 @@ def handshake(table, frame, slot):
             conn.state |= SYNACK_SEEN
             conn.synack_ns = frame.ts_ns
             table.prove_listener(slot)
+            if not other.flags & SYN_SEEN:
+                other.isn = frame.ack - 1
     elif half.flags & CLIENT:
         conn.flags |= FLAG_SYN
         conn.syn_ns = frame.ts_ns

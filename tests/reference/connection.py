@@ -23,6 +23,7 @@ class Half:
     resets: int = 0
     ttl: int = 0
     isn: int | None = None
+    answered: int | None = None  # number of the SYN that a SYN-ACK answers
     expected: int | None = None  # next sequence number, not wrapped
     begun: int | None = None  # the first one seen
     anchored: bool = False  # the start is certain: SYN or payload seen

@@ -81,14 +81,17 @@ class Table:
         if packet.proto != TCP:
             return False
         closed = connection.end in (End.FIN, End.RST)
-        if packet.flags & (SYN | ACK) != SYN:
-            return closed and packet.ts_ns - connection.last_ns > LINGER_NS
         half, other = connection.client, connection.server
         if half.endpoint != source:
             half, other = other, half
-            if other.isn is not None and not half.packets and not connection.first_data_ns:
-                return False  # simultaneous open
-        return half.isn != packet.seq
+        if packet.flags & (SYN | ACK) == SYN | ACK:  # of a SYN that is not in view
+            return closed and half.isn not in (None, packet.seq)
+        if not packet.flags & SYN:
+            return closed and packet.ts_ns - connection.last_ns > LINGER_NS
+        if half.isn is not None or half.answered is not None:
+            return packet.seq not in (half.isn, half.answered)
+        simultaneous = other.isn is not None and not half.packets and not connection.first_data_ns
+        return not simultaneous
 
     def _open(self, packet: Packet, source: Endpoint, destination: Endpoint) -> Connection:
         client, server, why = source, destination, Orientation.SYN
@@ -178,7 +181,7 @@ class Table:
             other.acked = acked if other.acked is None else max(other.acked, acked)
             self._acknowledged(connection, other, packet)
         if packet.flags & SYN:
-            self._syn(connection, half, packet, side)
+            self._syn(connection, half, other, packet, side)
             if packet.flags & ACK:
                 self._listeners.add((TCP, half.endpoint))
         elif connection.synack_ns and not connection.ack_ns and side is Side.CLIENT and packet.flags & ACK:
@@ -212,15 +215,16 @@ class Table:
             self._drain(connection, half, give_up=False)
 
     @staticmethod
-    def _syn(connection: Connection, half: Half, packet: Packet, side: Side) -> None:
+    def _syn(connection: Connection, half: Half, other: Half, packet: Packet, side: Side) -> None:
         half.isn_repeated = half.isn == packet.seq
         half.isn = packet.seq
-        half.anchored = True
-        half.expected = half.expected if half.isn_repeated else packet.seq + 1
+        was_anchored, half.anchored = half.anchored, True
+        half.expected = half.expected if half.isn_repeated or was_anchored else packet.seq + 1
         if packet.flags & ACK:
             connection.flags |= ConnFlag.SYNACK
             if not connection.synack_ns:
                 connection.synack_ns = packet.ts_ns
+                other.answered = (packet.ack - 1) & 0xFFFFFFFF
                 if connection.syn_ns:
                     connection.connect_ns = packet.ts_ns - connection.syn_ns
             return
@@ -336,6 +340,7 @@ class Table:
     def _first_payload(self, connection: Connection, half: Half, payload: bytes, ts_ns: int) -> None:
         connection.first_data_ns = ts_ns
         connection.conversation.midstream = not connection.flags & (ConnFlag.SYN | ConnFlag.SYNACK)
+        connection.conversation.whole = not connection.conversation.midstream
         if connection.orientation < Orientation.PAYLOAD:
             self._orient(connection, half, payload)
         self._bind(connection)

@@ -44,6 +44,7 @@ class Conversation:
     def __init__(self, rows: Recorder, recognition: Any, number: int, proto: int) -> None:
         self.ends: dict[str, int] = {}
         self.midstream = False
+        self.whole = False
         self.protocol = Protocol7.UNKNOWN
         self.flags = ConnFlag(0)
         self._rows, self._recognition, self._number, self._proto = rows, recognition, number, proto
@@ -110,6 +111,8 @@ class Conversation:
             self._tls.lost(side)
         elif self._http2 is not None:
             self._http2.skip(side, count, ts_ns)
+        elif side is Side.CLIENT:
+            self.whole = False
         self._start[side].clear()
         self.midstream = True
 
@@ -163,6 +166,7 @@ class Conversation:
         if signs.kind == "http":
             self._become(signs)
             self._http = HttpConversation(self._rows, self._recognition, self._number, self.ends, self._proxy_source)
+            self._http.whole = self.whole
             self._http.feed(side, data, ts_ns)
         elif signs.kind == "http2":
             self._become(signs)

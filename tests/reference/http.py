@@ -65,6 +65,7 @@ class Direction:
 class HttpConversation:
     def __init__(self, rows: Recorder, recognition: Any, number: int, ends: dict[str, int], proxy_source: int) -> None:
         self.requests = self.responses = 0
+        self.whole = False  # the connection's start is in view, and nothing of what its client said was lost before this began
         self.tunnel = ""
         self.cut_switch = ""  # what a 101 whose head was cut changed to
         self._rows, self._names, self._conn, self._ends, self._proxy_source = rows, recognition, number, ends, proxy_source
@@ -238,7 +239,11 @@ class HttpConversation:
     def _take_request(self, head: Head, ts_ns: int, cut: bool) -> None:
         if self._sides[Side.SERVER].state == "lost":  # the answers were in what was lost
             self._outstanding.clear()
-        self._outstanding.append(self.request(head, ts_ns, cut))
+        early = self.whole and not cut and self.responses > self.requests and not self._sides[Side.CLIENT].lossy
+        request = self.request(head, ts_ns, cut)
+        if early:  # its answer came before it
+            return
+        self._outstanding.append(request)
         if len(self._outstanding) > MOST_OUTSTANDING:
             self._outstanding.popleft()
 

@@ -114,6 +114,48 @@ def test_another_syn_on_the_same_ports_is_another_connection(wire: Wire) -> None
     assert list(rows["bytes_c"]) == [1, 1]
 
 
+@pytest.mark.parametrize("answered", [False, True], ids=["the handshake", "the first response"])
+def test_a_syn_that_comes_after_its_answer_is_of_the_same_connection(wire: Wire, answered: bool) -> None:
+    """Two taps, and the clock of the one that shows the server is behind."""
+    end = 1001 + len(REQUEST)
+    wire.segment(0, SERVER, 5000, 1001, SYN | ACK)
+    wire.segment(1, SERVER, 5001, end, ACK, b"HTTP/1.1 204 No Content\r\n\r\n")
+    wire.segment(2, CLIENT, 1000, 0, SYN, window=64240, options=SYN_OPTIONS)
+    wire.segment(3, CLIENT, 1001, 5001, ACK)
+    wire.segment(4, CLIENT, 1001, 5001, ACK, REQUEST)
+    if answered:
+        wire.segment(3, SERVER, 5028, end, FIN | ACK)
+    batch = wire.finish()
+    row = only(batch)
+    assert row["flags"] & ConnFlag.SYN and row["flags"] & ConnFlag.SYNACK and row["orientation"] == Orientation.SYN
+    assert (row["isn_c"], row["mss"], row["bytes_c"], row["missing_bytes"]) == (1000, 1460, len(REQUEST), 0)
+    assert (row["connect_ns"], row["retransmits_c"], row["retransmits_s"]) == (0, 0, 0)
+    assert (row["requests"], row["responses"]) == (1, 1) and len(batch["responses"]) == 1
+
+
+def test_a_syn_that_a_syn_ack_does_not_answer_is_another_connection(wire: Wire) -> None:
+    wire.segment(0, SERVER, 5000, 1001, SYN | ACK)
+    wire.segment(1, CLIENT, 7000, 0, SYN)
+    wire.segment(2, SERVER, 8000, 7001, SYN | ACK)
+    batch = wire.finish()
+    assert [int(row["isn_c"]) for row in batch["connections"]] == [0, 7000]
+
+
+def test_a_request_that_comes_after_its_answer_is_answered(wire: Wire) -> None:
+    """Each answer is that of the request which follows it, until clocks are right or a request is lost."""
+    answer, seq, ack = b"HTTP/1.1 204 No Content\r\n\r\n", 1001, 5001
+    wire.handshake()
+    for turn in range(4):
+        steps = [(CLIENT, seq, ack, REQUEST), (SERVER, ack, seq + len(REQUEST), answer)]
+        for source, number, acked, data in steps if turn == 2 else steps[::-1]:
+            wire.segment(100 + 10 * turn, source, number, acked, ACK, data)
+        seq, ack = seq + len(REQUEST), ack + len(answer)
+    wire.segment(200, CLIENT, seq, ack, ACK, REQUEST)
+    wire.segment(210, SERVER, ack, seq + len(REQUEST), ACK)
+    rows = wire.finish()["responses"]
+    assert [(int(row["request"]), int(row["status"])) for row in rows] == [(0, 204), (0, 204), (3, 204), (0, 204), (5, 0)]
+
+
 def test_keepalive_probes_are_no_payload(wire: Wire) -> None:
     wire.handshake()
     wire.segment(40, CLIENT, 1001, 5001, PSH | ACK, b"x" * 10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lbtop.model.observation import ConnFlag
+from lbtop.model.observation import Orientation
 from lbtop.reconstruct.arrivals import columns
 from lbtop.reconstruct.ledgers.tally import Tally, log_bin
 from lbtop.reconstruct.window import ServiceWindow
@@ -46,7 +46,7 @@ class StackLedger:
         stack = rows["stack"][data].astype(np.uint64)
         self.connections += len(client)
         self.clients.add(client)
-        self.with_syn += int(((stack != 0) | ((rows["flags16"][data] & np.uint16(ConnFlag.SYN)) != 0)).sum())
+        self.with_syn += int(np.count_nonzero(rows["orientation"][data] == Orientation.SYN))
         inside = (client < np.uint64(1 << _CLIENT_BITS)) & (stack < np.uint64(1 << _STACK_BITS))
         keys = (client << np.uint64(_STACK_BITS + _TTL_BITS)) | (stack << np.uint64(_TTL_BITS))
         self.combinations.add((keys | rows["ttl_c"][data].astype(np.uint64))[inside])
