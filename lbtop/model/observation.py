@@ -211,6 +211,8 @@ class SecretFlag(IntFlag):
 # "1460,64240,7,MSTNW"
 #   fragments     an IP packet is there when the last of its fragments comes, with that one's time and TTL, whatever it holds and
 #                 whatever holds it: in a tunnel too. One of which fragments are still missing after 30 s never was.
+#   OTHER_CLEAR   UTF-8 without control codes but line ends and tabs, 64 bytes looked at. Of datagrams the first one, if 12 bytes
+#                 or more of it are in the capture: fewer are text by chance.
 #   packets_*     duplicates left out, retransmits included. bytes_*: distinct payload bytes by the lengths in the IP headers
 #                 (so also those the snap length cut off), missing_bytes: sequence space between two seen segments that no
 #                 packet carried, and at the end what was acknowledged and never seen (without the last number where no FIN was:

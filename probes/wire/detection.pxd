@@ -10,4 +10,4 @@ cdef class Detection(Conversations):
     cdef Py_ssize_t _detect(self, Conn *conn, int64_t ts_ns, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
     cdef int _both(self, Conn *conn, int protocol, int mode) except -1 nogil
     cdef bint _anything_known(self, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
-    cdef int _first_datagram(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1 nogil
+    cdef int _datagram_of(self, Conn *conn, Py_ssize_t offset, Py_ssize_t end) except -1 nogil

@@ -206,7 +206,7 @@ class Detection:
         what = sniff(self.buffer, offset, end)
         return what == N_CLIENT_HELLO or what == N_SERVER_HELLO or what == N_TLS
 
-    def _first_datagram(self, conn, offset, end):
+    def _datagram_of(self, conn, offset, end):
         """What a flow is, and where the bytes prove it, who began it."""
         what: cython.int = sniff_datagram(self.buffer, offset, end)
         who: cython.int
@@ -218,8 +218,11 @@ class Detection:
             conn.protocol7 = P7_DTLS
         elif what == N_SYSLOG:
             conn.protocol7 = P7_SYSLOG
-        elif what == N_TEXT:
+        elif what == N_TEXT and conn.half[0].mode == M_DETECT:
             conn.protocol7 = P7_OTHER_CLEAR
+        # From now on only what has a form of its own is looked for: among many datagrams some are text by chance.
+        conn.half[0].mode = M_SEARCH
+        conn.half[1].mode = M_SEARCH
         if not conn.proven:
             who = self.proof_of_datagram(offset, end - offset)
             if who:

@@ -40,6 +40,7 @@ cdef enum:
     LONGEST_LOOK = 512    # bytes after which a decision is made in any case
     MOST_SOCKS_METHODS = 8  # nobody offers more; a random second byte often does
     LONGEST_SOCKS_USER = 256
+    LEAST_TEXT = 12       # bytes of a datagram: fewer are text by chance
 
 # Who says such a thing.
 cdef enum:

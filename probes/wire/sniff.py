@@ -84,7 +84,7 @@ def sniff_datagram(buffer, offset, end):
         at = find_byte(buffer, offset + 2, min(end, offset + 5), 0x3E)
         if at > 0:
             return N_SYSLOG
-    return N_TEXT if _readable(buffer, offset, end) else N_BINARY
+    return N_TEXT if n >= LEAST_TEXT and _readable(buffer, offset, end) else N_BINARY
 
 
 def _negotiates(buffer, offset, n):
@@ -341,11 +341,20 @@ def _priority(buffer, offset, end):
 
 
 def _readable(buffer, offset, end):
-    """Text: UTF-8 or ASCII without control codes in its first 64 bytes."""
+    """Text: UTF-8 without control codes in its first 64 bytes. What is looked at may end within a character."""
     at: cython.Py_ssize_t
     byte: cython.int
+    more: cython.int = 0
     for at in range(offset, min(end, offset + 64)):
         byte = buffer.u8[at]
-        if (byte < 0x20 and byte != 0x0A and byte != 0x0D and byte != 0x09) or byte == 0x7F or byte >= 0xF8:
+        if more:
+            if byte & 0xC0 != 0x80:
+                return False
+            more -= 1
+        elif byte >= 0x80:
+            if byte < 0xC2 or byte > 0xF4:
+                return False
+            more = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3
+        elif (byte < 0x20 and byte != 0x0A and byte != 0x0D and byte != 0x09) or byte == 0x7F:
             return False
     return True

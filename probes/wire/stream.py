@@ -337,10 +337,10 @@ class Streams:
         return end - offset
 
     def _datagram(self, conn, ts_ns, offset, end):
-        """One datagram. Only QUIC and DTLS are looked at for longer than the first of them."""
+        """One datagram. Only QUIC and DTLS are looked at once it is known what a flow is."""
         over: cython.bint = True
         if conn.protocol7 == P7_UNKNOWN:
-            self._first_datagram(conn, offset, end)
+            self._datagram_of(conn, offset, end)
         if conn.protocol7 == P7_QUIC:
             with cython.gil:
                 over = self.quic.datagram(conn, self.direction, ts_ns, offset, end)

@@ -82,9 +82,11 @@ class Conversation:
 
     def deliver(self, side: Side, data: bytes, ts_ns: int) -> None:
         if self._proto == UDP:
-            if not self._decided[Side.CLIENT]:  # the first datagram decides
+            if self.protocol is Protocol7.UNKNOWN and data:
+                signs = sniff.of_datagram(data)
+                if signs.kind != "text" or not self._decided[Side.CLIENT]:  # of text only the first datagram decides
+                    self.protocol = signs.protocol
                 self._decided[Side.CLIENT] = True
-                self.protocol = sniff.of_datagram(data).protocol
                 if self.protocol in (Protocol7.QUIC, Protocol7.DTLS):
                     transport = "q" if self.protocol is Protocol7.QUIC else "d"
                     self._tls = TlsHandshake(self._rows, self._number, self.ends, transport)

@@ -12,7 +12,11 @@ METHOD = re.compile(
     rb"(?:\r?\n)*(?:(?:GET|PUT|POST|HEAD|PATCH|TRACE|DELETE|OPTIONS) [/*h]|[A-Z_-]{3,20} [^\n]* HTTP/1\.[^\n]?\r?\n)"
 )
 LONGEST_LOOK = 64
-CONTROL = rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f\xf8-\xff]"
+LEAST_TEXT = 12
+TEXT = re.compile(
+    rb"(?:[\t\n\r -~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})*"
+    rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})?"
+)
 STATUS = re.compile(rb"HTTP/1\.[01]")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -100,7 +104,7 @@ def of_datagram(data: bytes) -> Signs:
         return Signs("dns", Protocol7.DNS, Side.SERVER if data[2] & 0x80 else Side.CLIENT)
     if re.match(rb"<\d{1,3}>", data):
         return Signs("syslog", Protocol7.SYSLOG)
-    return Signs("text", Protocol7.OTHER_CLEAR) if data and not re.search(CONTROL, data[:64]) else Signs("")
+    return Signs("text", Protocol7.OTHER_CLEAR) if len(data) >= LEAST_TEXT and TEXT.fullmatch(data[:64]) else Signs("")
 
 
 def negotiates(data: bytes) -> bool:
@@ -144,7 +148,7 @@ def is_dns(data: bytes) -> bool:
 
 
 def readable(data: bytes) -> bool:
-    """Begins with a printable ASCII byte or a line end; no control codes but line ends and tabs in the first 64 bytes."""
+    """Begins with a printable ASCII byte or a line end; UTF-8, no control codes but line ends and tabs in the first 64 bytes."""
     if not 0x20 <= data[0] < 0x80 and data[0] not in b"\r\n":
         return False
-    return not re.search(CONTROL, data[:64])
+    return TEXT.fullmatch(data[:64]) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 import struct
 import subprocess
@@ -159,3 +160,29 @@ def test_any_datagrams(said: list[tuple[str, bytes]], first: int) -> None:
     dtls = hello_in_dtls(5000)[0][:60]
     prefix = {0xC3: quic, 0x16: dtls, 0: b""}[first]
     datagrams([(who, prefix + data) for who, data in said])
+
+
+@pytest.mark.parametrize(
+    ("first", "protocol"),
+    [
+        (b"requests:1|c", Protocol7.OTHER_CLEAR),
+        ("größe:5|g, 漢字 und 🙂".encode(), Protocol7.OTHER_CLEAR),
+        (("x" * 62 + "漢").encode()[:64] + bytes(26), Protocol7.OTHER_CLEAR),
+        (b"a:1|c", Protocol7.UNKNOWN),  # a random byte is a letter's every third time
+        (b"Jk\xf4\xe9b=\xa7c\xd1Zq\xb8", Protocol7.UNKNOWN),  # no control codes, and no UTF-8
+        (b"\x47\x11" + b"in clear, behind a header", Protocol7.UNKNOWN),
+    ],
+    ids=["ASCII", "UTF-8", "only the beginning is looked at", "too short to tell", "random", "binary"],
+)
+def test_a_datagram_is_text_if_chance_does_not_make_it_so(first: bytes, protocol: Protocol7) -> None:
+    batch = datagrams([(CLIENT, first), (SERVER, b"\1\2\3"), (CLIENT, b"what looks like text later on")])
+    assert plain(batch, "connections")[0]["protocol7"] == protocol
+
+
+def test_what_the_snap_length_leaves_of_sealed_datagrams_is_no_text() -> None:
+    sealed = random.Random(7)
+    for _ in range(500):
+        decoder = Decoder(key=bytes(16))
+        for packet in packets([(CLIENT, sealed.randbytes(200)) for _ in range(10)]):
+            decoder.packet(RAW_IP, START_NS, 40, len(packet), packet)
+        assert plain(decoder.finish(), "connections")[0]["protocol7"] == Protocol7.UNKNOWN
