@@ -80,6 +80,24 @@ def test_decoder_and_reference_see_the_same_in_damaged_captures(name: str, chang
     assert (counted.packets, counted.duplicate_packets) == (told.packets, told.duplicate_packets)
 
 
+@pytest.mark.parametrize(
+    "name", ["offload-lb-cookie-one", "plain-alb-lb-cookie-one", "offload-app-cookie-one", "l4-tls-scripts-one"]
+)
+def test_answers_before_what_they_answer_are_read_alike_and_change_no_count(name: str, tmp_path: Path) -> None:
+    """Two taps, and the clock of the one that shows the servers is 2 ms behind."""
+    records = writing.read(CAPTURES[name])
+    before, after = (
+        writing.write(tmp_path / f"{number}.pcap", each) for number, each in enumerate((records, rewrite.answers_early(records)))
+    )
+    reference, decoder = by_reference(after)[0], by_decoder(after)[0]
+    assert not differences(reference, decoder)[:20]
+    original = by_decoder(before)[0]
+    for table in ("opened", "connections", "requests", "responses", "cookies"):
+        assert (table, len(decoder[table])) == (table, len(original[table]))
+    for column in ("requests", "responses", "bytes_c", "bytes_s", "retransmits_c", "retransmits_s", "missing_bytes"):
+        assert (column, decoder["connections"][column].sum()) == (column, original["connections"][column].sum())
+
+
 FORMATS = {
     "big-endian": lambda records: writing.pcap(records, ">", nanoseconds=True),
     "pcapng": lambda records: writing.pcapng(records),

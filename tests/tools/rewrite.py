@@ -228,6 +228,14 @@ def one_direction(records: Records, to_server: bool = True) -> Records:
     return kept
 
 
+def answers_early(records: Records, by_ns: int = 2_000_000) -> Records:
+    """A tap for each direction, and the clock of the one that shows the servers is behind."""
+    asked = one_direction(records, True)
+    kept = {id(record) for record in asked}
+    answers = [replace(record, ts_ns=record.ts_ns - by_ns) for record in records if id(record) not in kept]
+    return sorted(asked + answers, key=lambda record: record.ts_ns)
+
+
 def snapped(records: Records, length: int = 96) -> Records:
     return [replace(record, data=record.data[:length]) for record in records]
 
