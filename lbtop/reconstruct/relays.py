@@ -41,6 +41,7 @@ SHIFTS = 16
 ENOUGH_BYTES = 5_000
 STRANGERS = -2.0
 DOUBTFUL = -3.0
+NAMED_OTHERWISE = -6.0  # requests that name their clients would have been met at the front by these
 FEEDS_OTHERS = -2.0  # a listener usually has one pool
 IMPOSSIBLE = -100.0
 MAX_NODES = 4
@@ -75,8 +76,8 @@ class Group:
                 whole.names[name] = whole.names.get(name, 0) + count
             for client, part in tally.clients.items():
                 mine = whole.clients.setdefault(client, ClientTally())
-                mine.connections += part.connections
-                mine.forwarded += part.forwarded
+                for column in ("connections", "requests", "forwarded", "proxied"):
+                    setattr(mine, column, getattr(mine, column) + getattr(part, column))
         return whole
 
 
@@ -113,7 +114,7 @@ def guesses(serving: Serving, proven: dict[tuple[Endpoint, Endpoint], Link], ope
             if front.callers:
                 score += _same_host(front, back, tally, total)
             elif back.callers and not back.callers & accepting:
-                score += _two_addresses(front, tally, back, serving, watched)
+                score += _two_addresses(front, tally, back, serving, watched) + (NAMED_OTHERWISE if forwards(total) else 0.0)
             elif not back.callers and front.port != back.port:
                 score += _borrowed(tally, total) + _in_time(front.endpoints, back.endpoints, opened)
             else:
