@@ -139,7 +139,7 @@ class Links:
             self._fold_heads(joined["requests"], window["responses"])
             self._fold_forwarded(joined, window, census)
         self.kept = {table: rows[-KEPT_ROWS:].copy() for table, rows in joined.items()}
-        self.ended = window["connections"][-KEPT_ROWS:].copy()
+        self.ended = _joined(self.ended, window["connections"][-KEPT_ROWS:])[-KEPT_ROWS:].copy()
 
     def _add(self, mark: str, front: Rows, back: Rows) -> None:
         """Counts pairs given as parallel rows that hold both ends' addresses and ports."""

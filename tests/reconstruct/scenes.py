@@ -416,10 +416,9 @@ def an_office_and_a_shop_outside() -> tuple[Traffic, Expected]:
 def two_services_of_the_same_users() -> tuple[Traffic, Expected]:
     """One behind a proxy that names the users, one that they reach themselves, at other moments: the second feeds nothing."""
     traffic = Traffic()
-    rng = random.Random(37)
     _behind_balancer(traffic, TARGETS[:2], 90)
     for number in range(80):
-        at, user = 0.1 * number + 0.06 + 0.01 * rng.random(), USERS[number % 30]  # right after a request of somebody's
+        at, user = 0.1 * number + 0.06, USERS[number % 30]
         conn = traffic.connect(user, f"10.0.0.{21 + number % 2}:8443", at=at, stack=STACKS[number % 4], ttl=50 + number % 7)
         conn.hello(sni="login.example", family=f"family {number % 5}", at=at + 0.001).data(client=400, server=900, at=at + 0.01)
         conn.close(at=at + 0.02)
