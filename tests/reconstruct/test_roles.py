@@ -139,7 +139,8 @@ def test_users_who_come_right_after_a_request_of_theirs_are_no_front_of_it() -> 
     for number in range(90):
         at += 0.02 + rng.expovariate(3.0)
         passed = traffic.connect("10.0.1.5", f"10.0.0.{11 + number % 2}:8080", at=at)
-        passed.request(path=f"/{number}", forwarded=[f"198.51.100.{rng.randrange(30)}"], at=at + 0.001).respond().close(at=at + 0.5)
+        passed.request(path=f"/{number}", forwarded=[f"198.51.100.{rng.randrange(30)}"], at=at + 0.001)
+        passed.respond().close(at=at + 0.5)
         conn = traffic.connect(f"198.51.100.{rng.randrange(30)}", f"10.0.0.{21 + number % 2}:8444", at=at + 0.004, ttl=55)
         conn.hello(sni="login.example", at=at + 0.005).data(client=400, server=2900).close(at=at + 0.02)
     assert sorted(service.port for service in facts_of(traffic.source()).services) == [8080, 8444]
