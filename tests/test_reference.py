@@ -81,7 +81,7 @@ def test_decoder_and_reference_see_the_same_in_damaged_captures(name: str, chang
 
 
 @pytest.mark.parametrize(
-    "name", ["offload-lb-cookie-one", "plain-alb-lb-cookie-one", "offload-app-cookie-one", "l4-tls-scripts-one"]
+    "name", ["offload-lb-cookie-one", "plain-alb-lb-cookie-one", "offload-keepalive-race-one", "l4-tls-scripts-one"]
 )
 def test_answers_before_what_they_answer_are_read_alike_and_change_no_count(name: str, tmp_path: Path) -> None:
     """Two taps, and the clock of the one that shows the servers is 2 ms behind."""

@@ -157,6 +157,8 @@ class Table:
     def _reset(connection: Connection, half: Half, packet: Packet, side: Side, earlier: tuple[Side, int]) -> None:
         half.resets += 1
         connection.first_closer = connection.first_closer or side
+        if side is Side.SERVER and crossed(connection):
+            connection.flags |= ConnFlag.KEEPALIVE_RACE
         if connection.reset or None not in (connection.client.fin_at, connection.server.fin_at):
             return
         connection.reset = True
@@ -172,8 +174,6 @@ class Table:
         untouched = half.packets == half.resets and not connection.first_data_ns
         if side is Side.SERVER and connection.syn_ns and not connection.synack_ns and untouched:
             connection.flags |= ConnFlag.REFUSED
-        if side is Side.SERVER and crossed(connection):
-            connection.flags |= ConnFlag.KEEPALIVE_RACE
 
     def _segment(self, connection: Connection, half: Half, other: Half, packet: Packet, side: Side) -> None:
         if packet.flags & ACK:
