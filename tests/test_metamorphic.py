@@ -74,6 +74,8 @@ def test_the_link_layer_changes_nothing_but_the_bytes(name: str, link: str, tmp_
     before, after = original(name, tmp_path), rewritten(name, LINKS[link], tmp_path)
     for found in (before, after):
         found["source"]["bytes"] = None
+        if link.endswith("in fragments"):
+            found["source"]["packets"] = None  # each fragment is one that was captured
     assert not parted(before, after)
 
 
