@@ -252,7 +252,7 @@ def _request(buffer, offset, end):
         if _known_method(buffer, offset, space):
             return N_REQUEST
     # Other methods, and CONNECT's host and port: the whole line decides.
-    feed = find_byte(buffer, space, end, 0x0A)
+    feed = find_byte(buffer, space, min(end, offset + LONGEST_LOOK), 0x0A)
     if feed < 0:
         return N_MORE if end - offset < LONGEST_LOOK else N_BINARY
     if feed > space and buffer.u8[feed - 1] == 0x0D:
