@@ -29,6 +29,9 @@ CLEARLY_MORE = 1.5
 MOST = 256  # of more openings at one server checks are too small a part to matter
 LOOK_AHEAD = 4
 CANDIDATES = 16
+ROUGHLY = 256  # bytes
+SAME_SIZES, NEARLY_ALL = 4, 0.9
+LARGEST = 6_000  # bytes of a check, its handshake included
 MOST_PAIRS = 64  # of clients and servers that are looked at
 SAME_PACE = 0.15
 FEW_CALLERS = 8  # a balancer's nodes; more addresses with a clock each are clients that poll
@@ -84,6 +87,9 @@ class Watches:
             if len(rows) < FEWEST or len(distinct(rows["client"])) > MOST_CALLERS:
                 continue
             rows = rows[clocked(rows, [(end >> 16, end & 0xFFFF) for end in mine.tolist()]).mask]
+            ended = window["connections"][np.isin(_ends(window["connections"]), mine)]
+            if not _are_checks(ended, np.isin(ended["conn"], rows["conn"])):
+                continue
             callers = distinct(rows["client"])
             if len(callers) <= FEW_CALLERS:
                 for caller in callers.tolist():
@@ -98,6 +104,19 @@ class Watches:
     def forget(self, ended: npt.NDArray[np.uint64]) -> None:
         if self.connections:
             self.connections.difference_update(ended.tolist())
+
+
+def _are_checks(ended: Rows, by_clock: Mask) -> bool:
+    """Whether what comes by the clock is not the traffic itself: little of all bytes, or always the same few."""
+    sizes = (ended["bytes_c"] + ended["bytes_s"]).astype(np.int64)
+    mine = sizes[by_clock]
+    if not len(mine):
+        return False
+    if 2 * mine.sum() <= sizes.sum():
+        return True
+    # A resumed handshake is shorter than a whole one, and a number in a header has a digit more now and then.
+    rough = np.unique(np.round(mine / ROUGHLY), return_counts=True)[1]
+    return bool(np.sort(rough)[-SAME_SIZES:].sum() >= NEARLY_ALL * len(mine) and median(mine) <= LARGEST)
 
 
 def _of_one_stack(handshakes: Rows) -> npt.NDArray[np.uint64]:

@@ -155,10 +155,10 @@ def test_with_both_sides_in_view_the_hello_decides() -> None:
         assert verdict.evidence[0].weight is None, "a proof has no weight"
 
 
-def shaken(traffic: Traffic, client: str, target: str, at: float, **hello: object) -> None:
+def shaken(traffic: Traffic, client: str, target: str, at: float, size: int = 5000, **hello: object) -> None:
     """A TLS connection of one request."""
     conn = traffic.connect(client, target, at=at)
-    conn.hello(at=at + 0.001, **hello).data(600, 5000, at=at + 0.02).close(at=at + 0.05)
+    conn.hello(at=at + 0.001, **hello).data(600, size, at=at + 0.02).close(at=at + 0.05)
 
 
 def unsteady(rng: random.Random, number: int, length: float = 60.0) -> list[float]:
@@ -229,7 +229,8 @@ def checked(traffic: Traffic, targets: int = 3, family: str = "haproxy", length:
     """A balancer's health checks inside TLS, one a second at every target."""
     for second in range(length):
         for number in range(targets):
-            shaken(traffic, "10.0.1.5", f"10.0.1.{11 + number}:8443", second + 0.3 * number, family=family, session=f"{second}")
+            at, target = second + 0.3 * number, f"10.0.1.{11 + number}:8443"
+            shaken(traffic, "10.0.1.5", target, at, 300, family=family, session=f"{second}")
 
 
 def test_health_checks_inside_tls_alone_say_nothing_about_clients() -> None:
@@ -238,6 +239,16 @@ def test_health_checks_inside_tls_alone_say_nothing_about_clients() -> None:
     verdict = service_of(traffic).termination.verdict
     assert verdict.token == "unknown"
     assert [item.signal for item in verdict.evidence] == ["only-by-the-clock"]
+
+
+def test_clients_at_a_steady_rate_are_no_health_checks() -> None:
+    """A script with a fixed pause, through a balancer that opens a connection for every request: the clock is the script's."""
+    traffic = Traffic()
+    rng = random.Random(2)
+    for turn in range(90):
+        size = rng.choice((900, 14_000, 60_000))
+        shaken(traffic, "10.0.1.5", f"10.0.1.{11 + turn % 3}:8443", 0.5 * turn, size, family="haproxy")
+    assert service_of(traffic).termination.verdict.token == "bridging"
 
 
 def test_health_checks_inside_tls_do_not_vote() -> None:

@@ -61,16 +61,17 @@ def test_a_second_callers_connections_are_their_own() -> None:
     assert not clocked(rows, ends(0)).mask.any()
 
 
-def watching(*families: int, callers: int = 1) -> int:
+def watching(*families: int, callers: int = 1, sizes: tuple[int, ...] = (1_500, 2_900)) -> int:
     """How many of each caller's connections, one every two seconds, are found, where hellos are of these TLS stacks in turn."""
     watches = Watches()
     tables = {}
-    for name in ("opened", "handshakes"):
+    for name in ("opened", "handshakes", "connections"):
         rows = np.zeros(30 * callers, TABLES[name])
         rows["client"], rows["server"], rows["server_port"] = CALLER + np.arange(len(rows)) % callers, ADDRESS, PORT
         rows["at_ns"], rows["conn"] = np.arange(len(rows)) * 2_000_000_000 // callers, np.arange(len(rows)) + 1
         tables[name] = rows
     tables["handshakes"]["family"] = np.resize(families, 30 * callers)
+    tables["connections"]["bytes_s"] = np.resize(sizes, 30 * callers)
     watches.fold(tables, [ends(1)])
     return len(watches.connections) // callers
 
@@ -79,6 +80,11 @@ def test_a_checker_has_one_tls_stack_and_clients_at_a_steady_rate_have_several()
     assert watching(1) == 30
     assert watching(1, 2, 3) == 0
     assert watching(*[1] * 9, 2) == 27, "a client's that came in time"
+
+
+def test_what_is_most_of_the_traffic_and_not_always_the_same_few_bytes_is_no_check() -> None:
+    assert watching(1, sizes=(40_000,)) == 0
+    assert watching(1, sizes=tuple(range(1_000, 6_000, 300))) == 0
 
 
 def test_many_addresses_with_a_clock_each_are_clients_that_poll() -> None:
