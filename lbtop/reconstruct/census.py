@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lbtop.model.observation import ConnFlag, ProxyFlag, Rows
-from lbtop.reconstruct.columns import Keys, Numbering, Numbers, first_seen, groups
+from lbtop.reconstruct.columns import Keys, Numbering, Numbers, endpoint_keys, first_seen, groups
 from lbtop.reconstruct.tallies import ClientTally, Endpoint, EndpointTally
 
 MAX_ENDPOINTS = 4096
@@ -40,12 +40,6 @@ OF_ENDPOINTS = (
     "hops_known",
 )
 OF_CLIENTS = ("connections", "requests", "forwarded", "proxied", "checks", "attempts", "connect_ns", "ack_ns", "handshakes")
-
-
-def endpoint_keys(rows: Rows) -> Keys:
-    """The server's address number and port in one number."""
-    keys: Keys = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
-    return keys
 
 
 class Census:

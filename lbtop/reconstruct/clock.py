@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lbtop.model.arrays import distinct, median
 from lbtop.model.observation import Rows
 from lbtop.model.record import dataclass
-from lbtop.reconstruct.columns import groups
+from lbtop.reconstruct.columns import endpoint_keys, groups, keys_of
 
 Times = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -46,9 +46,8 @@ class Clocked:
     watched: int
 
 
-def clocked(opened: Rows, endpoints: Iterable[tuple[int, int]]) -> Clocked:
-    """Looks at the connections to these servers (address number and port), each client's at each server by themselves."""
-    among = np.isin(_ends(opened), np.array([address << 16 | port for address, port in endpoints], np.uint64))
+def clocked(opened: Rows, among: Mask | None = None) -> Clocked:
+    """Looks at each client's connections to each server by themselves. ``among``: the rows to look at, all without it."""
     mask = np.zeros(len(opened), np.bool_)
     paces: dict[int, list[float]] = {}
     columns = opened["client"], opened["server"], opened["server_port"]
@@ -75,19 +74,19 @@ class Watches:
 
     def fold(self, window: Mapping[str, Rows], services: Iterable[Sequence[tuple[int, int]]]) -> None:
         """Looks at a window's connections to each service's servers, as far as these speak TLS."""
-        opened, shaken = window["opened"], window["handshakes"]
-        spoken = distinct(_ends(shaken))
+        opened, shaken, connections = window["opened"], window["handshakes"], window["connections"]
+        spoken = distinct(endpoint_keys(shaken))
         if not len(opened) or not len(spoken):
             return
-        ends = _ends(opened)
+        ends, ended_at = endpoint_keys(opened), endpoint_keys(connections)
         for servers in services:
-            mine = np.array([address << 16 | port for address, port in servers], np.uint64)
+            mine = keys_of(servers)
             mine = mine[np.isin(mine, spoken)]
             rows = opened[np.isin(ends, mine)] if len(mine) else opened[:0]
             if len(rows) < FEWEST or len(distinct(rows["client"])) > MOST_CALLERS:
                 continue
-            rows = rows[clocked(rows, [(end >> 16, end & 0xFFFF) for end in mine.tolist()]).mask]
-            ended = window["connections"][np.isin(_ends(window["connections"]), mine)]
+            rows = rows[clocked(rows).mask]
+            ended = connections[np.isin(ended_at, mine)]
             if not _are_checks(ended, np.isin(ended["conn"], rows["conn"])):
                 continue
             callers = distinct(rows["client"])
@@ -126,12 +125,6 @@ def _of_one_stack(handshakes: Rows) -> npt.NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     connections: npt.NDArray[np.uint64] = handshakes["conn"][of == int(np.argmax(counts))]
     return connections
-
-
-def _ends(rows: Rows) -> npt.NDArray[np.uint64]:
-    """The server's address number and port in one number."""
-    ends: npt.NDArray[np.uint64] = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
-    return ends
 
 
 def _usual(intervals: Times) -> list[int]:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+
+from lbtop.model.observation import Rows
 
 FEW = 8
 
 Keys = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int32]
+
+
+def endpoint_keys(rows: Rows) -> Keys:
+    """The server's address number and port in one number."""
+    keys: Keys = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
+    return keys
+
+
+def keys_of(endpoints: Iterable[tuple[int, int]]) -> Keys:
+    """The same of endpoints given as address number and port."""
+    return np.array([address << 16 | port for address, port in endpoints], np.uint64)
 
 
 def groups(

@@ -16,6 +16,7 @@ from lbtop.model.arrays import median
 from lbtop.model.observation import Protocol7, Rows
 from lbtop.model.record import dataclass, field
 from lbtop.reconstruct.clock import Clocked, clocked
+from lbtop.reconstruct.columns import endpoint_keys, keys_of
 from lbtop.reconstruct.feeders import FEW, forwards
 from lbtop.reconstruct.pairing import Link
 from lbtop.reconstruct.tallies import ENCRYPTED, WEB, ClientTally, Endpoint, EndpointTally
@@ -247,7 +248,7 @@ class Watched:
     @property
     def by_clock(self) -> Clocked:
         if self._found is None:
-            self._found = clocked(self.opened, self._back.endpoints)
+            self._found = clocked(self.opened, _towards(self.opened, self._back.endpoints))
         return self._found
 
 
@@ -323,10 +324,12 @@ def _in_time(fronts: Iterable[Endpoint], backs: Iterable[Endpoint], opened: Rows
 
 
 def _times(opened: Rows, endpoints: Iterable[Endpoint]) -> npt.NDArray[np.int64]:
-    mask = np.zeros(len(opened), np.bool_)
-    for address, port in endpoints:
-        mask |= (opened["server"] == address) & (opened["server_port"] == port)
-    return np.sort(opened["at_ns"][mask])
+    return np.sort(opened["at_ns"][_towards(opened, endpoints)])
+
+
+def _towards(opened: Rows, endpoints: Iterable[Endpoint]) -> npt.NDArray[np.bool_]:
+    """Which connections go to these servers."""
+    return np.isin(endpoint_keys(opened), keys_of(endpoints))
 
 
 def _nearest(events: npt.NDArray[np.int64], moments: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

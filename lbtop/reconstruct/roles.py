@@ -8,6 +8,7 @@ is likely (:mod:`lbtop.reconstruct.relays`); private and public addresses never 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 from lbtop.model.judgement import Evidence
@@ -158,29 +159,32 @@ def _groups(targets: dict[Endpoint, EndpointTally], relays: frozenset[int]) -> l
     groups: list[list[Endpoint]] = []
     for endpoints in by_port.values():
         if len(endpoints) == 1 or feeders([targets[endpoint] for endpoint in endpoints], relays).preserved:
-            groups.extend(_apart(targets, endpoints))
+            # Servers that clients reach, and those among them that only a balancer does, are a service each.
+            groups.extend(_parts(endpoints, lambda part, end: any(_together(targets[end], targets[other]) for other in part)))
             continue
-        parts: list[tuple[set[int], list[Endpoint]]] = []
-        for endpoint in endpoints:
-            by = {client for client, tally in targets[endpoint].clients.items() if tally.connections or tally.attempts}
-            same = [
-                part for part in parts if part[0] & by or _zones(targets, part[1], endpoint) or _alike(targets, part[1], endpoint)
-            ]
-            whole = (by.union(*(part[0] for part in same)), [e for part in same for e in part[1]] + [endpoint])
-            parts = [part for part in parts if part not in same] + [whole]
-        order = {endpoint: index for index, endpoint in enumerate(endpoints)}
-        groups.extend(sorted((sorted(part[1], key=order.__getitem__) for part in parts), key=lambda g: order[g[0]]))
+        groups.extend(_parts(endpoints, lambda part, endpoint: _fed_alike(targets, part, endpoint)))
     return groups
 
 
-def _apart(targets: dict[Endpoint, EndpointTally], endpoints: list[Endpoint]) -> list[list[Endpoint]]:
-    """Servers of one port that clients reach, and those among them that only a balancer does: a service each."""
+def _parts(endpoints: list[Endpoint], belongs: Callable[[list[Endpoint], Endpoint], bool]) -> list[list[Endpoint]]:
+    """The endpoints in parts, in their order; one that belongs to several parts makes one of them."""
     parts: list[list[Endpoint]] = []
     for endpoint in endpoints:
-        same = [part for part in parts if any(_together(targets[endpoint], targets[other]) for other in part)]
-        parts = [part for part in parts if part not in same] + [[e for part in same for e in part] + [endpoint]]
+        same = [part for part in parts if belongs(part, endpoint)]
+        parts = [part for part in parts if part not in same] + [[*(e for part in same for e in part), endpoint]]
     order = {endpoint: index for index, endpoint in enumerate(endpoints)}
     return sorted((sorted(part, key=order.__getitem__) for part in parts), key=lambda part: order[part[0]])
+
+
+def _fed_alike(targets: dict[Endpoint, EndpointTally], part: list[Endpoint], endpoint: Endpoint) -> bool:
+    """Whether a caller of the endpoint is one of the part's, or what they get is alike."""
+    callers = _callers(targets[endpoint])
+    shared = any(callers & _callers(targets[other]) for other in part)
+    return shared or _zones(targets, part, endpoint) or _alike(targets, part, endpoint)
+
+
+def _callers(tally: EndpointTally) -> set[int]:
+    return {client for client, part in tally.clients.items() if part.connections or part.attempts}
 
 
 def _together(one: EndpointTally, other: EndpointTally) -> bool:

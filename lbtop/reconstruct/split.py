@@ -9,17 +9,12 @@ import numpy.typing as npt
 
 from lbtop.model.observation import TABLES, Interner, Rows, empty
 from lbtop.reconstruct.clock import Watches
-from lbtop.reconstruct.columns import Keys, Numbers
+from lbtop.reconstruct.columns import Keys, Numbers, keys_of
 from lbtop.reconstruct.health import HealthChecks
 from lbtop.reconstruct.roles import Leg, Roles
-from lbtop.reconstruct.tallies import Endpoint
 from lbtop.reconstruct.window import CLOCKED, ServiceWindow
 
 NOBODY = -1
-
-
-def _keys(endpoints: list[Endpoint]) -> Keys:
-    return np.array([address << 16 | port for address, port in endpoints], np.uint64)
 
 
 class Router:
@@ -38,7 +33,7 @@ class Router:
                 self._service[number], self._target[number] = service, target
             elif leg is Leg.FRONT:
                 self._service[number] = service
-        self._fronts = [np.flatnonzero(np.isin(endpoints, _keys(service.vips))) for service in roles.services]
+        self._fronts = [np.flatnonzero(np.isin(endpoints, keys_of(service.vips))) for service in roles.services]
 
     def split(
         self,

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from lbtop.model.observation import Rows
 from lbtop.model.record import dataclass
-from lbtop.reconstruct.columns import groups
+from lbtop.reconstruct.columns import endpoint_keys, groups, keys_of
+from lbtop.reconstruct.ledgers.heads import HTTP
 from lbtop.reconstruct.tallies import ENCRYPTED, Endpoint, EndpointTally
 
 Times = npt.NDArray[np.int64]
@@ -23,7 +24,6 @@ SLACK_NS = 20_000_000  # clocks of two capturing hosts
 LONGEST_NS = 250_000_000  # where the answer is not in view: what is passed on is passed on at once
 FOREVER = np.iinfo(np.int64).max // 2
 MOST_AT_ONCE = 16  # stays of one client that are looked at for one moment
-HTTP = 1  # forwarded_proto
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +46,8 @@ class Stays:
         requests: Rows,
         responses: Rows,
     ) -> None:
-        readable = np.array([_key(endpoint) for endpoint, tally in endpoints.items() if tally.requests], np.uint64)
-        encrypted = np.array([_key(end) for end, tally in endpoints.items() if tally.protocol in ENCRYPTED], np.uint64)
+        readable = keys_of(endpoint for endpoint, tally in endpoints.items() if tally.requests)
+        encrypted = keys_of(endpoint for endpoint, tally in endpoints.items() if tally.protocol in ENCRYPTED)
         parts = [_of_connections(opened, ended, proxies, readable), _of_requests(requests, responses)]
         client, server, begin, end = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.lexsort((begin, client))
@@ -96,7 +96,7 @@ def _of_connections(opened: Rows, ended: Rows, proxies: Rows, readable: Numbers)
         conn = np.concatenate([began["conn"], still["conn"]])
         place = np.minimum(np.searchsorted(told["conn"], conn), len(told) - 1)
         client = np.where(told["conn"][place] == conn, told["source"][place].astype(np.uint64), client)
-    server = np.concatenate([_keys(began), _keys(still)])
+    server = np.concatenate([endpoint_keys(began), endpoint_keys(still)])
     begin = np.concatenate([began["opened_ns"], still["at_ns"]]).astype(np.int64) - SLACK_NS
     end = np.concatenate([began["last_ns"] + SLACK_NS, np.full(len(still), FOREVER)]).astype(np.int64)
     keep = ~np.isin(server, readable)
@@ -111,16 +111,7 @@ def _of_requests(requests: Rows, responses: Rows) -> Part:
     if len(number):
         place = np.minimum(np.searchsorted(number, requests["request"]), len(number) - 1)
         end = np.where(number[place] == requests["request"], answered[place], end)
-    return requests["client"].astype(np.uint64), _keys(requests), requests["at_ns"].astype(np.int64), end.astype(np.int64)
-
-
-def _key(endpoint: Endpoint) -> int:
-    return endpoint[0] << 16 | endpoint[1]
-
-
-def _keys(rows: Rows) -> Numbers:
-    keys: Numbers = (rows["server"].astype(np.uint64) << np.uint64(16)) | rows["server_port"]
-    return keys
+    return requests["client"].astype(np.uint64), endpoint_keys(requests), requests["at_ns"].astype(np.int64), end.astype(np.int64)
 
 
 def _insertion(client: Numbers, begin: Times, who: Numbers, at_ns: Times) -> npt.NDArray[np.intp]:

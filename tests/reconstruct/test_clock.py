@@ -7,6 +7,7 @@ import pytest
 
 from lbtop.model.observation import TABLES, Rows
 from lbtop.reconstruct.clock import Watches, clocked
+from lbtop.reconstruct.columns import endpoint_keys, keys_of
 
 MINUTE_NS = 60_000_000_000
 CALLER, ADDRESS, PORT = 9, 5, 8443
@@ -32,13 +33,18 @@ def ends(servers: int) -> list[tuple[int, int]]:
     return [(ADDRESS + number, PORT) for number in range(servers)]
 
 
+def at(rows: Rows, servers: int) -> np.ndarray:
+    """Which connections go to these."""
+    return np.isin(endpoint_keys(rows), keys_of(ends(servers)))
+
+
 @pytest.mark.parametrize("every_s", [0.5, 2.0, 5.0, 10.0])
 def test_a_clock_is_found_among_others_requests(every_s: float) -> None:
     rng = np.random.default_rng(3)
     checks = [ticks(rng, every_s) for _ in range(3)]
     asked = [rng.integers(0, MINUTE_NS, 3) for _ in range(3)]
     rows = opened(*(np.concatenate(both) for both in zip(checks, asked, strict=True)))
-    found = clocked(rows, ends(3))
+    found = clocked(rows, at(rows, 3))
     by_the_clock = np.isin(rows["at_ns"], np.concatenate(checks))
     assert found.watched == 3
     assert np.mean(found.mask[by_the_clock]) > 0.9
@@ -48,7 +54,7 @@ def test_a_clock_is_found_among_others_requests(every_s: float) -> None:
 def test_where_there_is_no_clock_none_is_found() -> None:
     """One server in twenty seems to have one by chance; three at one pace never do."""
     rng = np.random.default_rng(4)
-    seen = [clocked(opened(*(rng.integers(0, MINUTE_NS, rng.integers(4, 120)) for _ in range(3))), ends(3)) for _ in range(300)]
+    seen = [clocked(opened(*(rng.integers(0, MINUTE_NS, rng.integers(4, 120)) for _ in range(3)))) for _ in range(300)]
     assert sum(found.watched > 0 for found in seen) < 0.15 * len(seen)
     assert all(found.watched <= 1 for found in seen)
 
@@ -57,8 +63,8 @@ def test_a_second_callers_connections_are_their_own() -> None:
     rng = np.random.default_rng(5)
     rows = opened(ticks(rng, 2.0))
     rows["client"][::2] = CALLER + 1  # two that take turns every four seconds
-    assert clocked(rows, ends(1)).watched == 1
-    assert not clocked(rows, ends(0)).mask.any()
+    assert clocked(rows, at(rows, 1)).watched == 1
+    assert not clocked(rows, at(rows, 0)).mask.any()
 
 
 def watching(*families: int, callers: int = 1, sizes: tuple[int, ...] = (1_500, 2_900)) -> int:
